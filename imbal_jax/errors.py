@@ -1,0 +1,14 @@
+"""Errors that the user can mend."""
+
+import difflib
+from collections.abc import Iterable
+
+
+class UserError(Exception):
+    """One clear line: what was wrong, where, and what to do. `launch.py` prints it and exits with 2."""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """A hint "; did you mean 'x' or 'y'?" with the known names closest to `word`, or '' when none is close."""
+    close = difflib.get_close_matches(str(word), list(known), n=3, cutoff=0.5)
+    return f"; did you mean {' or '.join(repr(name) for name in close)}?" if close else ""

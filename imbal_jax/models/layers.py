@@ -1,0 +1,54 @@
+"""Linen layers over `imbal_jax.ops.conv`, with flax's parameter names and initialisers: weights are interchangeable."""
+
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+
+from imbal_jax.ops import conv as ops
+
+_kernel_init = nn.initializers.lecun_normal()
+
+
+class Conv(nn.Module):
+    """`flax.linen.Conv` for [B, H, W, C] or [B, T, C], computed in the chosen form.
+
+    Attributes:
+        features: output channels F.
+        kernel_size: one number per spatial axis.
+        strides: one number for all spatial axes.
+        padding: 'SAME' or 'VALID'.
+        form: 'gemm' or 'lax' (see `imbal_jax.ops.conv`).
+    """
+
+    features: int
+    kernel_size: Sequence[int]
+    strides: int = 1
+    padding: ops.Padding = "SAME"
+    form: ops.Form = "gemm"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", _kernel_init, (*self.kernel_size, x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        return _add(ops.conv(x, kernel, stride=self.strides, padding=self.padding, form=self.form), bias)
+
+
+class ConvTranspose(nn.Module):
+    """`flax.linen.ConvTranspose` for [B, H, W, C] or [B, T, C]; attributes as in `Conv`."""
+
+    features: int
+    kernel_size: Sequence[int]
+    strides: int = 1
+    padding: ops.Padding = "SAME"
+    form: ops.Form = "gemm"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param("kernel", _kernel_init, (*self.kernel_size, x.shape[-1], self.features))
+        bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
+        return _add(ops.conv_transpose(x, kernel, stride=self.strides, padding=self.padding, form=self.form), bias)
+
+
+def _add(y: jax.Array, bias: jax.Array) -> jax.Array:
+    return y + bias.reshape((1,) * (y.ndim - 1) + (-1,))

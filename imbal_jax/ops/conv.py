@@ -1,0 +1,279 @@
+"""Convolution and transposed convolution, 1-D and 2-D, as matrix products (GEMM) with hand-written gradients.
+
+Why: XLA's CPU backend has no fast path for the gradient of a convolution inside a loop, and a convolution whose
+weights are mapped over lanes becomes a grouped one, slow nearly everywhere. Matrix products are fast in both places.
+
+A convolution is bilinear, and so are its two gradients; each of the three maps below is written by hand, and its
+own gradient is given by the other two, so derivatives of any order (WGAN-GP) stay on the fast path:
+
+    correlate(x, w) -> y        _input_gradient(dy, w) -> dx        _kernel_gradient(x, dy) -> dw
+
+A transposed convolution *is* `_input_gradient`. All arrays are channels-last; kernels are [kh, kw, in, out], the layout
+and spatial orientation of `jax.lax.conv_general_dilated` and `flax.linen.Conv`, so weights are interchangeable.
+The reference in the tests is `jax.lax`, which is also the form used where it is faster (`form='lax'`).
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import Literal, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Form = Literal["gemm", "lax"]
+Padding = Literal["SAME", "VALID"]
+
+
+class Geometry(NamedTuple):
+    """What is static about a 2-D convolution: everything but the batch and the channels."""
+
+    size: tuple[int, int]  # rows and columns of x
+    kernel: tuple[int, int]
+    stride: tuple[int, int]
+    pads: tuple[tuple[int, int], tuple[int, int]]  # zeros before and after, rows then columns
+
+    @property
+    def out(self) -> tuple[int, int]:
+        """Rows and columns of y."""
+        return tuple(
+            (n + lo + hi - k) // s + 1
+            for n, k, s, (lo, hi) in zip(self.size, self.kernel, self.stride, self.pads, strict=True)
+        )  # type: ignore[return-value]
+
+
+def resolve_form(form: str, backend: str | None = None) -> Form:
+    """'auto' -> 'gemm' on a CPU and 'lax' elsewhere; 'gemm' and 'lax' stay as they are."""
+    if form == "auto":
+        return "gemm" if (backend or jax.default_backend()) == "cpu" else "lax"
+    if form not in ("gemm", "lax"):
+        raise ValueError(f"conv form {form!r}: use 'auto', 'gemm' or 'lax'")
+    return form  # type: ignore[return-value]
+
+
+def conv(
+    x: jax.Array, kernel: jax.Array, *, stride: int | Sequence[int] = 1, padding: Padding = "SAME", form: Form = "gemm"
+) -> jax.Array:
+    """Convolution (cross-correlation, as in every deep-learning library) over the spatial axes of `x`.
+
+    Args:
+        x: [B, H, W, C] or [B, T, C], floating.
+        kernel: [kh, kw, C, F] or [k, C, F], same dtype.
+        stride: one number, or one per spatial axis.
+        padding: 'SAME' (output = ceil(input / stride)) or 'VALID'.
+        form: 'gemm' (this module) or 'lax' (`jax.lax.conv_general_dilated`).
+
+    Returns:
+        [B, H', W', F] or [B, T', F].
+    """
+    return _lift_1d(_conv_2d, x, kernel, stride, padding, form)
+
+
+def conv_transpose(
+    x: jax.Array, kernel: jax.Array, *, stride: int | Sequence[int] = 1, padding: Padding = "SAME", form: Form = "gemm"
+) -> jax.Array:
+    """Transposed (fractionally strided) convolution with the conventions of `jax.lax.conv_transpose`.
+
+    Args:
+        x: [B, H, W, C] or [B, T, C], floating.
+        kernel: [kh, kw, C, F] or [k, C, F]; not flipped, as in `flax.linen.ConvTranspose`.
+        stride: one number, or one per spatial axis.
+        padding: 'SAME' (output = input * stride) or 'VALID' (output = input * stride + max(k - stride, 0)).
+        form: 'gemm' or 'lax'.
+
+    Returns:
+        [B, H', W', F] or [B, T', F].
+    """
+    return _lift_1d(_conv_transpose_2d, x, kernel, stride, padding, form)
+
+
+def _lift_1d(function, x, kernel, stride, padding, form):
+    """A signal is an image of one row."""
+    if x.ndim not in (3, 4) or kernel.ndim != x.ndim or x.shape[-1] != kernel.shape[-2]:
+        raise ValueError(f"convolution of x {x.shape} with kernel {kernel.shape}: channels or ranks do not fit")
+    if padding not in ("SAME", "VALID"):
+        raise ValueError(f"padding {padding!r}: use 'SAME' or 'VALID'")
+    strides = (stride,) * (x.ndim - 2) if isinstance(stride, int) else tuple(stride)
+    if x.ndim == 4:
+        return function(x, kernel, strides, padding, form)
+    return function(x[:, None], kernel[None], (1, *strides), padding, form)[:, 0]
+
+
+def _conv_2d(x, kernel, stride, padding, form):
+    if form == "lax":
+        return lax.conv_general_dilated(x, kernel, stride, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    size, taps = x.shape[1:3], kernel.shape[:2]
+    pads = tuple(
+        _same_pads(n, k, s) if padding == "SAME" else (0, 0) for n, k, s in zip(size, taps, stride, strict=True)
+    )
+    return correlate(Geometry(size, taps, stride, pads), x, kernel)
+
+
+def _conv_transpose_2d(x, kernel, stride, padding, form):
+    if form == "lax":
+        return lax.conv_transpose(x, kernel, stride, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+    taps = kernel.shape[:2]
+    size, pads = zip(
+        *(_transposed_axis(n, k, s, padding) for n, k, s in zip(x.shape[1:3], taps, stride, strict=True)), strict=True
+    )
+    # lax convolves the dilated input with the kernel as it is; the adjoint of a correlation uses it flipped.
+    return _input_gradient(Geometry(size, taps, stride, pads), x, kernel[::-1, ::-1].swapaxes(2, 3))
+
+
+def _same_pads(n: int, k: int, s: int) -> tuple[int, int]:
+    total = max((-(-n // s) - 1) * s + k - n, 0)
+    return total // 2, total - total // 2
+
+
+def _transposed_axis(n: int, k: int, s: int, padding: str) -> tuple[int, tuple[int, int]]:
+    """Size and pads of the correlation whose input gradient is the transposed convolution on one axis."""
+    if padding == "VALID":
+        return n * s + max(k - s, 0), (0, 0)
+    total = k + s - 2
+    before = k - 1 if s > k - 1 else -(-total // 2)  # lax's own rule for 'SAME'
+    lo, hi = k - 1 - before, k - 1 - (total - before)
+    return n * s, (lo, hi)
+
+
+# --- the three bilinear maps ------------------------------------------------------------------------------------
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def correlate(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    """y[b, i, j, f] = sum over taps and channels of padded x[b, i s + u, j s + v, c] w[u, v, c, f]."""
+    return _correlate(geometry, x, w)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _input_gradient(geometry: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
+    """The adjoint of `correlate` in x: [B, *out, F], [kh, kw, C, F] -> [B, *size, C]."""
+    if geometry.stride == (1, 1):
+        return _correlate(_mirrored(geometry), dy, _flip(w))
+    return _subpixel(geometry, dy, w)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _kernel_gradient(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Array:
+    """The adjoint of `correlate` in w: [B, *size, C], [B, *out, F] -> [kh, kw, C, F]."""
+    c, f = x.shape[-1], dy.shape[-1]
+    kh, kw = geometry.kernel
+    if geometry.stride == (1, 1) and f < c:  # the fewer channels are the cheaper ones to repeat
+        shifted = _patches(_mirrored(geometry), dy).reshape(-1, kh * kw * f)
+        dw = lax.dot_general(x.reshape(-1, c), shifted, (((0,), (0,)), ((), ())))
+        return dw.reshape(c, kh, kw, f)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+    patches = _patches(geometry, x).reshape(-1, kh * kw * c)
+    dw = lax.dot_general(patches, dy.reshape(-1, f), (((0,), (0,)), ((), ())))
+    return dw.reshape(kh, kw, c, f)
+
+
+correlate.defvjp(
+    lambda g, x, w: (_correlate(g, x, w), (x, w)),
+    lambda g, saved, dy: (_input_gradient(g, dy, saved[1]), _kernel_gradient(g, saved[0], dy)),
+)
+_input_gradient.defvjp(
+    lambda g, dy, w: (_input_gradient(g, dy, w), (dy, w)),
+    lambda g, saved, dx: (correlate(g, dx, saved[1]), _kernel_gradient(g, dx, saved[0])),
+)
+_kernel_gradient.defvjp(
+    lambda g, x, dy: (_kernel_gradient(g, x, dy), (x, dy)),
+    lambda g, saved, dw: (_input_gradient(g, saved[1], dw), correlate(g, saved[0], dw)),
+)
+
+
+# --- how they are computed --------------------------------------------------------------------------------------
+
+
+def _flip(w: jax.Array) -> jax.Array:
+    """The kernel of the adjoint: turned by 180 degrees, in and out exchanged."""
+    return w[::-1, ::-1].swapaxes(2, 3)
+
+
+def _mirrored(g: Geometry) -> Geometry:
+    """The stride-1 correlation that maps dy to dx. Its pads may be negative: then rows are cut off."""
+    pads = tuple((k - 1 - lo, k - 1 - hi) for k, (lo, hi) in zip(g.kernel, g.pads, strict=True))
+    return Geometry(g.out, g.kernel, (1, 1), pads)  # type: ignore[arg-type]
+
+
+def _correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    c, f = w.shape[2:]
+    if g.kernel == (1, 1) and g.stride == (1, 1) and g.pads == ((0, 0), (0, 0)):
+        return x @ w[0, 0]
+    if g.stride == (1, 1) and f < c:
+        return _multiply_first(g, x, w)
+    return _patches(g, x) @ w.reshape(-1, f)
+
+
+def _pad(x: jax.Array, pads: tuple[tuple[int, int], tuple[int, int]]) -> jax.Array:
+    """Zero rows and columns added (or, where negative, removed) around [B, H, W, C]."""
+    if pads == ((0, 0), (0, 0)):
+        return x
+    return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0)))
+
+
+def _taps(g: Geometry, padded: jax.Array) -> list[jax.Array]:
+    """For each kernel tap the strided view [B, *out, C] that it multiplies, rows of the kernel first."""
+    (kh, kw), (sh, sw), (h, w) = g.kernel, g.stride, g.out
+    b, c = padded.shape[0], padded.shape[-1]
+    return [
+        lax.slice(padded, (0, u, v, 0), (b, u + (h - 1) * sh + 1, v + (w - 1) * sw + 1, c), (1, sh, sw, 1))
+        for u in range(kh)
+        for v in range(kw)
+    ]
+
+
+def _patches(g: Geometry, x: jax.Array) -> jax.Array:
+    """[B, *size, C] -> [B, *out, kh kw C]: what each output pixel sees."""
+    return jnp.concatenate(_taps(g, _pad(x, g.pads)), axis=-1)
+
+
+def _multiply_first(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
+    """Few output channels: one product per tap on the small side, shifted and added after (kn2row).
+
+    The patches of a 7x7 kernel over 128 channels would be 49 times the input; the products are 49 numbers a pixel.
+    """
+    (kh, kw), (c, f) = g.kernel, w.shape[2:]
+    b = x.shape[0]
+    if f < 4:  # taps outermost, so that each shifted view is read in order
+        flat = lax.dot_general(w.transpose(0, 1, 3, 2).reshape(-1, c), x.reshape(-1, c), (((1,), (1,)), ((), ())))
+        planes = flat.reshape(kh * kw, f * b, *g.size)
+        planes = lax.pad(planes, jnp.zeros((), x.dtype), ((0, 0, 0), (0, 0, 0), (*g.pads[0], 0), (*g.pads[1], 0)))
+        h, width = g.out
+        total = sum(
+            planes[u * kw + v, :, u : u + h, v : v + width] for u in range(kh) for v in range(kw)
+        )
+        return jnp.moveaxis(total.reshape(f, b, h, width), 0, -1)  # type: ignore[union-attr]
+    products = x @ w.transpose(2, 0, 1, 3).reshape(c, kh * kw * f)
+    padded = _pad(products, g.pads)
+    h, width = g.out
+    views = [
+        lax.slice(padded, (0, u, v, t * f), (b, u + h, v + width, (t + 1) * f))
+        for t, (u, v) in enumerate((u, v) for u in range(kh) for v in range(kw))
+    ]
+    return sum(views[1:], start=views[0])
+
+
+def _subpixel(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
+    """Strided input gradient: each of the stride's phases is a small stride-1 correlation; the phases interleave."""
+    (sh, sw), (h, width) = g.stride, g.size
+    rows, columns = -(-h // sh), -(-width // sw)
+    phases = [[_phase(g, dy, w, (a, b), (rows, columns)) for b in range(sw)] for a in range(sh)]
+    grid = jnp.stack([jnp.stack(row, axis=3) for row in phases], axis=2)  # [B, rows, sh, columns, sw, C]
+    return grid.reshape(dy.shape[0], rows * sh, columns * sw, w.shape[2])[:, :h, :width]
+
+
+def _phase(g: Geometry, dy: jax.Array, w: jax.Array, phase: tuple[int, int], out: tuple[int, int]) -> jax.Array:
+    """dx[:, a::sh, b::sw] as a stride-1 correlation of dy with every stride-th tap."""
+    starts, pads = [], []
+    for axis in range(2):
+        k, s, lo = g.kernel[axis], g.stride[axis], g.pads[axis][0]
+        first = (phase[axis] + lo) % s  # the taps u with u = a + lo (mod s) touch this phase
+        taps = len(range(first, k, s))
+        shift = (phase[axis] + lo - first) // s  # the output row that tap `first` came from, at the phase's row 0
+        before = taps - 1 - shift
+        pads.append((before, out[axis] + taps - 1 - g.out[axis] - before))
+        starts.append(first)
+    taps_w = w[starts[0] :: g.stride[0], starts[1] :: g.stride[1]]
+    if 0 in taps_w.shape:
+        return jnp.zeros((dy.shape[0], *out, w.shape[2]), dy.dtype)
+    small = Geometry(dy.shape[1:3], taps_w.shape[:2], (1, 1), tuple(pads))  # type: ignore[arg-type]
+    return _correlate(small, dy, _flip(taps_w))
