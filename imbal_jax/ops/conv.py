@@ -21,8 +21,13 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from imbal_jax.ops import winograd
+
 Form = Literal["gemm", "lax"]
 Padding = Literal["SAME", "VALID"]
+
+
+TILE = 3  # outputs a side of one Winograd tile: 2.25 to 3.24 times fewer products, errors near plain float32
 
 
 class Geometry(NamedTuple):
@@ -149,7 +154,9 @@ def _input_gradient(geometry: Geometry, dy: jax.Array, w: jax.Array) -> jax.Arra
     """The adjoint of `correlate` in x: [B, *out, F], [kh, kw, C, F] -> [B, *size, C]."""
     if geometry.stride == (1, 1):
         return _correlate(_mirrored(geometry), dy, _flip(w))
-    return _subpixel(geometry, dy, w)
+    dense = _blocked(geometry)
+    dx = _correlate(_mirrored(dense), dy, _flip(_kernel_to_blocks(geometry, w)))
+    return _from_blocks(geometry, dx, w.shape[2])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -157,6 +164,11 @@ def _kernel_gradient(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Arr
     """The adjoint of `correlate` in w: [B, *size, C], [B, *out, F] -> [kh, kw, C, F]."""
     c, f = x.shape[-1], dy.shape[-1]
     kh, kw = geometry.kernel
+    if _worth_tiles(geometry, c, f):
+        if geometry.stride != (1, 1):
+            dw = _kernel_gradient(_blocked(geometry), _to_blocks(geometry, x), dy)
+            return _kernel_from_blocks(geometry, dw, c)
+        return winograd.kernel_gradient(x, dy, geometry.pads, kh, TILE)
     if geometry.stride == (1, 1) and f < c:  # the fewer channels are the cheaper ones to repeat
         shifted = _patches(_mirrored(geometry), dy).reshape(-1, kh * kw * f)
         dw = lax.dot_general(x.reshape(-1, c), shifted, (((0,), (0,)), ((), ())))
@@ -198,12 +210,22 @@ def _correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     c, f = w.shape[2:]
     if g.kernel == (1, 1) and g.stride == (1, 1) and g.pads == ((0, 0), (0, 0)):
         return x @ w[0, 0]
+    if _worth_tiles(g, c, f):
+        if g.stride != (1, 1):
+            return _correlate(_blocked(g), _to_blocks(g, x), _kernel_to_blocks(g, w))
+        return winograd.correlate(x, w, g.pads, g.out, TILE)
     if g.stride == (1, 1) and f < c:
         return _multiply_first(g, x, w)
     return _patches(g, x) @ w.reshape(-1, f)
 
 
-def _pad(x: jax.Array, pads: tuple[tuple[int, int], tuple[int, int]]) -> jax.Array:
+def _worth_tiles(g: Geometry, c: int, f: int) -> bool:
+    """Whether Winograd's tiles pay: 2x2 or 3x3 taps (after blocking) and enough channels to fill matrix products."""
+    taps = {-(-k // s) for k, s in zip(g.kernel, g.stride, strict=True)}
+    return taps in ({2}, {3}) and min(c, f) >= 16 and min(g.out) >= TILE
+
+
+def _pad(x: jax.Array, pads: tuple[tuple[int, int], ...]) -> jax.Array:
     """Zero rows and columns added (or, where negative, removed) around [B, H, W, C]."""
     if pads == ((0, 0), (0, 0)):
         return x
@@ -252,28 +274,46 @@ def _multiply_first(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     return sum(views[1:], start=views[0])
 
 
-def _subpixel(g: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
-    """Strided input gradient: each of the stride's phases is a small stride-1 correlation; the phases interleave."""
-    (sh, sw), (h, width) = g.stride, g.size
-    rows, columns = -(-h // sh), -(-width // sw)
-    phases = [[_phase(g, dy, w, (a, b), (rows, columns)) for b in range(sw)] for a in range(sh)]
-    grid = jnp.stack([jnp.stack(row, axis=3) for row in phases], axis=2)  # [B, rows, sh, columns, sw, C]
-    return grid.reshape(dy.shape[0], rows * sh, columns * sw, w.shape[2])[:, :h, :width]
+# A stride-s correlation is a stride-1 one over s x s blocks of pixels (space to depth), so the strided forms and their
+# gradients need no code of their own. Kernels are filled up with zero taps to a multiple of the stride.
 
 
-def _phase(g: Geometry, dy: jax.Array, w: jax.Array, phase: tuple[int, int], out: tuple[int, int]) -> jax.Array:
-    """dx[:, a::sh, b::sw] as a stride-1 correlation of dy with every stride-th tap."""
-    starts, pads = [], []
-    for axis in range(2):
-        k, s, lo = g.kernel[axis], g.stride[axis], g.pads[axis][0]
-        first = (phase[axis] + lo) % s  # the taps u with u = a + lo (mod s) touch this phase
-        taps = len(range(first, k, s))
-        shift = (phase[axis] + lo - first) // s  # the output row that tap `first` came from, at the phase's row 0
-        before = taps - 1 - shift
-        pads.append((before, out[axis] + taps - 1 - g.out[axis] - before))
-        starts.append(first)
-    taps_w = w[starts[0] :: g.stride[0], starts[1] :: g.stride[1]]
-    if 0 in taps_w.shape:
-        return jnp.zeros((dy.shape[0], *out, w.shape[2]), dy.dtype)
-    small = Geometry(dy.shape[1:3], taps_w.shape[:2], (1, 1), tuple(pads))  # type: ignore[arg-type]
-    return _correlate(small, dy, _flip(taps_w))
+def _blocked(g: Geometry) -> Geometry:
+    """The stride-1 geometry over blocks."""
+    kernel = tuple(-(-k // s) for k, s in zip(g.kernel, g.stride, strict=True))
+    size = tuple(n + k - 1 for n, k in zip(g.out, kernel, strict=True))
+    return Geometry(size, kernel, (1, 1), ((0, 0), (0, 0)))  # type: ignore[arg-type]
+
+
+def _block_pads(g: Geometry) -> tuple[tuple[int, int], ...]:
+    """Zeros around x that make it whole blocks; negative where the last rows are never seen."""
+    blocks = _blocked(g).size
+    return tuple((lo, b * s - n - lo) for b, s, n, (lo, _) in zip(blocks, g.stride, g.size, g.pads, strict=True))
+
+
+def _to_blocks(g: Geometry, x: jax.Array) -> jax.Array:
+    """[B, *size, C] -> [B, rows, columns, sh sw C]."""
+    (sh, sw), (rows, columns), c = g.stride, _blocked(g).size, x.shape[-1]
+    x = _pad(x, _block_pads(g)).reshape(-1, rows, sh, columns, sw, c)
+    return x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, rows, columns, sh * sw * c)
+
+
+def _from_blocks(g: Geometry, x: jax.Array, c: int) -> jax.Array:
+    """The adjoint of `_to_blocks`."""
+    (sh, sw), (rows, columns) = g.stride, _blocked(g).size
+    x = x.reshape(-1, rows, columns, sh, sw, c).transpose(0, 1, 3, 2, 4, 5)
+    return _pad(x.reshape(-1, rows * sh, columns * sw, c), tuple((-lo, -hi) for lo, hi in _block_pads(g)))
+
+
+def _kernel_to_blocks(g: Geometry, w: jax.Array) -> jax.Array:
+    """[kh, kw, C, F] -> [rows, columns, sh sw C, F]."""
+    (sh, sw), (rows, columns), (kh, kw), (c, f) = g.stride, _blocked(g).kernel, g.kernel, w.shape[2:]
+    w = jnp.pad(w, ((0, rows * sh - kh), (0, columns * sw - kw), (0, 0), (0, 0)))
+    return w.reshape(rows, sh, columns, sw, c, f).transpose(0, 2, 1, 3, 4, 5).reshape(rows, columns, sh * sw * c, f)
+
+
+def _kernel_from_blocks(g: Geometry, w: jax.Array, c: int) -> jax.Array:
+    """The adjoint of `_kernel_to_blocks`."""
+    (sh, sw), (rows, columns), (kh, kw), f = g.stride, _blocked(g).kernel, g.kernel, w.shape[-1]
+    w = w.reshape(rows, columns, sh, sw, c, f).transpose(0, 2, 1, 3, 4, 5)
+    return w.reshape(rows * sh, columns * sw, c, f)[:kh, :kw]

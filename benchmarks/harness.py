@@ -1,0 +1,149 @@
+"""Timing of one train step against a peer: separate processes that take turns, and medians.
+
+Two frameworks in one process fight over threads and memory, and a machine's speed drifts over minutes. So every
+measurement is a process of its own, and the sides take turns (ours, peer, ours, peer, ...), which spreads the drift over both.
+"""
+
+import argparse
+import importlib.util
+import json
+import math
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+BLOCKS = 5
+PACKAGES = {"ours": ("jax", "flax", "optax"), "keras": ("keras", "tensorflow"), "torch": ("torch",)}
+PEER_NAMES = {"keras": "Keras on TensorFlow", "torch": "PyTorch"}
+
+
+class Steps(NamedTuple):
+    """Train steps ready to be timed.
+
+    run: `run(n)` makes n train steps and returns when their results are there.
+    device: what they run on, in words.
+    """
+
+    run: Callable[[int], None]
+    device: str
+
+
+class Job(NamedTuple):
+    """What one worker process measures. `form` names one way to write the step (eager, compiled, ...)."""
+
+    name: str
+    side: str
+    form: str
+    lanes: int
+    steps: int
+    batch: int
+
+
+class Measured(NamedTuple):
+    """A worker's answer: milliseconds per step and lane, and the device it ran on."""
+
+    ms: float
+    device: str
+
+
+class BenchmarkError(Exception):
+    """A measurement that cannot be made; the text says what to do."""
+
+
+def block_length(steps: int) -> int:
+    """How many steps lie between two looks at the clock."""
+    return max(1, steps // BLOCKS)
+
+
+def median_ms(steps: Steps, count: int) -> float:
+    """Median milliseconds per step over BLOCKS blocks of steps; each block ends with a wait for the device.
+
+    One block is run first and not timed: compilation, memory and threads are then in place.
+    """
+    block = block_length(count)
+    steps.run(block)
+    times = []
+    for _ in range(BLOCKS):
+        start = time.perf_counter()
+        steps.run(block)
+        times.append((time.perf_counter() - start) / block)
+    return 1e3 * statistics.median(times)
+
+
+def work(build: Callable[[Job], Steps], argv: Sequence[str] | None = None) -> None:
+    """A worker's main: measures one job and prints {"ms", "device"} as the last line of its output."""
+    parser = argparse.ArgumentParser()
+    for field, kind in Job.__annotations__.items():
+        parser.add_argument(f"--{field}", type=kind, required=True)
+    job = Job(**vars(parser.parse_args(argv)))
+    steps = build(job)
+    print(json.dumps({"ms": median_ms(steps, job.steps) / job.lanes, "device": steps.device}), flush=True)
+
+
+def run_worker(job: Job, timeout: float | None = None) -> Measured:
+    """Runs one job in a process of its own.
+
+    Raises:
+        BenchmarkError: the process failed or took more than `timeout` seconds; holds the end of what it wrote.
+    """
+    flags = [f"--{field}={value}" for field, value in job._asdict().items()]
+    environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"} | dict(os.environ)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", f"benchmarks.{job.name}", *flags],
+            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False,
+        )  # fmt: skip
+    except subprocess.TimeoutExpired as error:
+        raise BenchmarkError(f"{job.name}, {job.side} ({job.form}): no answer within {timeout:.0f} s") from error
+    lines = done.stdout.strip().splitlines()
+    if done.returncode or not lines:
+        tail = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
+        raise BenchmarkError(f"{job.name}, {job.side} ({job.form}) failed with exit code {done.returncode}:\n{tail}")
+    return Measured(**json.loads(lines[-1]))
+
+
+def missing(peer: str) -> list[str]:
+    """The packages of a peer that are not installed."""
+    return [package for package in PACKAGES[peer] if importlib.util.find_spec(package) is None]
+
+
+def fastest_form(job: Job, forms: Sequence[str], timeout: float = 300.0) -> tuple[str, dict[str, float]]:
+    """Times every form of a peer's step shortly, each in its own process.
+
+    Which form wins hangs on the device, so it is measured and not assumed. A form that fails (no compiler at hand, say) or
+    is not done within `timeout` seconds counts as infinitely slow.
+
+    Returns:
+        the fastest form's name, and milliseconds per step of each.
+    """
+    times = {}
+    for form in forms:
+        try:
+            times[form] = run_worker(job._replace(form=form, steps=max(BLOCKS, job.steps // 2)), timeout).ms
+        except BenchmarkError as error:
+            print(f"left out: {error}", file=sys.stderr)
+            times[form] = math.inf
+    best = min(times, key=times.__getitem__)
+    if math.isinf(times[best]):
+        raise BenchmarkError(f"{job.name}: no form of {PEER_NAMES[job.side]} ran")
+    return best, times
+
+
+def alternate(jobs: Mapping[str, Job], repeats: int) -> dict[str, list[Measured]]:
+    """Runs the jobs in turn, `repeats` rounds of all of them; returns the measurements by label."""
+    measured: dict[str, list[Measured]] = {label: [] for label in jobs}
+    for _ in range(repeats):
+        for label, job in jobs.items():
+            measured[label].append(run_worker(job))
+    return measured
+
+
+def median(measured: Sequence[Measured]) -> float:
+    """Median of the processes' milliseconds per step and lane."""
+    return statistics.median(m.ms for m in measured)

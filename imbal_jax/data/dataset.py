@@ -1,0 +1,83 @@
+"""What a data source hands on: rows that know who they are, and where they came from."""
+
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from imbal_jax.errors import UserError
+
+
+class Rows(NamedTuple):
+    """The examples of one split, on the host.
+
+    Attributes:
+        x: uint8 [N, ...example], as published (pixels 0 to 255).
+        y: int32 [N], class indices.
+        ids: int64 [N], the row's number in its source, unique over train and test.
+        groups: int64 [N], what must not be split between train and test (a patient); the id where there is none.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    ids: np.ndarray
+    groups: np.ndarray
+
+
+class Dataset(NamedTuple):
+    """A train and a test split with their origin.
+
+    Attributes:
+        name: the data set's name, such as 'mnist'.
+        source: which of its sources was read, such as 'tfds'.
+        digest: SHA-256 (hex) of x and y of train and test as they are here; equal for sources that give equal rows.
+        class_names: one name per class, [K].
+        train: the training rows.
+        test: the test rows.
+        fraction: training rows at hand / training rows of the published set; 1.0 for a whole data set.
+        note: what a reader of the results must know (a small subset, say), or ''.
+    """
+
+    name: str
+    source: str
+    digest: str
+    class_names: tuple[str, ...]
+    train: Rows
+    test: Rows
+    fraction: float
+    note: str
+
+
+class Absent(UserError):
+    """A source is not there; the next one in the chain may be. Damaged files are a plain `UserError`: they stop it."""
+
+
+def take(rows: Rows, index: np.ndarray) -> Rows:
+    """The rows that `index` (row numbers, or a mask [N]) names, in its order."""
+    return Rows(*(column[index] for column in rows))
+
+
+def digest(train: Rows, test: Rows) -> str:
+    """SHA-256 (hex) of the arrays x and y of both splits: their types, shapes and values, the same on every machine."""
+    total = hashlib.sha256()
+    for array in (train.x, train.y, test.x, test.y):
+        little = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
+        total.update(f"{little.dtype.str}{little.shape}".encode())
+        total.update(little.data)
+    return total.hexdigest()
+
+
+def rank_in_class(y: np.ndarray) -> np.ndarray:
+    """For each row of y [N] how many rows before it are of its class, int64 [N]; `rank < k` is the first k of each."""
+    order = np.argsort(y, kind="stable")
+    counts = np.bincount(y)
+    rank = np.empty(len(y), np.int64)
+    rank[order] = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
+    return rank
+
+
+def cache_folder() -> Path:
+    """Where decoded and downloaded data is kept: $IMBAL_CACHE_DIR, else ~/.cache/imbal_jax. It may not exist yet."""
+    return Path(os.environ.get("IMBAL_CACHE_DIR") or os.path.expanduser("~/.cache/imbal_jax"))
