@@ -1,7 +1,8 @@
 """Timing of one train step against a peer: separate processes that take turns, and medians.
 
 Two frameworks in one process fight over threads and memory, and a machine's speed drifts over minutes. So every
-measurement is a process of its own, and the sides take turns (ours, peer, ours, peer, ...), which spreads the drift over both.
+measurement is a process of its own, and the sides take turns (ours, peer, ours, peer, ...), which spreads the drift
+over both.
 """
 
 import argparse
@@ -21,6 +22,19 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 BLOCKS = 5
 PACKAGES = {"ours": ("jax", "flax", "optax"), "keras": ("keras", "tensorflow"), "torch": ("torch",)}
 PEER_NAMES = {"keras": "Keras on TensorFlow", "torch": "PyTorch"}
+# The ways in which a peer's user may write the step: tf.function without and with jit_compile, PyTorch channels last,
+# channels first, and under torch.compile. Which is fastest hangs on the device, so all are tried.
+# On two CPU cores 'function' and 'eager' win everywhere: XLA costs TensorFlow a factor of 1.6 (GAN) to 8 (classifier).
+FORMS: dict[str, dict[str, tuple[str, ...]]] = {
+    "keras": {
+        "classifier_step": ("function", "function_xla", "train_on_batch"),  # the last is Keras's own
+        "cgan_step": ("function", "function_xla"),
+    },
+    "torch": {
+        "classifier_step": ("eager", "eager_nchw", "compile"),
+        "cgan_step": ("eager", "eager_nchw", "compile"),
+    },
+}
 
 
 class Steps(NamedTuple):
@@ -116,8 +130,7 @@ def missing(peer: str) -> list[str]:
 def fastest_form(job: Job, forms: Sequence[str], timeout: float = 300.0) -> tuple[str, dict[str, float]]:
     """Times every form of a peer's step shortly, each in its own process.
 
-    Which form wins hangs on the device, so it is measured and not assumed. A form that fails (no compiler at hand, say) or
-    is not done within `timeout` seconds counts as infinitely slow.
+    A form that fails (no compiler at hand, say) or is not done within `timeout` seconds counts as infinitely slow.
 
     Returns:
         the fastest form's name, and milliseconds per step of each.

@@ -165,9 +165,7 @@ def test_raw(tmp_path, small, place, packed):
     assert (found.name, found.source, found.fraction, found.note) == ("mnist", "raw", 1.0, "")
     assert found.class_names == tuple("0123456789")
     assert found.train.x.shape == (60, 28, 28, 1) and found.train.x.dtype == np.uint8
-    assert (
-        found.train.y.dtype == np.int32 and found.train.ids.dtype == np.int64 and found.train.groups.dtype == np.int64
-    )
+    assert found.train.y.dtype == np.int32 and found.train.ids.dtype == np.int64 and found.train.groups.dtype == np.int64
     assert (found.train.x[..., 0] == small[0]).all() and (found.train.y == small[1]).all()
     assert (found.test.x[..., 0] == small[2]).all() and (found.test.y == small[3]).all()
     assert np.concatenate([found.train.ids, found.test.ids]).tolist() == list(range(90))

@@ -1,17 +1,13 @@
 """The classifier's and the conditional GAN's train step in Keras 3 on TensorFlow."""
 
+from collections.abc import Callable
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from benchmarks.harness import Steps
 
-# 'function': own train step under tf.function; 'function_xla': the same with jit_compile=True; 'train_on_batch': Keras's loop.
-# All are timed and the fastest is taken.
-FORMS = {
-    "classifier_step": ("function", "function_xla", "train_on_batch"),
-    "cgan_step": ("function", "function_xla"),
-}
 LATENT, CLASSES = 128, 10
 
 
@@ -37,11 +33,12 @@ def classifier(form: str, batch: int) -> Steps:
     def train_step(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
         with tf.GradientTape() as tape:
             loss = loss_of(y, model(x, training=True))
-        optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+        optimizer.apply(tape.gradient(loss, model.trainable_variables), model.trainable_variables)
         return loss
 
-    step = model.train_on_batch if form == "train_on_batch" else tf.function(train_step, jit_compile=form.endswith("xla"))
-    return _steps(step, _batches(batch))
+    if form == "train_on_batch":
+        return _steps(model.train_on_batch, _batches(batch))
+    return _steps(tf.function(train_step, jit_compile=form.endswith("xla")), _batches(batch))
 
 
 def cgan(form: str, batch: int) -> Steps:
@@ -66,11 +63,11 @@ def cgan(form: str, batch: int) -> Steps:
         with tf.GradientTape() as tape:
             d_loss = loss_of(truth, judge(images, tf.concat([one_hot, one_hot], 0)))
         variables = discriminator.trainable_variables
-        d_optimizer.apply_gradients(zip(tape.gradient(d_loss, variables), variables))
+        d_optimizer.apply(tape.gradient(d_loss, variables), variables)
         with tf.GradientTape() as tape:
             g_loss = loss_of(tf.ones((batch, 1)), judge(fake(one_hot), one_hot))
         variables = generator.trainable_variables
-        g_optimizer.apply_gradients(zip(tape.gradient(g_loss, variables), variables))
+        g_optimizer.apply(tape.gradient(g_loss, variables), variables)
         return d_loss + g_loss
 
     return _steps(tf.function(train_step, jit_compile=form.endswith("xla")), _batches(batch))
@@ -105,14 +102,14 @@ def _discriminator() -> keras.Model:
 
 
 def _batches(batch: int, count: int = 8) -> list[tuple[tf.Tensor, tf.Tensor]]:
-    """Random images in [0, 1] and labels, on the device before the clock starts: the peer pays nothing for its input."""
+    """Random images in [0, 1] and labels, on the device before the clock starts: input costs the peer nothing."""
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (count, batch, 28, 28, 1), np.uint8).astype(np.float32) / 255
     labels = draw.integers(0, CLASSES, (count, batch), np.int32)
     return [(tf.constant(x), tf.constant(y)) for x, y in zip(images, labels, strict=True)]
 
 
-def _steps(step, batches: list[tuple[tf.Tensor, tf.Tensor]]) -> Steps:
+def _steps(step: Callable, batches: list[tuple[tf.Tensor, tf.Tensor]]) -> Steps:
     def run(n: int) -> None:
         for i in range(n):
             loss = step(*batches[i % len(batches)])

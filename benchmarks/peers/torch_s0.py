@@ -9,12 +9,6 @@ from torch.nn import functional as F
 
 from benchmarks.harness import Steps
 
-# 'eager' and 'compile' (torch.compile over forward and loss) hold images and weights channels-last, 'eager_nchw' does not.
-# All are timed and the fastest is taken.
-FORMS = {
-    "classifier_step": ("eager", "eager_nchw", "compile"),
-    "cgan_step": ("eager", "eager_nchw", "compile"),
-}
 LATENT, CLASSES = 128, 10
 
 
@@ -114,7 +108,7 @@ def _device() -> torch.device:
 
 
 def _batches(batch: int, layout: torch.memory_format, device: torch.device, count: int = 8) -> list[tuple]:
-    """Random images in [0, 1] and labels, on the device before the clock starts: the peer pays nothing for its input."""
+    """Random images in [0, 1] and labels, on the device before the clock starts: input costs the peer nothing."""
     draw = np.random.default_rng(0)
     images = draw.integers(0, 256, (count, batch, 1, 28, 28), np.uint8).astype(np.float32) / 255
     labels = draw.integers(0, CLASSES, (count, batch), np.int64)

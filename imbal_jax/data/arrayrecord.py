@@ -34,8 +34,7 @@ def find(folders: Sequence[Path], name: str) -> list[list[Path]] | None:
             promised = int(paths[0].name.rsplit("-", 1)[1]) if paths else 1
             if len(paths) != promised:
                 raise UserError(
-                    f"{folder} holds {len(paths)} of {promised} {name}-{split}.array_record files; "
-                    "prepare the data set again"
+                    f"{folder} holds {len(paths)} of {promised} {name}-{split}.array_record files; prepare the data set again"
                 )
         return shards
     return None

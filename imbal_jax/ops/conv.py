@@ -42,8 +42,7 @@ class Geometry(NamedTuple):
     def out(self) -> tuple[int, int]:
         """Rows and columns of y."""
         return tuple(
-            (n + lo + hi - k) // s + 1
-            for n, k, s, (lo, hi) in zip(self.size, self.kernel, self.stride, self.pads, strict=True)
+            (n + lo + hi - k) // s + 1 for n, k, s, (lo, hi) in zip(self.size, self.kernel, self.stride, self.pads, strict=True)
         )  # type: ignore[return-value]
 
 
@@ -108,9 +107,7 @@ def _conv_2d(x, kernel, stride, padding, form):
     if form == "lax":
         return lax.conv_general_dilated(x, kernel, stride, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
     size, taps = x.shape[1:3], kernel.shape[:2]
-    pads = tuple(
-        _same_pads(n, k, s) if padding == "SAME" else (0, 0) for n, k, s in zip(size, taps, stride, strict=True)
-    )
+    pads = tuple(_same_pads(n, k, s) if padding == "SAME" else (0, 0) for n, k, s in zip(size, taps, stride, strict=True))
     return correlate(Geometry(size, taps, stride, pads), x, kernel)
 
 
@@ -260,9 +257,7 @@ def _multiply_first(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
         planes = flat.reshape(kh * kw, f * b, *g.size)
         planes = lax.pad(planes, jnp.zeros((), x.dtype), ((0, 0, 0), (0, 0, 0), (*g.pads[0], 0), (*g.pads[1], 0)))
         h, width = g.out
-        total = sum(
-            planes[u * kw + v, :, u : u + h, v : v + width] for u in range(kh) for v in range(kw)
-        )
+        total = sum(planes[u * kw + v, :, u : u + h, v : v + width] for u in range(kh) for v in range(kw))
         return jnp.moveaxis(total.reshape(f, b, h, width), 0, -1)  # type: ignore[union-attr]
     products = x @ w.transpose(2, 0, 1, 3).reshape(c, kh * kw * f)
     padded = _pad(products, g.pads)

@@ -79,8 +79,7 @@ def kernel_gradient(x: jax.Array, dy: jax.Array, pads, r: int, m: int) -> jax.Ar
     slopes = _combine(axis.at.T, [[dy[:, a::m, b::m].reshape(-1, dy.shape[-1]) for b in range(m)] for a in range(m)])
     contract = (((0,), (0,)), ((), ()))
     du = [
-        [lax.dot_general(v, q, contract) for v, q in zip(vs, qs, strict=True)]
-        for vs, qs in zip(factors, slopes, strict=True)
+        [lax.dot_general(v, q, contract) for v, q in zip(vs, qs, strict=True)] for vs, qs in zip(factors, slopes, strict=True)
     ]
     return jnp.stack([jnp.stack(row) for row in _combine(axis.g.T, du)])
 

@@ -1,0 +1,102 @@
+"""Command line of the benchmarks.
+
+    python -m benchmarks NAME --json     one comparison, as one JSON line
+    python -m benchmarks                 all of them, and the table benchmarks/RESULTS.md
+
+The peers are not needed by the library itself: `pip install -r requirements-bench.txt`.
+"""
+
+import argparse
+import datetime
+import json
+import os
+import sys
+from collections.abc import Sequence
+
+from benchmarks import harness, results
+
+NAMES = {"classifier_step": 40, "cgan_step": 10}  # steps timed in one process, unless --steps says otherwise
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs what the command line asks for; returns the exit code (2: wrong arguments, or a peer is not installed)."""
+    args = parse(argv)
+    lacking = [package for peer in args.peers for package in harness.missing(peer)]
+    if lacking:
+        print(f"not installed: {', '.join(lacking)}; run: pip install -r requirements-bench.txt", file=sys.stderr)
+        return 2
+    try:
+        return everything(args) if args.name is None else single(args)
+    except harness.BenchmarkError as error:
+        print(error, file=sys.stderr)
+        return 1
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The command line; `peers` and `lane_counts` are the lists that it stands for."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
+    parser.add_argument("name", nargs="?", choices=sorted(NAMES), help="without it: all, and RESULTS.md is written")
+    parser.add_argument("--peer", choices=sorted(harness.PEER_NAMES), help="default: keras; without NAME: both")
+    parser.add_argument("--lanes", type=_positive, help="seeds at once (default: 1; without NAME: 1 and 4)")
+    parser.add_argument("--repeats", type=_positive, default=3, help="processes per side (default: 3)")
+    parser.add_argument("--steps", type=_positive, help=f"steps timed in a process (default: {NAMES})")
+    parser.add_argument("--batch", type=_positive, default=128, help="examples in a batch (default: 128)")
+    parser.add_argument("--json", action="store_true", help="print one JSON line for each comparison")
+    args = parser.parse_args(argv)
+    whole = args.name is None
+    args.peers = [args.peer] if args.peer else ["keras", "torch"] if whole else ["keras"]
+    args.lane_counts = [args.lanes] if args.lanes else [1, 4] if whole else [1]
+    return args
+
+
+def single(args: argparse.Namespace) -> int:
+    """One comparison."""
+    for comparison in compare(args.name, args):
+        print(json.dumps(comparison.line()) if args.json else comparison.sentence(), flush=True)
+    return 0
+
+
+def everything(args: argparse.Namespace) -> int:
+    """All comparisons, then the table."""
+    start, load = datetime.datetime.now(datetime.UTC), os.getloadavg()[0]
+    found = []
+    for name in NAMES:
+        for comparison in compare(name, args):
+            print(json.dumps(comparison.line()) if args.json else comparison.sentence(), flush=True)
+            found.append(comparison)
+    path = harness.ROOT / "benchmarks" / "RESULTS.md"
+    path.write_text(results.table(found, args, start, load))
+    print(f"written: {path}", file=sys.stderr)
+    return 0
+
+
+def compare(name: str, args: argparse.Namespace) -> list[results.Comparison]:
+    """Times ours with every number of lanes and every peer in turn, and pairs them up.
+
+    A peer has no lanes: its users train one seed after the other, so its time per lane is its time per step.
+    """
+    steps = args.steps or NAMES[name]
+    jobs, forms = {}, {}
+    for lanes in args.lane_counts:
+        jobs[f"ours x {lanes}"] = harness.Job(name, "ours", "auto", lanes, steps, args.batch)
+    for peer in args.peers:
+        job = harness.Job(name, peer, "", 1, steps, args.batch)
+        form, forms[peer] = harness.fastest_form(job, harness.FORMS[peer][name])
+        jobs[peer] = job._replace(form=form)
+    measured = harness.alternate(jobs, args.repeats)
+    return [
+        results.Comparison(name, lanes, peer, jobs[peer].form, forms[peer], measured[f"ours x {lanes}"], measured[peer])
+        for peer in args.peers
+        for lanes in args.lane_counts
+    ]
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise ValueError
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

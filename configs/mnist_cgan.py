@@ -1,0 +1,133 @@
+"""MNIST with 6, 8, 9 cut to 100 images, a conditional GAN that fills them up, a retrained classifier.
+
+    python launch.py --config=configs/mnist_cgan.py                experiment 1: the GAN sees the imbalanced set
+    python launch.py --config=configs/mnist_cgan.py:oversampled    experiment 2: it sees 5,000 images of every digit
+    python launch.py --config=configs/mnist_cgan.py:better         what makes a GAN good on 100 images
+    python launch.py --config=configs/mnist_cgan.py:demo           experiment 1 in small: narrow networks, few images
+
+Published by the source, one run each: experiment 1 84.87%, experiment 2 84.53% test accuracy. It drew the latent vectors
+for synthesis uniformly, though the GAN was trained with normal ones: `latent=uniform` is that, `normal` the mended form.
+"""
+
+from ml_collections import ConfigDict
+
+VARIANTS = ("source", "oversampled", "better", "demo")
+
+
+def get_config(variant: str = "source") -> ConfigDict:
+    """The config of a variant."""
+    if variant not in VARIANTS:
+        raise ValueError(f"unknown variant {variant!r} of mnist_cgan; known: {', '.join(VARIANTS)}")
+    config = _source()
+    if variant == "oversampled":
+        _oversampled(config)
+    elif variant == "better":
+        _better(config)
+    elif variant == "demo":
+        _demo(config)
+    return config
+
+
+def _source() -> ConfigDict:
+    config = ConfigDict()
+    config.name = "mnist_cgan"
+    config.seed = 0  # the root of all randomness
+    config.seeds = 1  # how many lanes
+    config.baselines = ("none", "over(to=5000)", "gan_synth(to=5000, latent=normal)")
+    config.method = "gan_synth(to=5000, latent=uniform)"
+    config.expected = ConfigDict({"source, experiment 1 (60 classifier epochs)": 0.8487})
+
+    config.data = ConfigDict()
+    config.data.name = "mnist"
+    config.data.source = "auto"  # tfds, raw, download, embedded
+    config.data.dir = ""  # empty: the environment variable IMBAL_DATA_DIR, else the usual places
+    config.data.per_class = 0  # first so many training images of each class; 0: all
+
+    config.cut = ConfigDict()
+    config.cut.profile = "{6: 100, 8: 100, 9: 100}"  # or none, exponential(factor=100), step(factor=100, minority=0.5)
+    config.cut.draw = "first"  # or random: drawn anew for each seed
+
+    config.gan = ConfigDict()
+    config.gan.model = "s0_cgan"
+    config.gan.width = 1.0
+    config.gan.latent = 128
+    config.gan.epochs = 30
+    config.gan.batch = 128
+    config.gan.loss = "bce"  # or hinge, wgan-gp
+    config.gan.real_target = 1.0  # 0.9: one-sided label smoothing
+    config.gan.optimizer = "adam"
+    config.gan.g_learning_rate = 3e-4
+    config.gan.d_learning_rate = 3e-4
+    config.gan.beta1 = 0.9
+    config.gan.d_steps = 1
+    config.gan.batches = "shuffle"  # or balanced: every class equally likely in each batch
+    config.gan.per_class = 0  # exactly so many rows of each class, repeated or capped; 0: the set as it is
+    config.gan.augment = ""  # DiffAugment: brightness, contrast, translation, cutout
+    config.gan.ema = 0.0  # decay of the generator's moving average; 0: none
+    config.gan.grid_every = 5  # epochs between generator checkpoints and sample grids
+
+    config.classifier = ConfigDict()
+    config.classifier.model = "s0_cnn"
+    config.classifier.width = 1.0
+    config.classifier.epochs = 60
+    config.classifier.batch = 128
+    config.classifier.optimizer = "sgd"
+    config.classifier.learning_rate = 0.01
+    config.classifier.schedule = "constant"  # or cosine
+
+    config.quality = ConfigDict()  # how generated images are measured
+    config.quality.samples = 500  # rows of each class and side; 0: not at all
+    config.quality.k = 5  # neighbours
+    config.quality.epochs = 3  # of the classifier whose features are the ruler
+    config.quality.batch = 128
+    config.quality.optimizer = "adam"
+    config.quality.learning_rate = 1e-3
+    config.quality.schedule = "cosine"
+
+    config.conv = "auto"  # gemm, lax
+    config.lanes = "auto"  # vmap, loop: lanes inside a device
+    config.parallel = "shard_map"  # or pmap: lanes over devices
+    config.chunk_seconds = 10.0  # aimed length of one uninterrupted run on the device
+    config.save_seconds = 30.0  # least time between two checkpoints of a training
+    return config
+
+
+def _oversampled(config: ConfigDict) -> None:
+    config.name = "mnist_cgan_oversampled"
+    config.gan.per_class = 5000
+    config.gan.epochs = 40
+    config.expected = ConfigDict({"source, experiment 2 (60 classifier epochs)": 0.8453})
+
+
+def _better(config: ConfigDict) -> None:
+    """Balanced batches, DiffAugment and a moving average; filters held against a random-drop control."""
+    config.name = "mnist_cgan_better"
+    config.gan.batches = "balanced"
+    config.gan.augment = "translation, cutout, contrast"
+    config.gan.ema = 0.999
+    config.gan.beta1 = 0.5
+    config.method = "gan_synth(to=5000)"
+    config.baselines = (
+        "none",
+        "over(to=5000)",
+        "gan_synth(to=5000, filter=random)",
+        "gan_synth(to=5000, filter=discriminator)",
+        "gan_synth(to=5000, filter=classifier)",
+    )
+
+
+def _demo(config: ConfigDict) -> None:
+    """A few minutes on two cores: 400 images of each digit (7 of 6, 8, 9: the same ratio), networks a quarter as wide."""
+    _better(config)
+    config.name = "mnist_cgan_demo"
+    config.seeds = 2
+    config.data.per_class = 400
+    config.baselines = ("none", "over(to=5000)")
+    config.expected = ConfigDict()
+    config.gan.width = 0.25
+    config.gan.epochs = 60
+    config.gan.grid_every = 10
+    config.classifier.width = 0.5
+    config.classifier.epochs = 20
+    config.classifier.learning_rate = 0.05
+    config.quality.samples = 200

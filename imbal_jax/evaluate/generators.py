@@ -1,0 +1,160 @@
+"""Quality of generated samples, from features of a named space and from pixels. Pure jnp: may be jitted and vmapped.
+
+Distances are Euclidean and in the units of the given arrays; uint8 pixels are read as value / 255.
+"""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+
+T = TypeVar("T")
+
+BLOCK = 512  # rows of a distance matrix that are in memory at once
+NOISE = 4e-6  # squared distances below this share of the squared lengths are rounding in float32
+LOWER_IS_BETTER = frozenset({"frechet", "copies"})
+
+
+def quality(
+    real_features: jax.Array, fake_features: jax.Array, fake_pixels: jax.Array, train_pixels: jax.Array, k: int = 5
+) -> dict[str, jax.Array]:
+    """All figures for one class of one generator.
+
+    Args:
+        real_features: float32 [n, d], features of real rows (rows the generator did not see are the stronger choice).
+        fake_features: float32 [m, d], features of generated rows, same space.
+        fake_pixels: uint8 or float32 [m, ...], the generated rows themselves.
+        train_pixels: same dtype [t, ...], the real rows that the generator was trained on.
+        k: neighbours that make a ball of the manifold estimate; fewer where there are fewer rows.
+
+    Returns:
+        float32 scalars: `frechet` (lower is better), `precision`, `recall`, `coverage` (0 to 1), `density` (0 upwards,
+        about 1 for a perfect generator), `nearest_train_mean` and `nearest_train_min` (distance of a generated row to
+        its nearest training row, in pixels' units), and `copies` (share of generated rows at most as far from a
+        training row as the closest 1 % of training rows are from their nearest other training row).
+    """
+    fake, train = _flat(fake_pixels), _flat(train_pixels)
+    nearest = nearest_distance(fake, train)
+    # The second nearest training row of a training row is its nearest other one (the nearest is itself).
+    threshold = jnp.percentile(jnp.sqrt(_radius(train, 1)), 1.0)
+    return {
+        "frechet": frechet(real_features, fake_features),
+        **precision_recall_density_coverage(real_features, fake_features, k),
+        "nearest_train_mean": nearest.mean(),
+        "nearest_train_min": nearest.min(),
+        "copies": jnp.mean((nearest <= threshold).astype(jnp.float32)),
+    }
+
+
+def frechet(real: jax.Array, fake: jax.Array) -> jax.Array:
+    """Frechet distance between the normal distributions fitted to two sets (Dowson, Landau 1982; Heusel et al. 2017).
+
+    |mean1 - mean2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)). With S = R'R (R from a QR factorisation of the centred rows),
+    the last trace is the sum of the singular values of R1 R2': no covariance is formed and no square root of a matrix
+    taken, so float32 suffices, with fewer rows than features too. Biased upwards for few rows, as every such estimate.
+
+    Args:
+        real: float [n, d].
+        fake: float [m, d].
+
+    Returns:
+        float32 scalar >= 0, a squared distance.
+    """
+    mean_real, mean_fake = real.mean(axis=0, keepdims=True), fake.mean(axis=0, keepdims=True)
+    root_real, root_fake = _root(real - mean_real), _root(fake - mean_fake)
+    cross = jnp.linalg.svd(_dot(root_real, root_fake.T), compute_uv=False).sum()
+    total = jnp.sum((mean_real - mean_fake) ** 2) + jnp.sum(root_real**2) + jnp.sum(root_fake**2)
+    return jnp.maximum(total - 2.0 * cross, 0.0)
+
+
+def precision_recall_density_coverage(real: jax.Array, fake: jax.Array, k: int = 5) -> dict[str, jax.Array]:
+    """Improved precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020).
+
+    Every row carries a ball that reaches its k-th nearest other row of its own set; boundaries belong to the ball.
+
+    Args:
+        real: float32 [n, d].
+        fake: float32 [m, d].
+        k: neighbours; at most n - 1 (for the real balls) and m - 1 (for the fake balls) are used.
+
+    Returns:
+        float32 scalars `precision` (fakes inside some real ball), `recall` (reals inside some fake ball), `density`
+        (real balls that a fake lies in, over k), `coverage` (real balls that hold a fake).
+    """
+    real_ball, fake_ball = _radius(real, k), _radius(fake, k)
+    real_k = max(min(k, real.shape[0] - 1), 1)
+
+    def of_fake(row: jax.Array) -> tuple[jax.Array, jax.Array]:
+        inside = _squared(row, real) <= real_ball
+        return inside.any(), inside.sum().astype(jnp.float32) / real_k
+
+    def of_real(row: jax.Array, ball: jax.Array) -> tuple[jax.Array, jax.Array]:
+        distance = _squared(row, fake)
+        return (distance <= fake_ball).any(), (distance <= ball).any()
+
+    precise, density = _by_rows(of_fake, fake)
+    recalled, covered = _by_rows(of_real, real, real_ball)
+    shares = {"precision": precise, "recall": recalled, "density": density, "coverage": covered}
+    return {name: value.astype(jnp.float32).mean() for name, value in shares.items()}
+
+
+def nearest_distance(fake: jax.Array, train: jax.Array) -> jax.Array:
+    """Distance of every generated row to its nearest training row.
+
+    Args:
+        fake: float32 [m, p].
+        train: float32 [n, p].
+
+    Returns:
+        float32 [m], in the units of the input; 0 below what float32 tells apart (about 0.3 % of a row's length).
+    """
+    train = jnp.asarray(train)  # a numpy array cannot be indexed by a traced row number
+
+    def nearest(row: jax.Array) -> jax.Array:
+        squared = _squared(row, train)
+        place = jnp.argmin(squared)
+        exact = jnp.sqrt(jnp.sum((row - train[place]) ** 2))  # once more, without the cancellation of the fast form
+        return jnp.where(squared[place] > 0, exact, 0.0)
+
+    return _by_rows(nearest, fake)
+
+
+def _radius(rows: jax.Array, k: int) -> jax.Array:
+    """Squared distance [n] of each row to its k-th nearest other row."""
+    k = min(k, rows.shape[0] - 1)
+    place = jnp.arange(rows.shape[0], dtype=jnp.int32)
+
+    def kth(row: jax.Array) -> jax.Array:
+        squared = _squared(row, rows)
+        for _ in range(k):  # the nearest is the row itself; for a small k far faster than top_k on a CPU
+            squared = jnp.where(place == jnp.argmin(squared).astype(jnp.int32), jnp.inf, squared)
+        return squared.min()
+
+    return _by_rows(kth, rows)
+
+
+def _squared(row: jax.Array, rows: jax.Array) -> jax.Array:
+    """Squared distances [n] of one row [d] to rows [n, d], with what float32 cannot tell from zero set to zero."""
+    lengths = jnp.sum(row**2) + jnp.sum(rows**2, axis=1)
+    squared = lengths - 2.0 * _dot(rows, row)
+    return jnp.where(squared < NOISE * lengths, 0.0, squared)
+
+
+def _by_rows(function: Callable[..., T], *rows: jax.Array) -> T:
+    """Maps over rows in blocks: one matrix product for each block, and never the whole distance matrix."""
+    return jax.lax.map(lambda args: function(*args), rows, batch_size=min(BLOCK, rows[0].shape[0]))
+
+
+def _root(centred: jax.Array) -> jax.Array:
+    """R [min(n, d), d] with R'R the covariance of the centred rows [n, d]."""
+    return jnp.linalg.qr(centred, mode="r") / jnp.sqrt(jnp.float32(max(centred.shape[0] - 1, 1)))
+
+
+def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
+    return jnp.dot(a, b, precision=jax.lax.Precision.HIGHEST)  # the default may round to TF32 or bfloat16
+
+
+def _flat(pixels: jax.Array) -> jax.Array:
+    scale = 255.0 if pixels.dtype == jnp.uint8 else 1.0
+    return jnp.asarray(pixels).reshape(pixels.shape[0], -1).astype(jnp.float32) / scale

@@ -1,0 +1,165 @@
+"""Classification metrics on the device, at the test set's own prior: pure jnp, to be jitted and vmapped."""
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+SCALARS = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "g_mean",
+    "mcc",
+    "pr_auc",
+    "ece",
+    "brier",
+    "nll",
+)
+LOWER_IS_BETTER = frozenset({"ece", "brier", "nll"})
+ECE_BINS = 15
+
+
+def classification(logits: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
+    """All metrics of one classifier on one test set.
+
+    Classes without a test row are left out of every mean over classes, and their recall is NaN; the precision of a
+    class that is never predicted is 0. The prediction is the largest logit, the first one where several are equal.
+
+    Args:
+        logits: float32 [N, K], unnormalised log-probabilities (log-probabilities give the same numbers).
+        y: int [N], true classes in [0, K).
+
+    Returns:
+        float32 scalars `accuracy`, `balanced_accuracy` (mean recall), `macro_f1`, `g_mean` (geometric mean of the
+        recalls), `mcc` (Matthews correlation for K classes, Gorodkin 2004), `pr_auc` (mean over classes of the
+        one-vs-rest average precision), `ece` (Guo et al. 2017: 15 equal bins of the top probability), `brier`
+        (Brier 1950: squared error summed over classes, 0 to 2), `nll` (nats); float32 [K] `recall`, `precision`;
+        int32 [K, K] `confusion` (rows true, columns predicted). Shares lie in [0, 1].
+    """
+    classes = logits.shape[-1]
+    y = y.astype(jnp.int32)
+    log_p = jax.nn.log_softmax(logits.astype(jnp.float32), axis=-1)
+    predicted = jnp.argmax(log_p, axis=-1).astype(jnp.int32)
+    confusion = jnp.zeros((classes, classes), jnp.int32).at[y, predicted].add(1)
+    truth = jax.nn.one_hot(y, classes, dtype=jnp.float32)
+    return {
+        **from_confusion(confusion),
+        "pr_auc": _mean_where(jax.vmap(average_precision, in_axes=1)(log_p, truth), truth.sum(axis=0) > 0),
+        "ece": calibration_error(log_p, y),
+        "brier": jnp.mean(jnp.sum((jnp.exp(log_p) - truth) ** 2, axis=-1)),
+        "nll": -jnp.mean(jnp.take_along_axis(log_p, y[:, None], axis=-1)),
+        "confusion": confusion,
+    }
+
+
+def from_confusion(confusion: jax.Array) -> dict[str, jax.Array]:
+    """The metrics that depend on the confusion matrix alone.
+
+    Args:
+        confusion: int [K, K], rows true, columns predicted.
+
+    Returns:
+        float32 scalars `accuracy`, `balanced_accuracy`, `macro_f1`, `g_mean`, `mcc` and [K] `recall`, `precision`,
+        with the conventions of `classification`.
+    """
+    counts = confusion.astype(jnp.float32)
+    hits, actual, predicted = jnp.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0)
+    present = actual > 0
+    recall = hits / jnp.maximum(actual, 1.0)
+    precision = hits / jnp.maximum(predicted, 1.0)
+    f1 = 2.0 * hits / jnp.maximum(actual + predicted, 1.0)
+    return {
+        "accuracy": hits.sum() / jnp.maximum(actual.sum(), 1.0),
+        "balanced_accuracy": _mean_where(recall, present),
+        "macro_f1": _mean_where(f1, present),
+        "g_mean": jnp.exp(_mean_where(jnp.log(recall), present)),  # log(0) = -inf, so one class lost makes it 0
+        "mcc": _matthews(hits, actual, predicted),
+        "recall": jnp.where(present, recall, jnp.nan),
+        "precision": precision,
+    }
+
+
+def average_precision(score: jax.Array, positive: jax.Array) -> jax.Array:
+    """Average precision: the sum of precision x step in recall over the distinct thresholds; equal scores count as one.
+
+    Args:
+        score: float [N], larger means more likely positive.
+        positive: float or bool [N], 1 for the rows of the class.
+
+    Returns:
+        float32 scalar in [0, 1]; 0 where there is no positive row.
+    """
+    n = score.shape[0]
+    order = jnp.argsort(-score)
+    score, positive = score[order], positive[order].astype(jnp.float32)
+    place = jnp.arange(n, dtype=jnp.int32)
+    last_of_ties = jnp.append(score[1:] != score[:-1], True)
+    end = jax.lax.cummin(jnp.where(last_of_ties, place, n - 1), axis=0, reverse=True)
+    precision = jnp.cumsum(positive)[end] / (end + 1).astype(jnp.float32)
+    return jnp.sum(positive * precision) / jnp.maximum(positive.sum(), 1.0)
+
+
+def calibration_error(log_p: jax.Array, y: jax.Array, bins: int = ECE_BINS) -> jax.Array:
+    """Expected calibration error of the top class (Guo et al. 2017), equal-width bins, open below and closed above.
+
+    Args:
+        log_p: float32 [N, K] log-probabilities.
+        y: int32 [N] true classes.
+        bins: how many bins [0, 1] is cut into.
+
+    Returns:
+        float32 scalar in [0, 1]: the mean over rows of |confidence - accuracy| of the row's bin.
+    """
+    confidence = jnp.exp(jnp.max(log_p, axis=-1))
+    correct = (jnp.argmax(log_p, axis=-1) == y).astype(jnp.float32)
+    bin_of = jnp.clip(jnp.ceil(confidence * bins).astype(jnp.int32) - 1, 0, bins - 1)
+    gap = jnp.zeros((bins,), jnp.float32).at[bin_of].add(confidence - correct)
+    return jnp.sum(jnp.abs(gap)) / log_p.shape[0]
+
+
+def flatten(result: Mapping[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
+    """One lane's metrics as a flat dict that JSON can hold.
+
+    Args:
+        result: what `classification` returns for one lane, as numpy or host arrays.
+        class_names: K names; in keys their characters other than letters and digits become '_'.
+
+    Returns:
+        The scalars, `recall_<class>` and `precision_<class>` as floats (None where not finite: JSON has no NaN), and
+        `confusion` as a nested list of ints.
+    """
+    flat: dict[str, Any] = {name: _number(result[name]) for name in SCALARS}
+    for kind in ("recall", "precision"):
+        flat |= {class_key(kind, name): _number(v) for name, v in zip(class_names, result[kind], strict=True)}
+    return flat | {"confusion": np.asarray(result["confusion"]).tolist()}
+
+
+def class_key(kind: str, class_name: str) -> str:
+    """The flat name of a per-class metric: class_key('recall', 'T-shirt/top') is 'recall_T_shirt_top'."""
+    return f"{kind}_{re.sub('[^0-9A-Za-z]', '_', class_name)}"
+
+
+def is_metric(name: str) -> bool:
+    """Whether a key of a flat row is a metric that can be averaged (and is no count, time or remark)."""
+    return name in SCALARS or name.startswith(("recall_", "precision_"))
+
+
+def _matthews(hits: jax.Array, actual: jax.Array, predicted: jax.Array) -> jax.Array:
+    total = jnp.maximum(actual.sum(), 1.0)
+    hit, actual, predicted = hits.sum() / total, actual / total, predicted / total  # shares: no overflow for large N
+    spread = (1.0 - jnp.sum(predicted**2)) * (1.0 - jnp.sum(actual**2))
+    covariance = hit - jnp.sum(actual * predicted)
+    return jnp.where(spread > 0, covariance / jnp.sqrt(jnp.where(spread > 0, spread, 1.0)), 0.0)
+
+
+def _mean_where(values: jax.Array, where: jax.Array) -> jax.Array:
+    return jnp.sum(jnp.where(where, values, 0.0)) / jnp.maximum(jnp.sum(where.astype(jnp.float32)), 1.0)
+
+
+def _number(value: Any) -> float | None:
+    number = float(value)
+    return number if np.isfinite(number) else None

@@ -1,0 +1,44 @@
+"""Early signs that a GAN is failing, read off its losses by epoch."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+ZERO = 1e-3  # a discriminator loss below this has nothing left to teach the generator
+FALLING = 5  # so many epochs of a generator loss that only falls mean images that fool a blind discriminator
+
+
+def broken(history: Sequence[dict]) -> str | None:
+    """Why the lane's generator is worthless, or None. `history` is one lane's epochs, in order, as in metrics.jsonl."""
+    for row in history:
+        if not all(_finite(row.get(name)) for name in ("d_loss", "g_loss")):
+            return f"gan: NaN in epoch {row['epoch']}"
+    if history and history[-1]["d_loss"] < ZERO and history[-1].get("loss_name") != "wgan-gp":
+        return f"gan: collapsed, discriminator loss {history[-1]['d_loss']:.2g} at the end"
+    return None
+
+
+def signs(history: Sequence[dict]) -> list[str]:
+    """Warnings about the newest epoch of one lane: discriminator loss at zero, NaN, generator loss falling steadily.
+
+    The signs are those practitioners watch for (discriminator loss 0.0: failure; generator loss falling steadily:
+    garbage that fools the discriminator). A Wasserstein loss has no zero, so only NaN is looked for there.
+    """
+    if not history:
+        return []
+    last = history[-1]
+    if not (_finite(last.get("d_loss")) and _finite(last.get("g_loss"))):
+        return ["NaN in the losses: this lane is lost"]
+    if last.get("loss_name") == "wgan-gp":
+        return []
+    found = []
+    if last["d_loss"] < ZERO:
+        found.append(f"discriminator loss is {last['d_loss']:.2g}: it has won, the generator learns nothing more")
+    recent = [row["g_loss"] for row in history[-FALLING - 1 :]]
+    if len(recent) > FALLING and all(_finite(g) for g in recent) and np.all(np.diff(recent) < 0) and recent[-1] < 0.4:
+        found.append(f"generator loss fell {FALLING} epochs in a row to {recent[-1]:.2g}: the discriminator may be blind")
+    return found
+
+
+def _finite(value: object) -> bool:
+    return isinstance(value, (int, float)) and bool(np.isfinite(value))

@@ -1,0 +1,70 @@
+"""Drawing from a trained generator, and choosing among the drawn."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from imbal_jax.errors import UserError, nearest
+
+LATENTS = ("normal", "uniform")
+
+
+def latents(key: jax.Array, shape: tuple[int, int], kind: str) -> jax.Array:
+    """Latent vectors float32 [S, latent].
+
+    Args:
+        key: typed key.
+        shape: (S, latent).
+        kind: 'normal', as in training, or 'uniform' on [0, 1), as the MNIST source drew them for synthesis.
+
+    Raises:
+        UserError: another kind.
+    """
+    if kind == "normal":
+        return jax.random.normal(key, shape)
+    if kind == "uniform":
+        return jax.random.uniform(key, shape)
+    raise UserError(f"unknown latent {kind!r}{nearest(kind, LATENTS)}; known: {', '.join(LATENTS)}")
+
+
+def generate(generator: Any, params: Any, z: jax.Array, y: jax.Array, classes: int, batch: int = 250) -> jax.Array:
+    """Images uint8 [S, ...] for latents [S, latent] and labels int [S], `batch` at a time so that memory stays bounded."""
+    n = z.shape[0]
+    batch = min(batch, n)
+    wrap = jnp.arange(n + (-n % batch)) % n
+
+    def one(part: tuple[jax.Array, jax.Array]) -> jax.Array:
+        images = generator.apply(params, part[0], jax.nn.one_hot(part[1], classes))
+        return jnp.round(jnp.nan_to_num(jnp.clip(images, 0.0, 1.0)) * 255.0).astype(jnp.uint8)
+
+    split = (z[wrap].reshape(-1, batch, z.shape[1]), y[wrap].reshape(-1, batch))
+    images = jax.lax.map(one, split)
+    return images.reshape(-1, *images.shape[2:])[:n]
+
+
+def keep_best(scores: jax.Array, counts: tuple[int, ...], candidates: tuple[int, ...]) -> jax.Array:
+    """Positions int32 [sum(counts)] of the best-scored candidates of each class, classes in order.
+
+    Args:
+        scores: float32 [sum(candidates)], the candidates lying class by class.
+        counts: how many to keep of each class.
+        candidates: how many each class has.
+    """
+    kept, start = [], 0
+    for count, size in zip(counts, candidates, strict=True):
+        if count:
+            kept.append(start + jax.lax.top_k(scores[start : start + size], count)[1])
+        start += size
+    return jnp.concatenate(kept)
+
+
+def discriminator_scores(apply: Callable[..., jax.Array], x: jax.Array, y: jax.Array, classes: int, batch: int = 250):
+    """Discriminator logits float32 [S] of uint8 images [S, ...] with their labels."""
+    n = x.shape[0]
+    batch = min(batch, n)
+    wrap = jnp.arange(n + (-n % batch)) % n
+    split = (x[wrap].reshape(-1, batch, *x.shape[1:]), y[wrap].reshape(-1, batch))
+    logits = jax.lax.map(lambda p: apply(p[0].astype(jnp.float32) / 255.0, jax.nn.one_hot(p[1], classes)), split)
+    return logits.reshape(-1)[:n]

@@ -1,0 +1,55 @@
+"""Training a conditional GAN on all lanes at once."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+
+from imbal_jax import batches
+from imbal_jax.gan import step as gan_step
+from imbal_jax.lanes import purpose
+
+
+class Inputs(NamedTuple):
+    """What a lane reads: its typed key [] and its training set, whose rows lie class by class."""
+
+    key: jax.Array
+    pool: batches.Pool
+
+
+def init(key: jax.Array, nets: gan_step.Nets, shape: tuple[int, ...]) -> gan_step.State:
+    """A lane's initial state from its key's purpose 'gan_weights'."""
+    return gan_step.init(purpose(key, "gan_weights"), nets, shape)
+
+
+def epoch_of(nets: gan_step.Nets, batch: int, counts: tuple[int, ...], order: str) -> Callable[..., Any]:
+    """The step function of an epoch, for `train.loop.chunk`.
+
+    Args:
+        nets: the static part of the GAN.
+        batch: images of one discriminator step.
+        counts: rows of each class in the pool.
+        order: 'shuffle' (each row once an epoch) or 'balanced' (each class equally likely in each batch).
+    """
+
+    def epoch(number: jax.Array, inputs: Inputs, shared: batches.Shared):
+        key = purpose(inputs.key, "gan")
+        size = inputs.pool.rows.shape[0]
+        permutation = batches.shuffled(key, number, size) if order == "shuffle" else None
+
+        def batch_of(i: jax.Array, position: jax.Array, part: int) -> tuple[jax.Array, jax.Array]:
+            if permutation is None:
+                index = batches.balanced(key, i * nets.d_steps + part, counts, batch)
+            else:
+                start = (position * nets.d_steps + part) * batch
+                index = jax.lax.dynamic_slice(permutation, (start,), (batch,))
+            return batches.pick(inputs.pool, shared, index)
+
+        def step(state: gan_step.State, i: jax.Array, position: jax.Array):
+            noise = jax.random.fold_in(purpose(key, "noise"), i)
+            return gan_step.step(nets, state, partial(batch_of, i, position), noise)
+
+        return step
+
+    return epoch

@@ -1,0 +1,46 @@
+"""Random over-sampling: rows of the smaller classes are repeated."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+
+from imbal_jax.methods.method import Context, Method, Task, Train, target
+
+
+def make(task: Task, to: int | str = "max") -> Method:
+    """Repeat rows, drawn with replacement, until each class has at least `to` rows.
+
+    Args:
+        task: the problem.
+        to: rows of the published training set ('5000' shrinks with a subset), or 'max' for the largest class.
+    """
+    wanted = target(to, task, f"over(to={to})")
+
+    def resample(keys: jax.Array, train: Train, context: Context) -> Train:
+        rows = jax.vmap(partial(oversample, counts=train.counts, wanted=wanted))(keys, train.pool.rows)
+        return train._replace(pool=train.pool._replace(rows=rows), counts=wanted)
+
+    return Method(resample=resample)
+
+
+def oversample(key: jax.Array, rows: jax.Array, counts: tuple[int, ...], wanted: tuple[int, ...]) -> jax.Array:
+    """Row numbers with random repeats.
+
+    Args:
+        key: typed key.
+        rows: int32 [M], lying class by class.
+        counts: rows of each class, [K], adding up to M.
+        wanted: rows of each class afterwards, [K], nowhere less than `counts`.
+
+    Returns:
+        int32 [sum(wanted)], class by class: the class's rows, then the repeats.
+    """
+    parts, start = [], 0
+    for label, (have, want) in enumerate(zip(counts, wanted, strict=True)):
+        own = rows[start : start + have]
+        start += have
+        parts.append(own)
+        if want > have:
+            parts.append(own[jax.random.randint(jax.random.fold_in(key, label), (want - have,), 0, have)])
+    return jnp.concatenate(parts)

@@ -1,0 +1,113 @@
+"""Progress of long work: one moving line on a terminal, now and then a plain line elsewhere."""
+
+import math
+import sys
+import time
+from typing import Any, Self, TextIO
+
+_EVERY = 10.0  # seconds between plain lines
+
+
+def clock(seconds: float) -> str:
+    """A duration in words: '12.3 s', '7 min 50 s', '1 h 03 min'; 'unknown' for what is no number."""
+    if not math.isfinite(seconds):
+        return "unknown"
+    if round(seconds, 1) < 60:
+        return f"{max(seconds, 0.0):.1f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    minutes = round(seconds / 60)
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+class Progress:
+    """Tells how far a piece of work is, how fast it goes, and how long it will take.
+
+    On a terminal one line by tqdm; elsewhere a line at most every 10 s and one at the end, such as
+    "gan: 1200/2656 steps, 45%, 3.1 steps/s, 7 min 50 s left, d_loss 0.61". The rate is that of this process: what a
+    resumed run found done does not count, nor, once a second update came, the time up to the first (compilation).
+
+    Args:
+      label: what the line begins with.
+      total: units of work in all.
+      done: units found done at the start.
+      unit: singular name of a unit.
+      stream: where to write; standard error by default.
+    """
+
+    def __init__(self, label: str, total: int, done: int = 0, unit: str = "step", stream: TextIO | None = None) -> None:
+        self.label, self.total, self.done, self.unit = label, total, done, unit
+        self.stream = sys.stderr if stream is None else stream
+        self._shown: dict[str, float] = {}
+        self._updates = 0
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        self._began = self._printed = time.monotonic()
+        self._anchor = (self._began, self.done)
+        if self.stream.isatty():
+            self._bar = _bar(self.label, self.total, self.done, self.unit, self.stream)
+        return self
+
+    def update(self, done: int, **shown: float) -> None:
+        """Sets the units done so far (of all, not of this call) and the values to show behind them."""
+        now = time.monotonic()
+        if self._updates == 1:
+            self._anchor = (self._first, self.done)
+        if self._updates == 0:
+            self._first = now
+        self._updates += 1
+        self.done, self._shown = done, {name: float(value) for name, value in shown.items()}
+        if self._bar is not None:
+            self._bar.set_postfix_str(_values(self._shown), refresh=False)
+            self._bar.update(done - self._bar.n)
+        elif now - self._printed >= _EVERY and done < self.total:
+            self._printed = now
+            self._print(_left(self._rate(now), self.total - done))
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        """Ends the line; elsewhere than on a terminal, says how long the work took or how far it came."""
+        if self._bar is not None:
+            self._bar.close()
+        elif kind is None or self._updates:
+            took = f"{'took' if kind is None else 'stopped after'} {clock(time.monotonic() - self._began)}"
+            self._print(took)
+
+    def _rate(self, now: float) -> float:
+        """Units per second; NaN before there is anything to tell it from."""
+        since, done = self._anchor
+        return (self.done - done) / (now - since) if now > since and self.done > done else math.nan
+
+    def _print(self, time_part: str) -> None:
+        share = 100 * self.done // self.total if self.total else 100
+        rate = self._rate(time.monotonic())
+        parts = [f"{self.label}: {self.done}/{self.total} {self.unit}s", f"{share}%"]
+        if math.isfinite(rate):
+            parts.append(f"{rate:.3g} {self.unit}s/s")
+        values = _values(self._shown)
+        print(", ".join([*parts, time_part, *([values] if values else [])]), file=self.stream, flush=True)
+
+
+def _values(shown: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in shown.items())
+
+
+def _left(rate: float, units: int) -> str:
+    return f"{clock(units / rate)} left"
+
+
+def _bar(label: str, total: int, done: int, unit: str, stream: TextIO) -> Any:
+    from tqdm import tqdm
+
+    line = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}, {rate_fmt}, {remaining} left{postfix}"
+    return tqdm(
+        desc=label,
+        total=total,
+        initial=done,
+        unit=f" {unit}s",
+        file=stream,
+        dynamic_ncols=True,
+        bar_format=line,
+        mininterval=0.2,
+    )

@@ -1,0 +1,383 @@
+"""The pictures of a run: plain numpy in, PNG out. Matplotlib is imported on the first call, and draws without a screen.
+
+One colour means one thing everywhere: orange is the minority, slate the majority, and an arm keeps its colour from plot
+to plot (its place in the given order decides; 'none' is grey).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+INK, SOFT, GRID = "#1d2530", "#667085", "#e4e7ec"
+MINORITY, MAJORITY = "#d4590f", "#73809a"  # both readable on white and on near-black
+DOING_NOTHING = "#8a94a6"
+ARMS = ("#2563eb", "#0f9d76", "#a445c9", "#d9456b", "#0e96b5", "#a07f10", "#5b57d6", "#6b8e23")
+DPI = 160
+MOST_BARS = 20  # classes; beyond, bars are too thin and points are drawn
+
+
+def minority(counts: Sequence[int]) -> set[int]:
+    """The classes with fewer than half the rows of the largest class."""
+    return {i for i, count in enumerate(counts) if 2 * count < max(counts)}
+
+
+def arm_colours(arms: Sequence[str]) -> dict[str, str]:
+    """A colour for each arm: grey for 'none', the others along the palette in the given order."""
+    others = [arm for arm in arms if arm != "none"]
+    return {"none": DOING_NOTHING} | {arm: ARMS[i % len(ARMS)] for i, arm in enumerate(others)}
+
+
+def sample_grid(
+    path: Path,
+    fake: np.ndarray,
+    real: np.ndarray | None,
+    class_names: Sequence[str],
+    minority: AbstractSet[int],
+    title: str,
+) -> None:
+    """Per class a row: real images on the left, generated ones on the right; minority rows marked.
+
+    The background is transparent and the text of middle brightness, so the picture sits on light and dark pages.
+
+    Args:
+        path: the PNG to write.
+        fake: uint8 [K, n, H, W, C], C 1 or 3.
+        real: uint8 [K, r, H, W, C], or None.
+        class_names: K names.
+        minority: class numbers.
+        title: one line above the picture.
+    """
+    blocks = [fake] if real is None else [real, fake]
+    height, gap = fake.shape[2], max(2, fake.shape[3] // 14)
+    mosaics = [_mosaic(block, gap) for block in blocks]
+    classes, tile = len(class_names), min(0.52, 24 / len(class_names))
+    names = max(len(name) for name in class_names) * 0.085 + 0.95
+    widths = [m.shape[1] / m.shape[0] * (classes * tile) for m in mosaics]
+    size = (max(sum(widths) + names + 0.35, 4.2), classes * tile + 1.05)
+    with _figure(path, size, background="none") as figure:
+        figure.text(0.14 / size[0], 1 - 0.28 / size[1], title, size=11, weight="bold", va="center", color=MAJORITY)
+        left = names
+        for mosaic, width, head in zip(mosaics, widths, ["real", "generated"][-len(mosaics) :], strict=True):
+            axes = figure.add_axes((left / size[0], 0.25 / size[1], width / size[0], classes * tile / size[1]))
+            axes.imshow(mosaic, interpolation="nearest", aspect="auto", vmin=0, vmax=255)
+            axes.set_title(head, size=9, color=MAJORITY, loc="left", pad=5)
+            axes.set_axis_off()
+            if axes is figure.axes[0]:
+                for i, name in enumerate(class_names):
+                    y = 1 - (i * (height + gap) + height / 2) / mosaic.shape[0]
+                    _row_name(axes, y, name, i in minority, tile, width)
+            left += width + 0.2
+
+
+def losses(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
+    """Curves by epoch in small panels: GAN losses, the discriminator's accuracy, the classifier's loss of every arm.
+
+    Thin lines are seeds, bold ones their median (one seed that diverged would carry a mean away). Panels without data
+    are left out; a few far-off values do not set the scale (the panel says how many lie outside).
+
+    Args:
+        path: the PNG to write.
+        history: dicts as in metrics.jsonl: "stage" ('gan' or 'classifier'), "seed", "epoch", and the curves' values.
+    """
+    gan = [line for line in history if line.get("stage") == "gan"]
+    fits = [line for line in history if line.get("stage") == "classifier"]
+    arms = list(dict.fromkeys(line["method"] for line in fits))
+    colours = arm_colours(arms)
+    d, g = ARMS[0], MINORITY
+    panels = [
+        (
+            "GAN losses",
+            "loss",
+            [("discriminator", d, _curves(gan, "d_loss")), ("generator", g, _curves(gan, "g_loss"))],
+        ),
+        (
+            "Discriminator's accuracy",
+            "accuracy (%)",
+            [
+                ("on real", d, _curves(gan, "d_real_accuracy", 100)),
+                ("on generated", g, _curves(gan, "d_fake_accuracy", 100)),
+            ],
+        ),
+        (
+            "Classifier's training loss",
+            "loss (nats)",
+            [(arm, colours[arm], _curves([x for x in fits if x["method"] == arm], "loss")) for arm in arms],
+        ),
+    ]
+    panels = [panel for panel in panels if any(curves for _, _, curves in panel[2])]
+    with _figure(path, (4.1 * max(len(panels), 1), 3.5)) as figure:
+        for place, (title, unit, lines) in enumerate(panels):
+            axes = figure.add_subplot(1, len(panels), place + 1)
+            _panel(axes, title, "epoch", unit)
+            _draw_curves(axes, lines, percent="%" in unit)
+        if not panels:
+            figure.text(0.5, 0.5, "no curves yet", ha="center", color=SOFT)
+        elif len({line.get("seed") for line in history if line.get("stage") in ("gan", "classifier")}) > 1:
+            figure.text(0.995, 0.015, "thin: seeds, bold: their median", ha="right", size=7.5, color=SOFT)
+        figure.tight_layout(pad=1.0, w_pad=2.0, rect=(0, 0.03, 1, 1))
+
+
+def confusion(path: Path, matrices: Mapping[str, np.ndarray], class_names: Sequence[str]) -> None:
+    """Confusion matrices side by side: blue the share that is right, orange the share of the true class that is wrong.
+
+    Args:
+        path: the PNG to write.
+        matrices: for each arm int [K, K], rows true, columns predicted (sums over seeds are fine).
+        class_names: K names.
+    """
+    classes, across = len(class_names), min(len(matrices), 3)
+    side = float(np.clip(0.4 * classes, 2.4, 9.0))
+    down = ceil(len(matrices) / across)
+    with _figure(path, (across * (side + 1.1), down * (side + 1.25))) as figure:
+        for place, (arm, matrix) in enumerate(matrices.items()):
+            axes = figure.add_subplot(down, across, place + 1)
+            _draw_confusion(axes, np.asarray(matrix, np.float64), class_names, side / classes)
+            axes.set_title(_short(arm, int(side * 9)), size=10, weight="bold", loc="left")
+            axes.set_xlabel("predicted class", size=9, color=SOFT)
+            axes.set_ylabel("true class", size=9, color=SOFT)
+        figure.tight_layout(pad=1.0)
+
+
+def recalls(path: Path, per_arm: Mapping[str, np.ndarray], class_names: Sequence[str], minority: AbstractSet[int]) -> None:
+    """Recall of every class and arm: bars are means over seeds, whiskers reach from the lowest to the highest seed.
+
+    Args:
+        path: the PNG to write.
+        per_arm: for each arm float [L, K] in [0, 1], one row for each seed; rows with NaN are left out of the mean.
+        class_names: K names.
+        minority: class numbers, printed in the minority's colour.
+    """
+    seeds = max(len(np.atleast_2d(values)) for values in per_arm.values())
+    whiskers = "whiskers: lowest and highest seed" if seeds > 1 else "one seed"
+    bars = {arm: 100 * np.atleast_2d(np.asarray(values, np.float64)) for arm, values in per_arm.items()}
+    with _figure(path, (_bars_width(len(class_names), len(bars)), 3.9)) as figure:
+        axes = figure.add_subplot()
+        _panel(axes, f"Recall by class ({whiskers})", "", "recall (%)")
+        _draw_groups(axes, {arm: _low_mean_high(values) for arm, values in bars.items()}, arm_colours(list(bars)))
+        _class_axis(axes, class_names, minority)
+        axes.set_ylim(0, 102)
+        _legend_below(figure, axes, len(bars))
+
+
+def class_counts(path: Path, before: Sequence[int], after: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> None:
+    """Training rows of every class before balancing and after it; arms with the same counts share their bars.
+
+    Args:
+        path: the PNG to write.
+        before: int [K].
+        after: for each arm int [K].
+        class_names: K names.
+    """
+    bars: dict[str, np.ndarray] = {"before": np.asarray(before)}
+    same: dict[tuple[int, ...], list[str]] = {}
+    for arm, counts in after.items():
+        same.setdefault(tuple(int(c) for c in counts), []).append(arm)
+    same.pop(tuple(int(c) for c in before), None)
+    bars |= {"after " + ", ".join(arms): np.asarray(counts) for counts, arms in same.items()}
+    colours = arm_colours(list(after))
+    paint = {"before": DOING_NOTHING} | {"after " + ", ".join(arms): colours[arms[0]] for arms in same.values()}
+    with _figure(path, (_bars_width(len(class_names), len(bars)), 3.7)) as figure:
+        axes = figure.add_subplot()
+        _panel(axes, "Training rows by class", "", "rows")
+        _draw_groups(axes, {name: np.stack([counts] * 3) for name, counts in bars.items()}, paint, numbers=True)
+        _class_axis(axes, class_names, minority(before))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+        axes.set_ylim(0, 1.2 * max(max(counts) for counts in bars.values()))  # room for the numbers
+        _legend_below(figure, axes, len(bars))
+
+
+@contextmanager
+def _figure(path: Path, size: tuple[float, float], background: str = "white") -> Iterator[Any]:
+    """A figure that pyplot does not know of (nothing to close, no state shared), saved whole or not at all."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 9, "text.color": INK, "axes.edgecolor": SOFT}
+    with mpl.rc_context(style | {"xtick.color": SOFT, "ytick.color": SOFT}):
+        figure = Figure(figsize=size, facecolor=background)
+        FigureCanvasAgg(figure)
+        yield figure
+        partial = path.with_name(path.name + ".part")
+        figure.savefig(partial, dpi=DPI, format="png")
+        partial.replace(path)
+        figure.clear()
+
+
+def _panel(axes: Any, title: str, x: str, y: str) -> None:
+    axes.set_title(title, size=10.5, weight="bold", loc="left", pad=9)
+    axes.set_xlabel(x, color=SOFT)
+    axes.set_ylabel(y, color=SOFT)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def _mosaic(images: np.ndarray, gap: int) -> np.ndarray:
+    """uint8 [K, n, H, W, C] laid out as RGBA uint8 [K * (H + gap) - gap, n * (W + gap) - gap, 4], clear between."""
+    classes, n, height, width, _ = images.shape
+    page = np.zeros((classes, n, height + gap, width + gap, 4), np.uint8)
+    page[:, :, :height, :width, :3] = images  # one channel spreads over three
+    page[:, :, :height, :width, 3] = 255
+    return page.transpose(0, 2, 1, 3, 4).reshape(classes * (height + gap), n * (width + gap), 4)[:-gap, :-gap]
+
+
+def _row_name(axes: Any, y: float, name: str, rare: bool, tile: float, width: float) -> None:
+    size = min(10.0, tile * 60)
+    colour = MINORITY if rare else MAJORITY
+    place = {"x": -0.12 / width, "y": y, "color": colour, "ha": "right", "transform": axes.transAxes}
+    axes.text(s=name, size=size, weight="bold", va="center" if tile < 0.3 else "bottom", **place)
+    if tile >= 0.3:
+        axes.text(s="minority" if rare else "majority", size=6.5, va="top", **place)
+
+
+def _curves(lines: Sequence[Mapping[str, Any]], name: str, scale: float = 1.0) -> list[np.ndarray]:
+    """For each seed float [epochs, 2] (epoch, value), by epoch; a later line replaces an earlier one."""
+    seeds: dict[Any, dict[int, float]] = {}
+    for line in lines:
+        value = line.get(name)
+        if value is not None and np.isfinite(value):
+            seeds.setdefault((line.get("method"), line.get("seed")), {})[line["epoch"]] = scale * value
+    return [np.array(sorted(points.items())) for points in seeds.values()]
+
+
+def _draw_curves(axes: Any, lines: Sequence[tuple[str, str, list[np.ndarray]]], percent: bool) -> None:
+    for label, colour, curves in lines:
+        if not curves:
+            continue
+        if len(curves) > 1:
+            faint = max(0.12, 0.5 / len(curves) ** 0.4)
+            for curve in curves:
+                axes.plot(*curve.T, color=colour, linewidth=0.7, alpha=faint)
+        middle = _middle(curves)
+        marker = "o" if len(middle) == 1 else None
+        axes.plot(*middle.T, color=colour, linewidth=2.0, marker=marker, markersize=4, label=_short(label, 34))
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    if percent:
+        axes.set_ylim(-3, 103)
+    else:
+        _robust_limits(axes, np.concatenate([curve[:, 1] for _, _, curves in lines for curve in curves]))
+    axes.legend(framealpha=0.8, edgecolor="none", fontsize=8 if len(lines) < 6 else 6.5, loc="best", handlelength=1.4)
+
+
+def _middle(curves: Sequence[np.ndarray]) -> np.ndarray:
+    """float [epochs, 2]: the median over seeds, at every epoch that some seed has."""
+    epochs = np.unique(np.concatenate([curve[:, 0] for curve in curves]))
+    values = [[c[c[:, 0] == epoch, 1][0] for c in curves if (c[:, 0] == epoch).any()] for epoch in epochs]
+    return np.array([[epoch, np.median(value)] for epoch, value in zip(epochs, values, strict=True)])
+
+
+def _robust_limits(axes: Any, values: np.ndarray) -> None:
+    low, high = np.percentile(values, [10, 90])
+    room = 4.0 * (high - low) + 1e-6
+    outside = int(((values > high + room) | (values < low - room)).sum())
+    if outside:
+        axes.set_ylim(max(values.min(), low - room), min(values.max(), high + room))
+        note = f"{outside} value{'s' if outside > 1 else ''} beyond the scale"
+        axes.text(0.01, 0.01, note, size=7, color=SOFT, transform=axes.transAxes)
+
+
+def _draw_confusion(axes: Any, matrix: np.ndarray, class_names: Sequence[str], cell: float) -> None:
+    from matplotlib import colormaps
+
+    classes = len(class_names)
+    share = matrix / np.maximum(matrix.sum(axis=1, keepdims=True), 1)
+    right = np.eye(classes, dtype=bool)
+    # Errors are small shares: the square root keeps 1 % visible beside 30 %.
+    paint = np.where(right[..., None], colormaps["Blues"](0.85 * share), colormaps["Oranges"](0.75 * np.sqrt(share)))
+    paint[matrix == 0] = 1.0
+    axes.imshow(paint)
+    ticks = range(0, classes, max(1, ceil(classes / 25)))
+    names = [_short(class_names[i], 12) for i in ticks]
+    tilted = max(len(name) for name in names) > 3
+    axes.set_xticks(ticks, names, rotation=45 if tilted else 0, ha="right" if tilted else "center", size=8)
+    axes.set_yticks(ticks, names, size=8)
+    axes.tick_params(length=0, colors=INK)
+    axes.spines[:].set_color(GRID)
+    if classes <= MOST_BARS:
+        for row, column in np.ndindex(classes, classes):
+            number, dark = int(matrix[row, column]), share[row, column] > (0.6 if row == column else 0.5)
+            size = min(8.0, 72 * cell * 0.92 / (0.62 * max(len(_compact(number)), 3)))
+            colour = "white" if dark else (INK if number else "#c3c9d4")
+            axes.text(column, row, _compact(number), ha="center", va="center", size=size, color=colour)
+
+
+def _compact(number: int) -> str:
+    return str(number) if number < 100_000 else f"{number / 1000:.0f}k"
+
+
+def _low_mean_high(values: np.ndarray) -> np.ndarray:
+    """float [L, K] to [3, K]; NaN where no lane has a number."""
+    found = np.isfinite(values)
+    total = np.where(found, values, 0.0).sum(axis=0)
+    mean = np.where(found.any(axis=0), total / np.maximum(found.sum(axis=0), 1), np.nan)
+    low = np.where(found, values, np.inf).min(axis=0)
+    high = np.where(found, values, -np.inf).max(axis=0)
+    return np.stack([np.where(np.isfinite(low), low, np.nan), mean, np.where(np.isfinite(high), high, np.nan)])
+
+
+def _draw_groups(axes: Any, bars: Mapping[str, np.ndarray], colours: Mapping[str, str], numbers: bool = False) -> None:
+    """Grouped bars of [3, K] (low, middle, high); points instead of bars where there are many classes.
+
+    Numbers are printed above the first group, and above the others where they differ from it.
+    """
+    first = next(iter(bars.values()))[1]
+    arms, classes = len(bars), len(first)
+    width = 0.82 / arms
+    for place, (arm, (low, middle, high)) in enumerate(bars.items()):
+        x = np.arange(classes) + (place - (arms - 1) / 2) * width
+        reach = np.stack([middle - low, high - middle])
+        if classes > MOST_BARS:
+            axes.plot(x, middle, "o", color=colours[arm], markersize=3, label=arm)
+        else:
+            axes.bar(x, np.nan_to_num(middle), 0.9 * width, color=colours[arm], label=arm)
+        if np.nanmax(reach, initial=0) > 0:
+            many = classes > MOST_BARS
+            line, cap = (colours[arm], 0.0) if many else (INK, 2.5)
+            axes.errorbar(x, middle, reach, fmt="none", ecolor=line, elinewidth=0.9, capsize=cap)
+        if numbers and classes <= MOST_BARS:
+            room = 72 * axes.figure.get_size_inches()[0] * 0.88 / (classes * (arms + 0.2))  # points for a bar
+            new = middle != first if place else np.full(classes, True)
+            _numbers_above(axes, x[new], middle[new], upright=room < 19.5)
+
+
+def _numbers_above(axes: Any, x: np.ndarray, values: np.ndarray, upright: bool) -> None:
+    style = {"ha": "center", "va": "bottom", "size": 6.5, "color": SOFT, "rotation": 90 if upright else 0}
+    for at, value in zip(x, values, strict=True):
+        axes.annotate(f"{value:,.0f}", (at, value), (0, 3), textcoords="offset points", **style)
+
+
+def _class_axis(axes: Any, class_names: Sequence[str], minority: AbstractSet[int]) -> None:
+    classes = len(class_names)
+    step = max(1, ceil(classes / 40))
+    long = max(len(name) for name in class_names) > 9 or classes > MOST_BARS
+    ticks = range(0, classes, step)
+    names = [_short(class_names[i], 16) for i in ticks]
+    axes.set_xticks(ticks, names, rotation=40 if long else 0, ha="right" if long else "center")
+    axes.set_xlim(-0.6, classes - 0.4)
+    for i, tick in zip(ticks, axes.get_xticklabels(), strict=True):
+        tick.set_color(MINORITY if i in minority else INK)
+        tick.set_fontweight("bold" if i in minority else "normal")
+    axes.set_xlabel("class (minority in orange)" if minority else "class", color=SOFT)
+
+
+def _legend_below(figure: Any, axes: Any, entries: int) -> None:
+    figure.tight_layout(pad=1.0, rect=(0, 0.07 * ceil(entries / 3), 1, 1))
+    handles, names = axes.get_legend_handles_labels()
+    labels = [_short(name, 60) for name in names]
+    place = {"loc": "lower left", "ncols": min(entries, 3), "frameon": False}
+    figure.legend(handles, labels, fontsize=8.5, handlelength=1.0, **place)
+
+
+def _bars_width(classes: int, arms: int) -> float:
+    return float(np.clip(classes * (0.34 + 0.2 * arms), 6.4, 13.0))
+
+
+def _short(text: str, length: int) -> str:
+    return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,0 +1,52 @@
+"""metrics.jsonl: a line for each lane and epoch, and the warnings."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imbal_jax import records
+
+
+class Curves(NamedTuple):
+    """The curves of a run.
+
+    Attributes:
+        path: of metrics.jsonl.
+        seeds: one per lane.
+    """
+
+    path: Path
+    seeds: tuple[int, ...]
+
+    def add(self, stage: str, method: str | None, epoch: int, means: dict[str, np.ndarray], **more: Any) -> None:
+        """Append one line per lane; the values of `means` are [L]."""
+        rows = []
+        for lane, seed in enumerate(self.seeds):
+            head = {"stage": stage, "method": method, "seed": seed, "epoch": epoch}
+            rows.append({**head, **{name: float(value[lane]) for name, value in means.items()}, **more})
+        records.append(self.path, rows)
+
+    def warn(self, of: str, seed: int, epoch: int, message: str) -> None:
+        """Append a warning about a stage."""
+        records.append(self.path, [{"stage": "warning", "of": of, "seed": seed, "epoch": epoch, "message": message}])
+
+    def resume(self, stage: str, method: str | None, epochs: int) -> None:
+        """Forget the lines of a stage after the epochs that its checkpoint has seen: they will be written again."""
+
+        def kept(row: dict) -> bool:
+            mine = row.get("of", row["stage"]) == stage and row.get("method") == method
+            return not mine or row["epoch"] <= epochs
+
+        if self.path.exists():
+            records.keep(self.path, kept)
+
+    def of(self, stage: str, method: str | None = None, seed: int | None = None) -> list[dict]:
+        """The lines of a stage, of one seed or of all."""
+        rows = records.read(self.path)
+        rows = [row for row in rows if row["stage"] == stage and row.get("method") == method]
+        return rows if seed is None else [row for row in rows if row["seed"] == seed]
+
+    def warnings(self) -> list[dict]:
+        """The warnings of all stages."""
+        return [row for row in records.read(self.path) if row["stage"] == "warning"]

@@ -1,0 +1,65 @@
+"""The quality of a trained generator, class by class, in the feature space of a classifier trained on all real rows."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from imbal_jax.evaluate import generators
+from imbal_jax.gan import sample
+from imbal_jax.lanes import purpose
+from imbal_jax.methods.gan_synth import TrainedClassifier, TrainedGan
+from imbal_jax.models.inference import apply_in_batches
+from imbal_jax.stages.setting import Setting, class_rows
+
+SPACE = "last hidden layer of a {model} classifier trained on the full real training set ({source})"
+
+
+def measure(setting: Setting, gan: TrainedGan, reference: TrainedClassifier) -> dict[str, dict[str, float | None]]:
+    """Frechet distance, precision, recall, density, coverage and nearest-neighbour figures of each class, mean over lanes.
+
+    The real side of a class is its rows in the full training set, of which the GAN saw only those that the cut left;
+    the training side of the nearest-neighbour figures is what the lane's GAN saw. At most `config.quality.samples`
+    rows a side.
+    """
+    each, names = setting.config.quality.samples, setting.task.class_names
+    params = jax.tree.map(lambda leaf: leaf[0], reference.params)
+    features = jax.jit(lambda x: apply_in_batches(reference.model, params, x)[1])
+    figures = jax.jit(partial(generators.quality, k=setting.config.quality.k))
+    y = setting.data.train.y
+    real = [setting.data.train.x[np.flatnonzero(y == label)[:each]] for label in range(len(names))]
+    real_features = [features(jnp.asarray(x)) for x in real]
+    per_class: dict[str, list[dict[str, jax.Array]]] = {name: [] for name in names}
+    for lane, fakes in enumerate(_draw(setting, gan, each)):
+        fake_features = features(jnp.asarray(fakes.reshape(-1, *fakes.shape[2:]))).reshape(len(names), each, -1)
+        for label, name in enumerate(names):
+            seen = setting.data.train.x[class_rows(setting, label, lane)[:each]]
+            if len(seen):
+                per_class[name].append(
+                    figures(real_features[label], fake_features[label], _pixels(fakes[label]), _pixels(seen))
+                )
+    return {name: _mean(rows) for name, rows in per_class.items() if rows}
+
+
+def _draw(setting: Setting, gan: TrainedGan, each: int) -> np.ndarray:
+    """uint8 [L, K, each, ...]: generated images of every class, on all lanes."""
+    classes = len(setting.task.counts)
+
+    def draw(lane, shared):
+        _, (key, params) = lane
+        z = sample.latents(purpose(key, "quality"), (classes * each, gan.nets.latent), "normal")
+        images = sample.generate(gan.nets.generator, params, z, jnp.repeat(jnp.arange(classes), each), classes)
+        return images.reshape(classes, each, *images.shape[1:])
+
+    return np.asarray(setting.over_lanes(draw)((), (setting.keys, gan.generator), ()))
+
+
+def _pixels(x: np.ndarray) -> jax.Array:
+    """Flat float32 rows in [0, 1]."""
+    return jnp.asarray(x.reshape(len(x), -1), jnp.float32) / 255.0
+
+
+def _mean(rows: list[dict[str, jax.Array]]) -> dict[str, float | None]:
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return {name: value if np.isfinite(value) else None for name, value in means.items()}

@@ -1,0 +1,103 @@
+"""What an experiment starts from: the data, the cut, the lanes, the devices."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from imbal_jax import data, lanes
+from imbal_jax.batches import Pool, Shared
+from imbal_jax.data import imbalance
+from imbal_jax.errors import UserError
+from imbal_jax.methods import Task, Train
+from imbal_jax.ops.conv import resolve_form
+
+
+class Setting(NamedTuple):
+    """Everything that stages share.
+
+    Attributes:
+        config: the experiment's ConfigDict, read only.
+        workdir: where results go.
+        data: the data set, on the host.
+        seeds: one per lane.
+        keys: typed keys [L].
+        devices: the devices that lanes are spread over.
+        shared: the real training rows, once on each device.
+        train: the lanes' training sets after the cut, before any balancing.
+        task: what methods are made for.
+        form: how convolutions are computed.
+    """
+
+    config: Any
+    workdir: Path
+    data: data.Dataset
+    seeds: tuple[int, ...]
+    keys: jax.Array
+    devices: list[jax.Device]
+    shared: Shared
+    train: Train
+    task: Task
+    form: str
+
+    def over_lanes(self, function: Any, devices: list[jax.Device] | None = None) -> Any:
+        """`lanes.over_lanes` as the config asks."""
+        return lanes.over_lanes(
+            function, parallel=self.config.parallel, inner=self.config.lanes, devices=devices or self.devices
+        )
+
+
+def prepare(config: Any, workdir: Path) -> Setting:
+    """Load and cut the data, make the lanes' keys and put the real rows on the devices.
+
+    Raises:
+        UserError: fewer than one seed, absent or damaged data, a cut that the data does not allow.
+    """
+    if config.seeds < 1:
+        raise UserError(f"config.seeds is {config.seeds}: at least 1 is needed")
+    source = config.data
+    dataset = data.load(source.name, directory=source.dir or None, source=source.source, per_class=source.per_class or None)
+    seeds = tuple(range(config.seeds))
+    keys = lanes.lane_keys(config.seed, seeds)
+    train = _cut(config, dataset, keys)
+    devices = lanes.devices_for(len(seeds))
+    shared = lanes.replicate(Shared(jnp.asarray(dataset.train.x), jnp.asarray(dataset.train.y)), devices)
+    task = Task(train.counts, dataset.fraction, dataset.class_names)
+    return Setting(config, workdir, dataset, seeds, keys, devices, shared, train, task, resolve_form(config.conv))
+
+
+def _cut(config: Any, dataset: data.Dataset, keys: jax.Array) -> Train:
+    y = dataset.train.y
+    available = np.bincount(y, minlength=len(dataset.class_names))
+    counts = imbalance.target_counts(config.cut.profile, available, dataset.fraction)
+    rows = imbalance.cut(y, counts, config.cut.draw, keys)
+    by_class = np.take_along_axis(rows, np.argsort(y[rows], axis=1, kind="stable"), axis=1)
+    return unbalanced(by_class, tuple(int(n) for n in counts), dataset.train.x.shape[1:])
+
+
+def unbalanced(rows: np.ndarray, counts: tuple[int, ...], shape: tuple[int, ...]) -> Train:
+    """A training set of real rows only: row numbers [L, M], lying class by class."""
+    many = rows.shape[0]
+    pool = Pool(jnp.asarray(rows), jnp.zeros((many, 0, *shape), jnp.uint8), jnp.zeros((many, 0), jnp.int32))
+    return Train(pool, counts, np.zeros((many, 0, 0), np.int32))
+
+
+def init_lanes(init: Any, keys: jax.Array) -> Any:
+    """`init(key)` for the keys of all lanes, compiled: leaves [L, ...]."""
+    return jax.jit(jax.vmap(init))(keys)
+
+
+def class_rows(setting: Setting, label: int, lane: int = 0) -> np.ndarray:
+    """The row numbers of a class in a lane's cut training set."""
+    start = sum(setting.train.counts[:label])
+    return np.asarray(setting.train.pool.rows[lane, start : start + setting.train.counts[label]])
+
+
+def minority(setting: Setting) -> set[int]:
+    """The classes that the cut made rarer than they were; where it cut none, those below half of the largest."""
+    before = np.bincount(setting.data.train.y, minlength=len(setting.task.counts))
+    cut = {k for k, n in enumerate(setting.task.counts) if n < before[k]}
+    largest = max(setting.task.counts)
+    return cut or {k for k, n in enumerate(setting.task.counts) if n < largest / 2}

@@ -1,0 +1,118 @@
+"""The benchmarks' command line, with the worker processes replaced: no peer is installed where the tests run."""
+
+import json
+import math
+import sys
+
+import pytest
+
+from benchmarks import __main__ as cli
+from benchmarks import harness, results
+
+TIMES = {
+    "ours": 30.0, "function": 40.0, "function_xla": 320.0, "train_on_batch": 44.0, "eager": 60.0, "eager_nchw": 75.0,
+}  # fmt: skip
+
+
+@pytest.fixture
+def jobs(monkeypatch):
+    """Replaces the worker processes by fixed times and gives the list of jobs asked for; 'compile' fails."""
+    asked: list[harness.Job] = []
+
+    def run_worker(job, timeout=None):
+        asked.append(job)
+        if job.form == "compile":
+            raise harness.BenchmarkError("no compiler")
+        return harness.Measured(TIMES["ours" if job.side == "ours" else job.form], "CPU")
+
+    monkeypatch.setattr(harness, "run_worker", run_worker)
+    monkeypatch.setattr(harness, "missing", lambda peer: [])
+    return asked
+
+
+@pytest.mark.parametrize("name", sorted(cli.NAMES))
+def test_json_line(jobs, capsys, name):
+    assert cli.main([name, "--json"]) == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line) == {
+        "name": name, "ours": 30.0, "peer": 40.0, "peer_name": "Keras on TensorFlow", "ratio": 0.75, "unit": "ms/step",
+    }  # fmt: skip
+
+
+def test_sides_take_turns_in_the_fastest_form(jobs, capsys):
+    assert cli.main(["classifier_step", "--peer=torch", "--lanes=4", "--repeats=2", "--steps=10", "--batch=8"]) == 0
+    tried, timed = jobs[:3], jobs[3:]
+    assert [job.form for job in tried] == ["eager", "eager_nchw", "compile"]
+    ours = harness.Job("classifier_step", "ours", "auto", 4, 10, 8)
+    assert timed == [ours, harness.Job("classifier_step", "torch", "eager", 1, 10, 8)] * 2
+    said = capsys.readouterr()
+    assert "ratio 0.50" in said.out and "4 lanes" in said.out and "no compiler" in said.err
+
+
+def test_everything_writes_the_table(jobs, capsys, monkeypatch, tmp_path):
+    (tmp_path / "benchmarks").mkdir()
+    monkeypatch.setattr(harness, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "versions", lambda peers: [f"{peer} 1.0" for peer in peers])
+    assert cli.main(["--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(lines) == len(cli.NAMES) * 2 * 2
+    text = (tmp_path / "benchmarks" / "RESULTS.md").read_text()
+    assert text.count("**0.75**") == 4 and text.count("**0.50**") == 4
+    assert "keras 1.0, torch 1.0" in text and "compile inf" in text
+
+
+def test_a_missing_peer_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(harness.PACKAGES, "keras", ("no_such_package_here",))
+    assert cli.main(["cgan_step"]) == 2
+    said = capsys.readouterr().err
+    assert "no_such_package_here" in said and "pip install -r requirements-bench.txt" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "word"),
+    [(["nonsense"], "classifier_step"), (["cgan_step", "--lanes=0"], "--lanes"), (["--peer=caffe"], "keras")],
+)
+def test_bad_arguments_exit_with_2(arguments, word, capsys):
+    with pytest.raises(SystemExit) as stop:
+        cli.main(arguments)
+    assert stop.value.code == 2
+    assert word in capsys.readouterr().err
+
+
+def test_a_failing_worker_shows_its_end(monkeypatch, capsys):
+    monkeypatch.setattr(harness, "missing", lambda peer: [])
+    monkeypatch.setitem(harness.FORMS["keras"], "classifier_step", ("no_such_form",))
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    assert cli.main(["classifier_step"]) == 1
+    assert "exit code 1" in capsys.readouterr().err
+
+
+def test_median_ms_waits_once_per_block_and_leaves_the_first_out(monkeypatch):
+    clock = iter([0.0, 4.0, 10.0, 12.0, 20.0, 22.0, 30.0, 32.0, 40.0, 49.0])
+    monkeypatch.setattr(harness.time, "perf_counter", lambda: next(clock))
+    ran: list[int] = []
+    assert harness.median_ms(harness.Steps(ran.append, "CPU"), 10) == pytest.approx(1000.0)
+    assert ran == [2] * (harness.BLOCKS + 1)
+
+
+def test_no_form_that_runs_is_an_error(monkeypatch):
+    def fail(job, timeout=None):
+        raise harness.BenchmarkError("broken")
+
+    monkeypatch.setattr(harness, "run_worker", fail)
+    with pytest.raises(harness.BenchmarkError, match="no form of PyTorch ran"):
+        harness.fastest_form(harness.Job("cgan_step", "torch", "", 1, 10, 8), ("eager",))
+
+
+def test_worker_prints_time_per_lane(capsys):
+    built: list[harness.Job] = []
+
+    def build(job):
+        built.append(job)
+        return harness.Steps(lambda n: None, "a device")
+
+    flags = ["--name=cgan_step", "--side=ours", "--form=auto", "--lanes=4", "--steps=5", "--batch=8"]
+    harness.work(build, flags)
+    answer = json.loads(capsys.readouterr().out)
+    assert set(answer) == {"ms", "device"} and answer["device"] == "a device" and math.isfinite(answer["ms"])
+    assert built == [harness.Job("cgan_step", "ours", "auto", 4, 5, 8)]

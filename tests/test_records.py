@@ -1,0 +1,173 @@
+import errno
+import json
+import os
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from imbal_jax import records
+from imbal_jax.errors import UserError
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "deep" / "rows.jsonl"
+
+
+def _no_space(_):
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_rows_come_back_in_order(path):
+    assert records.read(path) == []
+    records.append(path, [{"seed": 0}, {"seed": 1, "name": "Größe"}])
+    records.append(path, [])
+    records.append(path, [{"seed": 2}])
+    assert records.read(path) == [{"seed": 0}, {"seed": 1, "name": "Größe"}, {"seed": 2}]
+
+
+def test_appending_nothing_makes_no_file(path):
+    records.append(path, [])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        (float("nan"), None),
+        (float("-inf"), None),
+        (np.float32("inf"), None),
+        (jnp.float32(float("nan")), None),
+        (np.float32(0.5), 0.5),
+        (np.int64(3), 3),
+        (np.bool_(True), True),
+        (jnp.bfloat16(1.5), 1.5),
+        (jnp.arange(4).reshape(2, 2), [[0, 1], [2, 3]]),
+        (np.array([1.0, np.nan]), [1.0, None]),
+        ((1, [True, None]), [1, [True, None]]),
+        ({6: {"a": np.float64(2)}}, {"6": {"a": 2.0}}),
+        (np.str_("x"), "x"),
+    ],
+)
+def test_values_become_strict_json(path, value, expected):
+    records.append(path, [{"x": value}])
+    text = path.read_text()
+    assert "NaN" not in text and "Infinity" not in text
+    (row,) = records.read(path)
+    assert row == {"x": expected} and type(row["x"]) is type(expected)
+
+
+def test_a_value_without_json_form_is_refused_before_anything_is_written(path):
+    with pytest.raises(TypeError, match="object"):
+        records.append(path, [{"a": 1}, {"b": object()}])
+    assert not path.exists()
+
+
+@pytest.mark.parametrize("tail", [b'{"seed": 2, "acc', b'{"seed": 2}}\n', b"\0\0\0\0", b"7\n", b'{"name": "Gr\xc3', b"\n"])
+def test_a_damaged_last_line_is_dropped_and_then_cut_off(path, tail, caplog):
+    records.append(path, [{"seed": 0}, {"seed": 1}])
+    whole = path.read_bytes()
+    path.write_bytes(whole + tail)
+    assert records.read(path) == [{"seed": 0}, {"seed": 1}]
+    assert "damaged" in caplog.text and str(path) in caplog.text
+    records.append(path, [{"seed": 3}])
+    assert path.read_bytes() == whole + b'{"seed": 3}\n'
+
+
+def test_a_whole_last_line_without_its_newline_is_kept(path):
+    records.append(path, [{"seed": 0}, {"seed": 1}])
+    path.write_bytes(path.read_bytes()[:-1])
+    assert len(records.read(path)) == 2
+    records.append(path, [{"seed": 2}])
+    assert [row["seed"] for row in records.read(path)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("size", [10, 4090, 4096, 5000, 70_000])
+def test_the_last_line_is_found_whatever_its_length(path, size):
+    records.append(path, [{"a": 1}, {"x": "y" * size}])
+    path.write_bytes(path.read_bytes()[:-3])
+    records.append(path, [{"b": 2}])
+    assert records.read(path) == [{"a": 1}, {"b": 2}]
+
+
+def test_a_file_of_one_damaged_line(path):
+    path.parent.mkdir()
+    path.write_bytes(b'{"se')
+    assert records.read(path) == []
+    records.append(path, [{"seed": 0}])
+    assert records.read(path) == [{"seed": 0}]
+
+
+def test_damage_in_the_middle_names_file_and_line(path):
+    path.parent.mkdir()
+    path.write_text('{"a": 1}\n{"b": \n{"c": 3}\n')
+    with pytest.raises(UserError, match=r"rows\.jsonl: line 2 is damaged"):
+        records.read(path)
+
+
+def test_keep_leaves_the_rows_asked_for(path):
+    records.append(path, [{"epoch": n} for n in range(5)])
+    assert records.keep(path, lambda row: row["epoch"] < 3) == 2
+    assert records.read(path) == [{"epoch": n} for n in range(3)]
+    assert records.keep(path, lambda row: True) == 0
+    assert os.listdir(path.parent) == ["rows.jsonl"]
+    assert records.keep(path.with_name("absent.jsonl"), lambda row: False) == 0
+
+
+def test_json_round_trip(tmp_path):
+    path = tmp_path / "a" / "results.json"
+    records.write_json(path, {"x": np.float32(0.5), "n": [float("nan")], "who": "Größe"})
+    records.write_json(path, {"x": np.float32(0.25), "n": [float("nan")], "who": "Größe"})
+    assert records.read_json(path) == {"x": 0.25, "n": [None], "who": "Größe"}
+    assert os.listdir(path.parent) == ["results.json"]
+
+
+def test_a_link_stays_a_link(tmp_path):
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    records.write_json(tmp_path / "link.json", [1])
+    assert (tmp_path / "link.json").is_symlink() and json.loads((tmp_path / "real.json").read_text()) == [1]
+
+
+def test_a_damaged_or_missing_json_file_is_named(tmp_path):
+    path = tmp_path / "config.json"
+    with pytest.raises(UserError, match=r"config\.json: cannot read it \(No such file"):
+        records.read_json(path)
+    path.write_text('{"a": ')
+    with pytest.raises(UserError, match=r"config\.json is damaged .*delete it"):
+        records.read_json(path)
+
+
+def test_no_space_left_loses_nothing(path, monkeypatch):
+    records.append(path, [{"seed": 0}])
+    target = path.with_name("results.json")
+    records.write_json(target, [1])
+    before = path.read_bytes()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", _no_space)
+        with pytest.raises(UserError, match=r"rows\.jsonl: no space left \(.* MB free\).*same command again"):
+            records.append(path, [{"seed": 1}])
+        with pytest.raises(UserError, match=r"results\.json: no space left"):
+            records.write_json(target, [2])
+        with pytest.raises(UserError, match="no space left"):
+            records.keep(path, lambda row: False)
+    assert path.read_bytes() == before and records.read_json(target) == [1]
+    assert sorted(os.listdir(path.parent)) == ["results.json", "rows.jsonl"]
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS])
+def test_a_place_that_cannot_be_written_is_one_clear_line(path, monkeypatch, number):
+    def refuse(*_, **__):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(type(path), "mkdir", refuse)
+    for attempt in (lambda: records.append(path, [{}]), lambda: records.write_json(path, 1)):
+        with pytest.raises(UserError, match=rf"cannot write it \({os.strerror(number)}\); .*another workdir") as caught:
+            attempt()
+        assert "\n" not in str(caught.value)
+
+
+def test_a_folder_in_place_of_the_file(path):
+    path.mkdir(parents=True)
+    with pytest.raises(UserError, match="Is a directory"):
+        records.append(path, [{"a": 1}])
