@@ -7,42 +7,42 @@ import time
 from pathlib import Path
 
 from absl import app, flags, logging
-from ml_collections import config_flags
 
 from imbal_jax import environment
 from imbal_jax.errors import UserError
-from imbal_jax.flags import parse
+from imbal_jax.flags import define, parse
 
-_CONFIG = config_flags.DEFINE_config_file("config", None, "The experiment: a file in configs/, with :VARIANT if it has.")
-_WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; runs/<config name>-<time> by default.")
-_CACHE = flags.DEFINE_string("compilation_cache", None, "Where compiled programs are kept; ~/.cache/imbal_jax by default.")
+USERS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
 def main(_: list[str]) -> None:
     """Run what the flags ask for."""
     logging.set_verbosity(logging.WARNING)
-    config = _CONFIG.value
-    workdir = Path(_WORKDIR.value or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
+    config, asked = flags.FLAGS.config, flags.FLAGS.workdir
+    workdir = Path(asked or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     print(f"workdir: {workdir}", flush=True)
-    environment.enable_compilation_cache(Path(_CACHE.value) if _CACHE.value else None)
+    cache = flags.FLAGS.compilation_cache
+    environment.enable_compilation_cache(Path(cache) if cache else None)
     from imbal_jax import experiment  # after the flags, so that a mistake in them is answered at once
 
     try:
-        workdir.mkdir(parents=True, exist_ok=True)
         report = experiment.run(config, workdir)
     except UserError as error:
         _stop(str(error))
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS, errno.ENOTDIR, errno.EEXIST):
+        if error.errno not in USERS:
             raise
         _stop(f"cannot write {error.filename or workdir}: {os.strerror(error.errno)}; then run the same command again")
+    except KeyboardInterrupt:
+        _stop("interrupted: the same command goes on from here", 130)
     print(f"report: {report}")
 
 
-def _stop(message: str) -> None:
+def _stop(message: str, status: int = 2) -> None:
     print(f"error: {message}", file=sys.stderr)
-    sys.exit(2)
+    sys.exit(status)
 
 
 if __name__ == "__main__":
+    define()
     app.run(main, flags_parser=parse)

@@ -87,8 +87,8 @@ def restore(folder: Path, like: PyTree) -> Saved | None:
 
     Args:
       folder: as given to `save`.
-      like: pytree with the shapes and dtypes saved. Leaves that are jax arrays, typed keys or ShapeDtypeStructs come back
-        as single-device, uncommitted jax arrays; numpy arrays as numpy arrays.
+      like: pytree with the shapes and dtypes saved. Leaves that are jax arrays, typed keys or ShapeDtypeStructs come
+        back as single-device, uncommitted jax arrays; numpy arrays as numpy arrays.
 
     Raises:
       UserError: every checkpoint is damaged; or the newest readable one is of another network or configuration.

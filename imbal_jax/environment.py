@@ -1,4 +1,4 @@
-"""Where a run took place (versions, devices, machine, commit), how long it compiled, where compiled programs are kept."""
+"""Where a run took place (versions, devices, commit), how long it compiled, where compiled programs are kept."""
 
 import functools
 import importlib.metadata
@@ -65,8 +65,8 @@ def start_compile_clock() -> Callable[[], dict[str, float]]:
                 with lock:
                     totals[total] += amount
 
-    def on_duration(event: str, duration: float, **_: Any) -> None:
-        add(_DURATIONS, event, duration)
+    def on_duration(event: str, duration_secs: float, **_: Any) -> None:
+        add(_DURATIONS, event, duration_secs)
 
     def on_event(event: str, **_: Any) -> None:
         add(_COUNTS, event, 1)

@@ -1,6 +1,7 @@
 """An experiment from its config to its report: load, cut, balance, train, evaluate, report."""
 
 import json
+import os
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from imbal_jax.report import page, plots, table
 from imbal_jax.stages import classifier, gan, quality
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting, minority, prepare
+from imbal_jax.train import optimizer
 
 SELECTION = "last step"
 
@@ -36,15 +38,18 @@ def run(config: Any, workdir: Path) -> Path:
         UserError: a mistake in the config, the data or the workdir.
     """
     clock = environment.start_compile_clock()
-    claim(config, workdir)
+    refuse_other(config, workdir)
     setting = prepare(config, workdir)
     specs = check(setting)
+    claim(setting)
     announce(setting)
     curves = Curves(workdir / "metrics.jsonl", setting.seeds)
     trained_gan = cache(partial(gan.fit, setting, curves))
     for spec in specs:
         if not done(setting, spec):
-            records.append(workdir / "rows.jsonl", arm(setting, curves, spec, trained_gan))
+            rows = arm(setting, curves, spec, trained_gan)
+            records.keep(workdir / "rows.jsonl", lambda row, spec=spec: row["method"] != spec)  # of a torn writing
+            records.append(workdir / "rows.jsonl", rows)
     if any(uses_gan(spec) for spec in specs):
         judge_generator(setting, curves, trained_gan)
     report = finish(setting, curves, specs, clock())
@@ -52,20 +57,34 @@ def run(config: Any, workdir: Path) -> Path:
     return report
 
 
-def claim(config: Any, workdir: Path) -> None:
-    """Make the workdir this experiment's own, or find that it is."""
+def refuse_other(config: Any, workdir: Path) -> None:
+    """Find that the workdir can be written to and holds no other experiment."""
+    try:
+        (workdir / "plots").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"cannot make the workdir {workdir}: {error.strerror}; choose another --workdir") from error
+    if not os.access(workdir, os.W_OK):
+        raise UserError(f"cannot write to the workdir {workdir}; mend its permissions or choose another --workdir")
     path = workdir / "config.json"
-    (workdir / "plots").mkdir(parents=True, exist_ok=True)
-    asked = config.to_dict()
-    if path.exists():
-        kept = records.read_json(path)
-        if different := _differences(json.loads(json.dumps(asked)), kept):
-            raise UserError(
-                f"{workdir} holds a different experiment: {'; '.join(different)}. Use another --workdir, or the same config"
-            )
-        return
-    records.write_json(path, asked)
-    records.write_json(workdir / "environment.json", environment.describe())
+    if path.exists() and (different := _differences(json.loads(json.dumps(config.to_dict())), records.read_json(path))):
+        raise UserError(
+            f"{workdir} holds a different experiment: {'; '.join(different)}. Use another --workdir, or the same config"
+        )
+
+
+def claim(setting: Setting) -> None:
+    """Make the workdir this experiment's own: its config, and the data that it is begun with."""
+    data = {"name": setting.data.name, "source": setting.data.source, "digest": setting.data.digest}
+    begun = setting.workdir / "environment.json"
+    if not begun.exists():
+        records.write_json(begun, {**environment.describe(), "data": data})
+    elif (before := records.read_json(begun).get("data", data))["digest"] != data["digest"]:
+        raise UserError(
+            f"{setting.workdir} was begun with other data: {before['name']} from {before['source']}, now {data['name']} "
+            f"from {data['source']}. Use another --workdir, or the same data (data.dir, data.source)"
+        )
+    if not (setting.workdir / "config.json").exists():
+        records.write_json(setting.workdir / "config.json", setting.config.to_dict())
 
 
 def _differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
@@ -80,12 +99,14 @@ def check(setting: Setting) -> list[str]:
     config = setting.config
     specs = list(dict.fromkeys((*config.baselines, config.method)))
     for spec in specs:
+        if not isinstance(spec, str):
+            raise UserError(f"a method is a word in quotes, not {spec!r} (config.baselines)")
         methods.build(spec, setting.task)
     gan.nets_of(config, len(setting.task.counts), setting.form)
     classifier.model_of(config, len(setting.task.counts), setting.form)
-    for section, field in (("classifier", "epochs"), ("classifier", "batch"), ("gan", "epochs"), ("gan", "batch")):
-        if config[section][field] < 1:
-            raise UserError(f"config.{section}.{field} is {config[section][field]}: at least 1 is needed")
+    for options in (config.classifier, config.quality):
+        optimizer.make(options.optimizer, options.learning_rate, steps=1, schedule=options.schedule)
+    setting.over_lanes(lambda lane, shared: lane)
     return specs
 
 

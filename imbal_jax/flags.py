@@ -3,60 +3,131 @@
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 from absl import flags
 
 from imbal_jax.errors import nearest
 
+USE = "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR and --compilation_cache=DIR"
+KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple of quoted words in brackets"}
 
-def parse(argv: list[str]) -> list[str]:
+
+def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None) -> None:
+    """Define the flags of launch.py; `argv` is searched for overrides of config fields (`sys.argv` by default)."""
+    from ml_collections import config_flags
+
+    file_help = "The experiment: a file in configs/, with :VARIANT if it has any."
+    config_flags.DEFINE_config_file("config", None, file_help, flag_values=values, sys_argv=argv)
+    place = "Where results go; runs/<config name>-<time> by default. The same command goes on where it stopped."
+    flags.DEFINE_string("workdir", None, place, flag_values=values)
+    cache = "Where compiled programs are kept; $IMBAL_CACHE_DIR or ~/.cache/imbal_jax by default."
+    flags.DEFINE_string("compilation_cache", None, cache, flag_values=values)
+
+
+def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """Parse `argv` for `absl.app.run`; a mistake prints one line and exits with 2."""
     try:
-        rest = flags.FLAGS(argv)
-        if flags.FLAGS["config"].value is None:
-            raise ValueError("no experiment: give --config=configs/NAME.py")
-        if len(rest) > 1:
-            raise ValueError(f"{rest[1]!r} is not understood: flags are --config=FILE, --config.FIELD=VALUE and --workdir=DIR")
+        rest = values(argv)
+        _check(argv, values, rest)
         return rest
     except Exception as error:
         print(f"error: {_explain(argv, error)}", file=sys.stderr)
         sys.exit(2)
 
 
+def _check(argv: list[str], values: flags.FlagValues, rest: list[str]) -> None:
+    """Raise ValueError for what absl and ml_collections let pass."""
+    from ml_collections import ConfigDict
+
+    asked = _asked(argv)
+    if asked and not isinstance(values["config"].value, ConfigDict):
+        _load(asked)  # raises, with the reason that was held back
+        raise ValueError(f"config file {asked}: its get_config() returns no ConfigDict")
+    if not asked:
+        raise ValueError("no experiment: give --config=configs/NAME.py")
+    for field, value in _overrides(argv):
+        if isinstance(_default(asked, field), ConfigDict):
+            raise ValueError(
+                f"--config.{field}={value}: {field!r} is a group of fields; name one, as --config.{field}.FIELD=VALUE"
+            )
+    if len(rest) > 1:
+        raise ValueError(f"{rest[1]!r} is not understood: {USE}")
+
+
 def _explain(argv: list[str], error: Exception) -> str:
+    """One line about a mistake in `argv`."""
     text = re.sub(r"\s+", " ", str(error)).strip()
-    asked = next((a.split("=", 1)[1] for a in argv if re.match(r"--?config=", a)), None)
-    if asked is None:
+    asked = _asked(argv)
+    if not asked:
         return text if text.startswith("no experiment") else f"no experiment: give --config=configs/NAME.py ({text})"
     path = Path(asked.split(":")[0])
     if not path.is_file():
-        there = sorted(str(p) for p in path.parent.glob("*.py")) if path.parent.is_dir() else []
-        return f"there is no config file {str(path)!r}{nearest(str(path), there)}"
-    fields = [m.group(1) for a in argv if (m := re.match(r"--?config\.([\w.]+)", a))]
-    for field in fields:
-        if known := _missing_in(asked, field):
+        there = sorted({str(p) for folder in (path.parent, Path("configs")) for p in folder.glob("*.py")})
+        return f"there is no config file {str(path)!r}{nearest(str(path), there) or _listed(there)}"
+    try:
+        known = _names(_load(asked).to_dict())
+    except Exception as reason:  # a config file is a program: anything may be wrong with it
+        return f"config file {asked}: {_root(reason)}"
+    for field, value in _overrides(argv):
+        if field not in known:
             return f"unknown config field {field!r}{nearest(field, known)}"
+        if isinstance(error, flags.IllegalFlagValueError) and f"--config.{field}={value}:" in text:
+            default = _default(asked, field)
+            return f"--config.{field}={value}: it must be {KINDS.get(type(default), 'text')}, as {default!r} is"
     return text
 
 
-def _missing_in(asked: str, field: str) -> list[str]:
-    """All field names of the config when `field` is not one of them."""
+def _asked(argv: list[str]) -> str | None:
+    """The value of --config."""
+    for i, word in enumerate(argv):
+        if found := re.fullmatch(r"--?config(?:=(.*))?", word, re.DOTALL):
+            return found[1] if found[1] is not None else next(iter(argv[i + 1 :]), None)
+    return None
+
+
+def _overrides(argv: list[str]) -> list[tuple[str, str]]:
+    """Fields of the config that are overridden, with the text given (after '=')."""
+    found = (re.fullmatch(r"--?config\.([\w.]+)(?:=(.*))?", word, re.DOTALL) for word in argv)
+    return [(match[1], match[2] or "") for match in found if match]
+
+
+def _load(asked: str) -> Any:
+    """The config of FILE[:VARIANT] without overrides; raises what the file raises."""
     from ml_collections import config_flags
 
     holder = flags.FlagValues()
-    config_flags.DEFINE_config_file("config", None, flag_values=holder)
-    try:
-        holder(["", f"--config={asked}"])
-    except Exception:
-        return []
-    names = _fields(holder["config"].value.to_dict())
-    return [] if field in names else names
+    config_flags.DEFINE_config_file("config", None, flag_values=holder, sys_argv=[])
+    holder(["", f"--config={asked}"])
+    config = holder["config"].value
+    config.to_dict()  # a file that could not be read shows itself when it is used
+    return config
 
 
-def _fields(tree: dict, prefix: str = "") -> list[str]:
+def _default(asked: str, field: str) -> Any:
+    value = _load(asked)
+    for name in field.split("."):
+        value = value[name]
+    return value
+
+
+def _root(error: BaseException) -> str:
+    """The reason behind an error that was caught and raised again."""
+    while error.__cause__ or error.__context__:
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    text = re.sub(r"\s+", " ", str(error)).strip()
+    return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
+
+
+def _listed(files: list[str]) -> str:
+    return f"; there are: {', '.join(files)}" if files else ""
+
+
+def _names(tree: dict, prefix: str = "") -> list[str]:
+    """All fields of a nested dict, groups included, as 'gan.epochs'."""
     names = []
     for name, value in tree.items():
         names.append(prefix + name)
         if isinstance(value, dict):
-            names += _fields(value, f"{prefix}{name}.")
+            names += _names(value, f"{prefix}{name}.")
     return names

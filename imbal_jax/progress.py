@@ -1,6 +1,7 @@
 """Progress of long work: one moving line on a terminal, now and then a plain line elsewhere."""
 
 import math
+import os
 import sys
 import time
 from typing import Any, Self, TextIO
@@ -44,7 +45,7 @@ class Progress:
         self._bar: Any = None
 
     def __enter__(self) -> Self:
-        self._began = self._printed = time.monotonic()
+        self._began = self._printed = self._latest = time.monotonic()
         self._anchor = (self._began, self.done)
         if self.stream.isatty():
             self._bar = _bar(self.label, self.total, self.done, self.unit, self.stream)
@@ -54,10 +55,8 @@ class Progress:
         """Sets the units done so far (of all, not of this call) and the values to show behind them."""
         now = time.monotonic()
         if self._updates == 1:
-            self._anchor = (self._first, self.done)
-        if self._updates == 0:
-            self._first = now
-        self._updates += 1
+            self._anchor = (self._latest, self.done)
+        self._latest, self._updates = now, self._updates + 1
         self.done, self._shown = done, {name: float(value) for name, value in shown.items()}
         if self._bar is not None:
             self._bar.set_postfix_str(_values(self._shown), refresh=False)
@@ -101,13 +100,13 @@ def _bar(label: str, total: int, done: int, unit: str, stream: TextIO) -> Any:
     from tqdm import tqdm
 
     line = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}, {rate_fmt}, {remaining} left{postfix}"
-    return tqdm(
-        desc=label,
-        total=total,
-        initial=done,
-        unit=f" {unit}s",
-        file=stream,
-        dynamic_ncols=True,
-        bar_format=line,
-        mininterval=0.2,
-    )
+    # Some terminals (of containers) say that they are 0 wide, and tqdm would write nothing to them.
+    width: dict[str, Any] = {"dynamic_ncols": True} if _columns(stream) else {"ncols": 100, "nrows": 20}
+    return tqdm(desc=label, total=total, initial=done, unit=f" {unit}s", file=stream, bar_format=line, **width)
+
+
+def _columns(stream: TextIO) -> int:
+    try:
+        return os.get_terminal_size(stream.fileno()).columns
+    except (OSError, ValueError):
+        return 0

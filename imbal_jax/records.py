@@ -1,7 +1,7 @@
 """Records of a run as JSON: lines that are appended as they come, and whole files that are replaced at once.
 
-Strict JSON: NaN and the infinities become null. What a killed process leaves half written (the last line) is dropped when
-the file is read and cut off before the next line is appended.
+Strict JSON: NaN and the infinities become null. What a killed process leaves half written (the last line) is dropped
+when the file is read and cut off before the next line is appended.
 """
 
 import contextlib

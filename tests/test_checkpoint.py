@@ -31,7 +31,7 @@ class State(NamedTuple):
 
 
 def make(value: float, width: int = 3) -> State:
-    dense = {"Dense_0": {"kernel": jnp.full((2, width), value), "bias": jnp.full((width,), -value, jnp.bfloat16)}}
+    dense = {"Dense_0": {"kernel": jnp.full((2, width), float(value)), "bias": jnp.full((width,), -value, jnp.bfloat16)}}
     moments = (jnp.int32(7), dense, ())
     keys = jax.random.split(jax.random.key(int(value)), 2)
     return State(dense, moments, keys, np.arange(3, dtype=np.int64) + 2**40)

@@ -66,13 +66,14 @@ def sampler(state: State) -> Any:
 
 
 def step(
-    nets: Nets, state: State, batch_of: Callable[[int], tuple[jax.Array, jax.Array]], key: jax.Array
+    nets: Nets, state: State, number: jax.Array, batch_of: Callable[[int], tuple[jax.Array, jax.Array]], key: jax.Array
 ) -> tuple[State, dict[str, jax.Array]]:
     """`d_steps` discriminator steps on fresh batches, then one generator step with fresh noise and the last labels.
 
     Args:
         nets: the static part.
         state: one lane's state.
+        number: of this step, int [], from 0; the moving average of the weights is shorter at the beginning.
         batch_of: number of the discriminator step -> real images [B, ...] in [0, 1] and labels int32 [B].
         key: a typed key for this step.
     """
@@ -82,7 +83,7 @@ def step(
         x, y = batch_of(i)
         label = jax.nn.one_hot(y, nets.classes)
         state, metrics = _discriminator_step(nets, state, x, label, jax.random.fold_in(key, i))
-    state, g_loss = _generator_step(nets, state, label, jax.random.fold_in(key, nets.d_steps))
+    state, g_loss = _generator_step(nets, state, number, label, jax.random.fold_in(key, nets.d_steps))
     return state, {**metrics, "g_loss": g_loss}
 
 
@@ -110,7 +111,7 @@ def _discriminator_step(nets: Nets, state: State, x: jax.Array, label: jax.Array
     return state._replace(discriminator=optax.apply_updates(state.discriminator, updates), d_opt=d_opt), metrics
 
 
-def _generator_step(nets: Nets, state: State, label: jax.Array, key: jax.Array):
+def _generator_step(nets: Nets, state: State, number: jax.Array, label: jax.Array, key: jax.Array):
     noise, distort = jax.random.split(key)
     z = jax.random.normal(noise, (label.shape[0], nets.latent))
 
@@ -123,5 +124,6 @@ def _generator_step(nets: Nets, state: State, label: jax.Array, key: jax.Array):
     generator = optax.apply_updates(state.generator, updates)
     average = state.average
     if nets.ema:
-        average = optax.incremental_update(generator, average, 1 - nets.ema)
+        decay = jnp.minimum(nets.ema, (1 + number) / (10 + number))  # else the random first weights linger
+        average = optax.incremental_update(generator, average, 1 - decay)
     return state._replace(generator=generator, g_opt=g_opt, average=average), loss

@@ -48,7 +48,7 @@ def epoch_of(nets: gan_step.Nets, batch: int, counts: tuple[int, ...], order: st
 
         def step(state: gan_step.State, i: jax.Array, position: jax.Array):
             noise = jax.random.fold_in(purpose(key, "noise"), i)
-            return gan_step.step(nets, state, partial(batch_of, i, position), noise)
+            return gan_step.step(nets, state, i, partial(batch_of, i, position), noise)
 
         return step
 

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.models.layers import Conv
+from imbal_jax.models.layers import Conv, Dropout
 from imbal_jax.ops.conv import Form
 from imbal_jax.ops.pool import max_pool_2x2
 
@@ -30,9 +30,9 @@ class Model(nn.Module):
         """
         sizes = [max(1, round(n * self.width)) for n in (32, 64, 128)]
         x = nn.relu(Conv(sizes[0], (3, 3), padding="VALID", form=self.form)(x))
-        x = nn.relu(Conv(sizes[1], (3, 3), padding="VALID", form=self.form)(x))
-        x = max_pool_2x2(x)
-        x = nn.Dropout(0.25, deterministic=not train)(x)
+        x = Conv(sizes[1], (3, 3), padding="VALID", form=self.form)(x)
+        x = nn.relu(max_pool_2x2(x))  # the two commute, and this way round a quarter of the relu's work is left
+        x = Dropout(0.25)(x, train)
         features = nn.relu(nn.Dense(sizes[2])(x.reshape(x.shape[0], -1)))
-        x = nn.Dropout(0.5, deterministic=not train)(features)
+        x = Dropout(0.5)(features, train)
         return nn.Dense(self.classes)(x), features.astype(jnp.float32)

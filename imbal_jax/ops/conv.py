@@ -21,6 +21,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from imbal_jax.errors import UserError
 from imbal_jax.ops import winograd
 
 Form = Literal["gemm", "lax"]
@@ -51,7 +52,7 @@ def resolve_form(form: str, backend: str | None = None) -> Form:
     if form == "auto":
         return "gemm" if (backend or jax.default_backend()) == "cpu" else "lax"
     if form not in ("gemm", "lax"):
-        raise ValueError(f"conv form {form!r}: use 'auto', 'gemm' or 'lax'")
+        raise UserError(f"config.conv is {form!r}: use 'auto', 'gemm' or 'lax'")
     return form  # type: ignore[return-value]
 
 
@@ -149,7 +150,10 @@ def correlate(geometry: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
 def _input_gradient(geometry: Geometry, dy: jax.Array, w: jax.Array) -> jax.Array:
     """The adjoint of `correlate` in x: [B, *out, F], [kh, kw, C, F] -> [B, *size, C]."""
+    c, f = w.shape[2:]
     if geometry.stride == (1, 1):
+        if _worth_tiles(geometry, c, f) and c < f:
+            return winograd.input_gradient(dy, w, geometry.pads, geometry.size, TILE)
         return _correlate(_mirrored(geometry), dy, _flip(w))
     dense = _blocked(geometry)
     dx = _correlate(_mirrored(dense), dy, _flip(_kernel_to_blocks(geometry, w)))

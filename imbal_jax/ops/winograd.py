@@ -18,6 +18,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+Pads = tuple[tuple[int, int], tuple[int, int]]
+Grid = list[list[jax.Array]]
+
 POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-2))
 
 
@@ -58,60 +61,122 @@ def _polynomial(roots, length: int) -> list[Fraction]:
     return coefficients + [Fraction(0)] * (length - len(coefficients))
 
 
-def correlate(x: jax.Array, w: jax.Array, pads, out: tuple[int, int], m: int) -> jax.Array:
+def correlate(x: jax.Array, w: jax.Array, pads: Pads, out: tuple[int, int], m: int) -> jax.Array:
     """[B, H, W, C], [r, r, C, F] -> [B, *out, F]; `pads` are zeros around x (negative: cut)."""
     axis = transform(m, w.shape[0])
-    tiles = (x.shape[0], -(-out[0] // m), -(-out[1] // m))
-    factors = _input_tiles(x, pads, axis, tiles)
-    kernels = _combine(axis.g, _nested(w))
-    products = [[v @ u for v, u in zip(vs, us, strict=True)] for vs, us in zip(factors, kernels, strict=True)]
-    y = jnp.stack([jnp.stack(row, axis=1) for row in _combine(axis.at, products)], axis=1)  # [tiles, m, m, F]
-    y = y.reshape(*tiles, m, m, -1).transpose(0, 1, 3, 2, 4, 5)
-    return y.reshape(tiles[0], tiles[1] * m, tiles[2] * m, -1)[:, : out[0], : out[1]]
+    tiles = _count(out, m)
+    products = _each(_matmul, _input_factors(x, pads, axis, tiles), _combine(axis.g, _nested(w)))
+    y = _side_by_side(_combine(axis.at, products), m)
+    return y[:, : out[0], : out[1]]
 
 
-def kernel_gradient(x: jax.Array, dy: jax.Array, pads, r: int, m: int) -> jax.Array:
+def input_gradient(dy: jax.Array, w: jax.Array, pads: Pads, size: tuple[int, int], m: int) -> jax.Array:
+    """The adjoint in x: [B, *out, F], [r, r, C, F] -> [B, *size, C].
+
+    Its factors of dy are those of `kernel_gradient`, so that the compiler makes them once for both.
+    """
+    axis, out = transform(m, w.shape[0]), dy.shape[1:3]
+    tiles = _count(out, m)
+    kernels = _combine(axis.g, _nested(w.swapaxes(2, 3)))
+    factors = _each(_matmul, _output_factors(dy, axis, tiles), kernels)
+    wide = [_overlap([_weighted(weights, row) for weights in axis.bt.T], m, 2) for row in factors]
+    wide = lax.optimization_barrier(wide)  # one pass an axis: fused, each output would add up t**2 overlapping terms
+    dx = _overlap([_weighted(weights, wide) for weights in axis.bt.T], m, 1)
+    (top, _), (left, _) = pads
+    return _pad(dx, ((-top, size[0] + top - dx.shape[1]), (-left, size[1] + left - dx.shape[2])))
+
+
+def kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads, r: int, m: int) -> jax.Array:
     """The adjoint in w: [B, H, W, C], [B, *out, F] -> [r, r, C, F]."""
-    axis, (h, width) = transform(m, r), dy.shape[1:3]
-    tiles = (x.shape[0], -(-h // m), -(-width // m))
-    factors = _input_tiles(x, pads, axis, tiles)
-    dy = _pad(dy, ((0, tiles[1] * m - h), (0, tiles[2] * m - width)))
-    slopes = _combine(axis.at.T, [[dy[:, a::m, b::m].reshape(-1, dy.shape[-1]) for b in range(m)] for a in range(m)])
-    contract = (((0,), (0,)), ((), ()))
-    du = [
-        [lax.dot_general(v, q, contract) for v, q in zip(vs, qs, strict=True)] for vs, qs in zip(factors, slopes, strict=True)
-    ]
-    return jnp.stack([jnp.stack(row) for row in _combine(axis.g.T, du)])
+    axis, tiles = transform(m, r), _count(dy.shape[1:3], m)
+    dw = _each(_outer, _input_factors(x, pads, axis, tiles), _output_factors(dy, axis, tiles))
+    return jnp.stack([jnp.stack(row) for row in _combine(axis.g.T, dw)])
+
+
+def _count(out: tuple[int, ...], m: int) -> tuple[int, int]:
+    """Rows and columns of tiles."""
+    return -(-out[0] // m), -(-out[1] // m)
+
+
+def _input_factors(x: jax.Array, pads: Pads, axis: Transform, tiles: tuple[int, int]) -> Grid:
+    """B' d B of every tile: t x t arrays [B, rows, columns, C]."""
+    m, t = axis.at.shape
+    cover = [(lo, n * m + t - m - size - lo) for (lo, _), n, size in zip(pads, tiles, x.shape[1:3], strict=True)]
+    x = _pad(x, cover)
+    return _by_axis(axis.bt, x, tiles, m)
+
+
+def _output_factors(dy: jax.Array, axis: Transform, tiles: tuple[int, int]) -> Grid:
+    """A dy A' of every tile: t x t arrays [B, rows, columns, F]."""
+    m = axis.at.shape[0]
+    dy = _pad(dy, [(0, n * m - size) for n, size in zip(tiles, dy.shape[1:3], strict=True)])
+    return _by_axis(axis.at.T, dy, tiles, m)
+
+
+def _by_axis(matrix: np.ndarray, x: jax.Array, tiles: tuple[int, int], m: int) -> Grid:
+    """matrix d matrix' of every tile of x, tiles m apart: first the rows of the whole width, then the columns."""
+    width = matrix.shape[1]
+
+    def views(array: jax.Array, dim: int) -> list[jax.Array]:
+        return [lax.slice_in_dim(array, i, i + (tiles[dim - 1] - 1) * m + 1, m, dim) for i in range(width)]
+
+    rows = lax.optimization_barrier([_weighted(weights, views(x, 1)) for weights in matrix])  # one pass an axis
+    return [[_weighted(weights, views(row, 2)) for weights in matrix] for row in rows]
+
+
+def _side_by_side(grid: Grid, m: int) -> jax.Array:
+    """m x m arrays [B, rows, columns, F] -> [B, rows m, columns m, F]."""
+    b, rows, columns, f = grid[0][0].shape
+    wide = [jnp.stack(row, axis=3).reshape(b, rows, columns * m, f) for row in grid]
+    return jnp.stack(wide, axis=2).reshape(b, rows * m, columns * m, f)
+
+
+def _overlap(parts: list[jax.Array], m: int, dim: int) -> jax.Array:
+    """Parts i of all tiles go to positions tile m + i of the axis."""
+    n = parts[0].shape[dim]
+    parts = [_pad_dim(part, 0, 1, dim) for part in parts]  # one tile more, for what reaches beyond the last
+    late = [_pad_dim(lax.slice_in_dim(part, 0, n, axis=dim), 1, 0, dim) for part in parts[m:]]
+    first = [part + late[i] if i < len(late) else part for i, part in enumerate(parts[:m])]
+    merged = jnp.stack(first, axis=dim + 1)
+    shape = (*merged.shape[:dim], merged.shape[dim] * m, *merged.shape[dim + 2 :])
+    return lax.slice_in_dim(merged.reshape(shape), 0, n * m + len(parts) - m, axis=dim)
+
+
+def _pad_dim(x: jax.Array, before: int, after: int, dim: int) -> jax.Array:
+    return lax.pad(x, jnp.zeros((), x.dtype), [(before, after, 0) if d == dim else (0, 0, 0) for d in range(x.ndim)])
 
 
 def _pad(x: jax.Array, pads) -> jax.Array:
     return lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), (*pads[0], 0), (*pads[1], 0), (0, 0, 0)))
 
 
-def _nested(w: jax.Array) -> list[list[jax.Array]]:
+def _nested(w: jax.Array) -> Grid:
     return [[w[i, j] for j in range(w.shape[1])] for i in range(w.shape[0])]
 
 
-def _input_tiles(x, pads, axis: Transform, tiles: tuple[int, int, int]) -> list[list[jax.Array]]:
-    """B' d B of every tile: t x t arrays [B rows columns, C]."""
-    m, t = axis.at.shape
-    cover = [(lo, n * m + t - m - size - lo) for (lo, _), n, size in zip(pads, tiles[1:], x.shape[1:3], strict=True)]
-    x, (b, rows, columns), c = _pad(x, cover), tiles, x.shape[-1]
-
-    def view(i: int, j: int) -> jax.Array:
-        stop = (b, i + (rows - 1) * m + 1, j + (columns - 1) * m + 1, c)
-        return lax.slice(x, (0, i, j, 0), stop, (1, m, m, 1)).reshape(-1, c)
-
-    return _combine(axis.bt, [[view(i, j) for j in range(t)] for i in range(t)])
+def _each(function, left: Grid, right: Grid) -> Grid:
+    return [[function(a, b) for a, b in zip(la, lb, strict=True)] for la, lb in zip(left, right, strict=True)]
 
 
-def _combine(matrix: np.ndarray, views: list[list[jax.Array]]) -> list[list[jax.Array]]:
-    """matrix V matrix' for a square V of arrays: sums of a few arrays each, which the compiler fuses."""
-    rows = [[_weighted(weights, column) for column in zip(*views, strict=True)] for weights in matrix]
+def _matmul(v: jax.Array, u: jax.Array) -> jax.Array:
+    """[B, rows, columns, C] by [C, F], as one plain product."""
+    return (v.reshape(-1, v.shape[-1]) @ u).reshape(*v.shape[:-1], -1)
+
+
+def _outer(v: jax.Array, q: jax.Array) -> jax.Array:
+    """[B, rows, columns, C] and [B, rows, columns, F] -> [C, F], summed over all tiles."""
+    return lax.dot_general(v.reshape(-1, v.shape[-1]), q.reshape(-1, q.shape[-1]), (((0,), (0,)), ((), ())))
+
+
+def _combine(matrix: np.ndarray, grid: Grid) -> Grid:
+    """matrix V matrix' for a square V of arrays."""
+    rows = [[_weighted(weights, column) for column in zip(*grid, strict=True)] for weights in matrix]
+
     return [[_weighted(weights, row) for weights in matrix] for row in rows]
 
 
 def _weighted(weights: np.ndarray, terms) -> jax.Array:
+    """The sum of weight times term, which the compiler fuses; zeros are left out."""
     total = None
     for weight, term in zip(weights, terms, strict=True):
         if weight == 0:

@@ -1,5 +1,6 @@
 """What an experiment starts from: the data, the cut, the lanes, the devices."""
 
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +14,14 @@ from imbal_jax.data import imbalance
 from imbal_jax.errors import UserError
 from imbal_jax.methods import Task, Train
 from imbal_jax.ops.conv import resolve_form
+
+LOWEST = {  # the least value of each number in a config
+    1: "seeds gan.epochs gan.batch gan.latent gan.d_steps gan.grid_every classifier.epochs classifier.batch"
+    " quality.epochs quality.batch quality.k",
+    0: "seed gan.per_class gan.g_learning_rate gan.d_learning_rate classifier.learning_rate quality.samples"
+    " quality.learning_rate chunk_seconds save_seconds",
+    0.01: "gan.width classifier.width",
+}
 
 
 class Setting(NamedTuple):
@@ -53,10 +62,9 @@ def prepare(config: Any, workdir: Path) -> Setting:
     """Load and cut the data, make the lanes' keys and put the real rows on the devices.
 
     Raises:
-        UserError: fewer than one seed, absent or damaged data, a cut that the data does not allow.
+        UserError: a number out of its range, absent or damaged data, a cut that the data does not allow.
     """
-    if config.seeds < 1:
-        raise UserError(f"config.seeds is {config.seeds}: at least 1 is needed")
+    check_numbers(config)
     source = config.data
     dataset = data.load(source.name, directory=source.dir or None, source=source.source, per_class=source.per_class or None)
     seeds = tuple(range(config.seeds))
@@ -66,6 +74,20 @@ def prepare(config: Any, workdir: Path) -> Setting:
     shared = lanes.replicate(Shared(jnp.asarray(dataset.train.x), jnp.asarray(dataset.train.y)), devices)
     task = Task(train.counts, dataset.fraction, dataset.class_names)
     return Setting(config, workdir, dataset, seeds, keys, devices, shared, train, task, resolve_form(config.conv))
+
+
+def check_numbers(config: Any) -> None:
+    """Raise UserError for a number that no run could do anything with, before anything is loaded."""
+    for lowest, fields in LOWEST.items():
+        for field in fields.split():
+            value = attrgetter(field)(config)
+            if not lowest <= value < float("inf"):  # NaN is caught as well
+                raise UserError(f"config.{field} is {value}: at least {lowest} is needed")
+    for field in ("gan.ema", "gan.beta1"):
+        if not 0 <= (value := attrgetter(field)(config)) < 1:
+            raise UserError(f"config.{field} is {value}: it must be from 0 to below 1")
+    if config.seed >= 2**32:
+        raise UserError(f"config.seed is {config.seed}: at most {2**32 - 1} is possible")
 
 
 def _cut(config: Any, dataset: data.Dataset, keys: jax.Array) -> Train:
