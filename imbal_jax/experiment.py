@@ -48,13 +48,18 @@ def run(config: Any, workdir: Path) -> Path:
     for spec in specs:
         if not done(setting, spec):
             rows = arm(setting, curves, spec, trained_gan)
-            records.keep(workdir / "rows.jsonl", lambda row, spec=spec: row["method"] != spec)  # of a torn writing
+            others = partial(_is_not, spec)
+            records.keep(workdir / "rows.jsonl", others)  # a torn writing may have left some of this method's rows
             records.append(workdir / "rows.jsonl", rows)
     if any(uses_gan(spec) for spec in specs):
         judge_generator(setting, curves, trained_gan)
     report = finish(setting, curves, specs, clock())
     print(table.text(records.read_json(workdir / "results.json")))
     return report
+
+
+def _is_not(spec: str, row: dict[str, Any]) -> bool:
+    return row["method"] != spec
 
 
 def refuse_other(config: Any, workdir: Path) -> None:
@@ -229,8 +234,8 @@ def draw(setting: Setting, curves: Curves, rows: list[dict[str, Any]]) -> None:
         plots.confusion(folder / "confusion.png", matrices, names)
         recalls = {name: np.array([_recalls(row["confusion"]) for row in lanes]) for name, lanes in by_arm.items()}
         plots.recalls(folder / "recalls.png", recalls, names, rare)
-    after = {row["method"]: np.array(row["counts_after"]) for row in rows}
-    plots.class_counts(folder / "class_counts.png", np.array(setting.task.counts), after, names)
+    after = {row["method"]: row["counts_after"] for row in rows}
+    plots.class_counts(folder / "class_counts.png", setting.task.counts, after, names)
 
 
 def _recalls(confusion: list[list[int]]) -> np.ndarray:

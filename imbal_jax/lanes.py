@@ -113,12 +113,13 @@ def _in_loop(function):
 
 def _by_shard_map(many, devices):
     mesh = _mesh(devices)
-    specs = {"in_specs": (P("lanes"), P("lanes"), P()), "out_specs": P("lanes")}
-    mapped = jax.jit(jax.shard_map(many, mesh=mesh, check_vma=False, **specs), donate_argnums=0)
-    placed = NamedSharding(mesh, P("lanes"))  # from the first call on, or the second would compile again
+    lanes = P("lanes")
+    mapped = jax.shard_map(many, mesh=mesh, in_specs=(lanes, lanes, P()), out_specs=lanes, check_vma=False)
+    compiled = jax.jit(mapped, donate_argnums=0)
+    placed = NamedSharding(mesh, lanes)  # from the first call on, or the second would compile again
 
     def run(state, inputs, shared):
-        return mapped(*jax.device_put((state, inputs), placed), shared)
+        return compiled(*jax.device_put((state, inputs), placed), shared)
 
     return run
 

@@ -109,7 +109,7 @@ def _conv_2d(x, kernel, stride, padding, form):
         return lax.conv_general_dilated(x, kernel, stride, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
     size, taps = x.shape[1:3], kernel.shape[:2]
     pads = tuple(_same_pads(n, k, s) if padding == "SAME" else (0, 0) for n, k, s in zip(size, taps, stride, strict=True))
-    return correlate(Geometry(size, taps, stride, pads), x, kernel)
+    return correlate(Geometry(size, taps, stride, pads), x, kernel)  # type: ignore[arg-type]
 
 
 def _conv_transpose_2d(x, kernel, stride, padding, form):

@@ -1,0 +1,57 @@
+"""Lanes: a seed's result does not depend on its neighbours, the devices, or how lanes are spread."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from imbal_jax import lanes
+from imbal_jax.errors import UserError
+
+
+def walk(lane, shared):
+    """A few random steps: state and key of a lane, a table that all lanes read."""
+    state, key = lane
+    table, steps = shared
+
+    def body(i, x):
+        return x * 0.9 + table[jax.random.randint(jax.random.fold_in(key, i), (), 0, table.shape[0])]
+
+    return jax.lax.fori_loop(0, steps, body, state)
+
+
+def result(seeds, **options):
+    keys = lanes.lane_keys(7, seeds)
+    devices = lanes.devices_for(len(seeds))
+    shared = lanes.replicate((jnp.arange(5.0), jnp.asarray(4)), devices)
+    run = lanes.over_lanes(walk, devices=devices, **options)
+    return np.asarray(run(jnp.zeros(len(seeds)), keys, shared))
+
+
+@pytest.mark.parametrize("parallel", ["shard_map", "pmap"])
+@pytest.mark.parametrize("inner", ["vmap", "loop"])
+def test_a_lane_is_the_same_alone_and_among_others(parallel, inner):
+    among = result([0, 1, 2, 3, 4, 5], parallel=parallel, inner=inner)  # on 4 devices: two lanes are filled up
+    for seed in (0, 3, 5):
+        np.testing.assert_allclose(result([seed])[0], among[seed], rtol=1e-6)
+    np.testing.assert_allclose(result([5, 0], parallel=parallel, inner=inner), among[[5, 0]], rtol=1e-6)
+
+
+def test_the_machine_of_the_tests_has_several_devices():
+    assert len(jax.local_devices()) > 1
+    assert len(lanes.devices_for(1)) == 1
+
+
+def test_purposes_are_separate_and_stable():
+    key = jax.random.key(0)
+    data = [jax.random.key_data(lanes.purpose(key, name)).tolist() for name in ("subset", "weights", "order")]
+    assert len({tuple(d) for d in data}) == 3
+    both = lanes.purposes(lanes.lane_keys(0, [3, 4]), "order")
+    alone = lanes.purpose(lanes.lane_keys(0, [4])[0], "order")
+    assert jax.random.key_data(both)[1].tolist() == jax.random.key_data(alone).tolist()
+
+
+@pytest.mark.parametrize("bad", [{"parallel": "threads"}, {"inner": "unroll"}])
+def test_unknown_ways_are_refused(bad):
+    with pytest.raises(UserError, match="use '"):
+        lanes.over_lanes(walk, **bad)
