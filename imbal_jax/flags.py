@@ -10,6 +10,7 @@ from absl import flags
 from imbal_jax.errors import nearest
 
 USE = "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR and --compilation_cache=DIR"
+flags.disclaim_key_flags()  # --help shows them as those of the program that calls `define`
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple of quoted words in brackets"}
 
 
@@ -32,8 +33,9 @@ def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
         _check(argv, values, rest)
         return rest
     except Exception as error:
-        print(f"error: {_explain(argv, error)}", file=sys.stderr)
-        sys.exit(2)
+        problem = error  # explained outside of this block: in it, Python would make it the context of what follows
+    print(f"error: {_explain(argv, problem)}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _check(argv: list[str], values: flags.FlagValues, rest: list[str]) -> None:
@@ -42,15 +44,11 @@ def _check(argv: list[str], values: flags.FlagValues, rest: list[str]) -> None:
 
     asked = _asked(argv)
     if asked and not isinstance(values["config"].value, ConfigDict):
-        _load(asked)  # raises, with the reason that was held back
-        raise ValueError(f"config file {asked}: its get_config() returns no ConfigDict")
+        raise ValueError("the config file could not be used")
     if not asked:
         raise ValueError("no experiment: give --config=configs/NAME.py")
-    for field, value in _overrides(argv):
-        if isinstance(_default(asked, field), ConfigDict):
-            raise ValueError(
-                f"--config.{field}={value}: {field!r} is a group of fields; name one, as --config.{field}.FIELD=VALUE"
-            )
+    if any(isinstance(_default(asked, field), ConfigDict) for field, _ in _overrides(argv)):
+        raise ValueError("a group of fields cannot be set at once")
     if len(rest) > 1:
         raise ValueError(f"{rest[1]!r} is not understood: {USE}")
 
@@ -72,6 +70,8 @@ def _explain(argv: list[str], error: Exception) -> str:
     for field, value in _overrides(argv):
         if field not in known:
             return f"unknown config field {field!r}{nearest(field, known)}"
+        if any(name.startswith(f"{field}.") for name in known):
+            return f"--config.{field}={value}: {field!r} is a group of fields; use --config.{field}.FIELD=VALUE"
         if isinstance(error, flags.IllegalFlagValueError) and f"--config.{field}={value}:" in text:
             default = _default(asked, field)
             return f"--config.{field}={value}: it must be {KINDS.get(type(default), 'text')}, as {default!r} is"
@@ -94,14 +94,16 @@ def _overrides(argv: list[str]) -> list[tuple[str, str]]:
 
 def _load(asked: str) -> Any:
     """The config of FILE[:VARIANT] without overrides; raises what the file raises."""
-    from ml_collections import config_flags
+    from ml_collections import ConfigDict, config_flags
 
     holder = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, flag_values=holder, sys_argv=[])
     holder(["", f"--config={asked}"])
     config = holder["config"].value
-    config.to_dict()  # a file that could not be read shows itself when it is used
-    return config
+    if isinstance(config, ConfigDict):
+        return config
+    getattr(config, "to_dict", None)  # a file that could not be read shows itself when it is used
+    raise ValueError("get_config() returns no ConfigDict")
 
 
 def _default(asked: str, field: str) -> Any:
@@ -113,8 +115,8 @@ def _default(asked: str, field: str) -> Any:
 
 def _root(error: BaseException) -> str:
     """The reason behind an error that was caught and raised again."""
-    while error.__cause__ or error.__context__:
-        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    while (deeper := error.__cause__ or error.__context__) is not None:
+        error = deeper
     text = re.sub(r"\s+", " ", str(error)).strip()
     return text if isinstance(error, ValueError) else f"{type(error).__name__}: {text}"
 

@@ -15,7 +15,7 @@ def get_config() -> ConfigDict:
     config.data.source = "embedded"
     config.data.per_class = 20
     config.cut.profile = "{6: 1500, 8: 1500, 9: 1500}"  # of the published set; a 300th of it on this many
-    config.gan.width = config.classifier.width = 0.1
+    config.gan.g_width = config.gan.d_width = config.classifier.width = 0.1
     config.gan.latent = 8
     config.gan.batch = config.classifier.batch = 32
     config.gan.epochs = config.classifier.epochs = 3

@@ -35,8 +35,8 @@ def nets_of(config: Any, classes: int, form: str, steps: int = 1) -> gan_step.Ne
         raise UserError(f"gan.batches is {gan.batches!r}: use 'shuffle' or 'balanced'")
     adam = partial(optimizer.make, gan.optimizer, steps=steps, beta1=gan.beta1)
     return gan_step.Nets(
-        generator=module.Generator(latent=gan.latent, classes=classes, width=gan.width, form=form),
-        discriminator=module.Discriminator(classes=classes, width=gan.width, form=form),
+        generator=module.Generator(latent=gan.latent, classes=classes, width=gan.g_width, form=form),
+        discriminator=module.Discriminator(classes=classes, width=gan.d_width, form=form),
         g_optimizer=adam(gan.g_learning_rate),
         d_optimizer=adam(gan.d_learning_rate),
         loss=losses.make(gan.loss, real_target=gan.real_target),

@@ -20,7 +20,7 @@ LOWEST = {  # the least value of each number in a config
     " quality.epochs quality.batch quality.k",
     0: "seed gan.per_class gan.g_learning_rate gan.d_learning_rate classifier.learning_rate quality.samples"
     " quality.learning_rate chunk_seconds save_seconds",
-    0.01: "gan.width classifier.width",
+    0.01: "gan.g_width gan.d_width classifier.width",
 }
 
 
