@@ -63,7 +63,8 @@ class Progress:
             self._bar.update(done - self._bar.n)
         elif now - self._printed >= _EVERY and done < self.total:
             self._printed = now
-            self._print(_left(self._rate(now), self.total - done))
+            rate = self._rate(now) if self._updates > 1 else math.nan  # with the compilation in it, it would frighten
+            self._print(rate, f"{clock((self.total - done) / rate)} left" if self._updates > 1 else "compiled")
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Ends the line; elsewhere than on a terminal, says how long the work took or how far it came."""
@@ -71,16 +72,15 @@ class Progress:
             self._bar.close()
         elif kind is None or self._updates:
             took = f"{'took' if kind is None else 'stopped after'} {clock(time.monotonic() - self._began)}"
-            self._print(took)
+            self._print(self._rate(time.monotonic()), took)
 
     def _rate(self, now: float) -> float:
         """Units per second; NaN before there is anything to tell it from."""
         since, done = self._anchor
         return (self.done - done) / (now - since) if now > since and self.done > done else math.nan
 
-    def _print(self, time_part: str) -> None:
+    def _print(self, rate: float, time_part: str) -> None:
         share = 100 * self.done // self.total if self.total else 100
-        rate = self._rate(time.monotonic())
         parts = [f"{self.label}: {self.done}/{self.total} {self.unit}s", f"{share}%"]
         if math.isfinite(rate):
             parts.append(f"{rate:.3g} {self.unit}s/s")
@@ -90,10 +90,6 @@ class Progress:
 
 def _values(shown: dict[str, float]) -> str:
     return ", ".join(f"{name} {value:.3g}" for name, value in shown.items())
-
-
-def _left(rate: float, units: int) -> str:
-    return f"{clock(units / rate)} left"
 
 
 def _bar(label: str, total: int, done: int, unit: str, stream: TextIO) -> Any:

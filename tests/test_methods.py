@@ -1,5 +1,8 @@
 """Every file in methods/ through one table of checks, and what is particular to each."""
 
+import re
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -42,9 +45,7 @@ def problem(many=2):
             stacked(lambda key: nets.generator.init(key, z, label)),
             stacked(lambda key: nets.discriminator.init(key, jnp.zeros((1, 28, 28, 1)), label)),
         ),
-        "plain": lambda: gan_synth.TrainedClassifier(
-            model, stacked(lambda key: model.init(key, jnp.zeros((1, 28, 28, 1))))
-        ),
+        "plain": lambda: gan_synth.TrainedClassifier(model, stacked(lambda key: model.init(key, jnp.zeros((1, 28, 28, 1))))),
     }
     return train, methods.Context(shared, trained, lanes.over_lanes)
 
@@ -119,7 +120,7 @@ def test_methods_are_applied_in_order():
 
 def test_gan_rows_are_repeated_or_capped_to_the_asked_number():
     class Config:
-        class gan:  # noqa: N801
+        class gan:
             per_class = 3
 
     class Setting:
@@ -149,6 +150,19 @@ def test_gan_rows_are_repeated_or_capped_to_the_asked_number():
 def test_bad_specs_say_what_is_wrong(spec, message):
     with pytest.raises(UserError, match=message.replace("(", r"\(")):
         methods.build(spec, TASK)
+
+
+def test_the_readme_shows_a_method_that_works():
+    text = (Path(__file__).parent.parent / "README.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, re.S).group(1)
+    assert len(code.splitlines()) < 30
+    module: dict = {}
+    exec(compile(code, "README.md", "exec"), module)
+    train, context = problem()
+    less = module["make"](TASK).resample(KEYS, train, context)
+    assert less.counts == (1, 1, 1)
+    assert less.pool.rows.shape == (2, 3)
+    assert set(np.asarray(less.pool.rows)[:, 0]) <= set(range(5)) and less.pool.rows[:, 2].tolist() == [7, 7]
 
 
 def test_a_class_without_rows_is_named():

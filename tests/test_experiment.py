@@ -1,0 +1,83 @@
+"""The whole path on a tiny experiment: what it leaves in the workdir, and that lanes are independent in it."""
+
+import json
+
+import pytest
+
+from imbal_jax import experiment, records
+from tests import small
+
+PLOTS = ("samples.png", "losses.png", "confusion.png", "recalls.png", "class_counts.png", "samples_epoch_001.png")
+METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "g_mean", "mcc", "ece", "recall_6")
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory):
+    """Two seeds, three arms, a GAN of one epoch."""
+    workdir = tmp_path_factory.mktemp("run")
+    config = small.config()
+    config.seeds = 2
+    config.gan.epochs = 1
+    config.gan.grid_every = 1
+    config.quality.samples = 8
+    config.quality.epochs = 1
+    experiment.run(config, workdir)
+    return config, workdir
+
+
+def test_the_workdir_holds_what_is_promised(done):
+    _, workdir = done
+    for name in ("config.json", "environment.json", "metrics.jsonl", "rows.jsonl", "results.json", "report.html"):
+        assert (workdir / name).stat().st_size > 0, name
+    for name in PLOTS:
+        assert (workdir / "plots" / name).read_bytes().startswith(b"\x89PNG"), name
+    assert (workdir / "checkpoints" / "generator" / "1").is_dir()
+
+
+def test_results_have_the_published_form(done):
+    config, workdir = done
+    results = json.loads((workdir / "results.json").read_text())
+    assert results["name"] == config.name and results["seeds"] == [0, 1]
+    assert set(results["data"]) >= {"name", "source", "digest"}
+    assert set(results["methods"]) == {*config.baselines, config.method}
+    for arm in results["methods"].values():
+        assert set(METRICS) <= set(arm["metrics"])
+        assert set(arm["metrics"]["accuracy"]) >= {"mean", "std", "ci95", "worst"}
+        assert len(arm["metrics"]["accuracy"]["ci95"]) == 2
+        assert len(arm["class_counts"]["before"]) == len(arm["class_counts"]["after"]) == 10
+        assert arm["seconds"] > 0
+    assert set(results["generator"]) == set(results["data"]["class_names"])
+    assert {"frechet", "precision", "recall", "density", "coverage"} <= set(results["generator"]["6"])
+
+
+def test_rows_are_flat_one_for_each_seed_and_method(done):
+    config, workdir = done
+    rows = records.read(workdir / "rows.jsonl")
+    pairs = {(row["seed"], row["method"]) for row in rows}
+    assert len(rows) == len(pairs) == 2 * len({*config.baselines, config.method})
+    for row in rows:
+        assert {*METRICS, "seconds", "source", "digest", "failed"} <= set(row)
+        assert all(not isinstance(value, dict) for value in row.values())
+    gan = [row for row in rows if "gan_synth" in row["method"]]
+    assert all(row["gan_seconds"] > 0 and row["seconds"] > row["classifier_seconds"] for row in gan)
+
+
+def test_running_again_trains_nothing_and_gives_the_same_rows(done):
+    config, workdir = done
+    before = (workdir / "rows.jsonl").read_bytes()
+    curves = (workdir / "metrics.jsonl").read_bytes()
+    experiment.run(config, workdir)
+    assert (workdir / "rows.jsonl").read_bytes() == before
+    assert (workdir / "metrics.jsonl").read_bytes() == curves
+
+
+def test_a_seed_alone_gives_the_row_it_has_among_others(done, tmp_path):
+    config, workdir = done
+    alone = config.copy_and_resolve_references()
+    alone.seeds = 1
+    alone.quality.samples = 0
+    experiment.run(alone, tmp_path)
+    among = {row["method"]: row for row in records.read(workdir / "rows.jsonl") if row["seed"] == 0}
+    for row in records.read(tmp_path / "rows.jsonl"):
+        assert row["nll"] == pytest.approx(among[row["method"]]["nll"], rel=1e-3)
+        assert row["accuracy"] == pytest.approx(among[row["method"]]["accuracy"], abs=0.01)
