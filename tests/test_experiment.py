@@ -15,12 +15,8 @@ METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "g_mean", "mcc", "ece", 
 def done(tmp_path_factory):
     """Two seeds, three arms, a GAN of one epoch."""
     workdir = tmp_path_factory.mktemp("run")
-    config = small.config()
-    config.seeds = 2
-    config.gan.epochs = 1
-    config.gan.grid_every = 1
-    config.quality.samples = 8
-    config.quality.epochs = 1
+    config = small.get_config("whole")
+    config.gan.epochs = config.gan.grid_every = 1
     experiment.run(config, workdir)
     return config, workdir
 

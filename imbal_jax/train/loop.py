@@ -121,6 +121,12 @@ def train(
             if step == total or time.monotonic() - last_save >= plan.save_seconds:
                 checkpoint.save(plan.folder, step, carry, {"seconds": seconds})
                 last_save = time.monotonic()
-            progress.update(step, **{name: float(np.nanmean(value)) for name, value in means.items()})
+            progress.update(step, **{name: _shown(value) for name, value in means.items()})
             size = max(1, min(4 * size, round(done * plan.chunk_seconds / max(took, 1e-6))))
     return Trained(carry.state, seconds)
+
+
+def _shown(value: np.ndarray) -> float:
+    """The mean over the lanes that still have a number."""
+    alive = value[np.isfinite(value)]
+    return float(alive.mean()) if alive.size else float("nan")

@@ -1,0 +1,242 @@
+"""Killed at any moment and started again with the same command, a run ends as if nothing had happened."""
+
+import functools
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import small
+
+from imbal_jax import checkpoint, experiment, lanes, records
+from imbal_jax.stages import setting
+from imbal_jax.stages.curves import Curves
+from imbal_jax.train import loop
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+# --- the loop alone ---------------------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    pass
+
+
+def noisy_epoch(epoch, key, shared):
+    """A training that depends on the epoch, the step, the lane's key and the state, and rounds at every step."""
+
+    def step(state, i, position):
+        noise = jax.random.normal(jax.random.fold_in(jax.random.fold_in(key, epoch), i), state.shape)
+        state = state * 0.9 + noise / (1 + position) + shared
+        return state, {"loss": jnp.sum(state**2), "first": state[0]}
+
+    return step
+
+
+@functools.cache
+def advance():
+    return lanes.over_lanes(loop.chunk(noisy_epoch, 5), devices=jax.devices()[:1])
+
+
+def train(folder, told, chunk_seconds=0.0, save_seconds=0.0):
+    plan = loop.Plan("test", folder, 3, 5, chunk_seconds, save_seconds)
+    keys = lanes.lane_keys(0, (0, 1))
+
+    def on_epoch(epoch, means, state):
+        told.append((epoch, {name: value.tolist() for name, value in means.items()}, np.asarray(state).tolist()))
+
+    def on_resume(epochs):
+        del told[epochs:]
+
+    state = jnp.zeros((2, 7))
+    return loop.train(plan, advance(), state, keys, jnp.float32(0.1), ("loss", "first"), on_epoch, on_resume)
+
+
+def test_the_loop_goes_on_bit_for_bit_wherever_it_was_cut(tmp_path, monkeypatch):
+    whole: list = []
+    unbroken = train(tmp_path / "unbroken", whole, chunk_seconds=10.0, save_seconds=30.0)
+    assert [epoch for epoch, *_ in whole] == [1, 2, 3]
+    real, told, saves = checkpoint.save, [], []
+
+    def save_and_die(*args, **options):
+        real(*args, **options)
+        saves.append(args[1])
+        raise Killed
+
+    monkeypatch.setattr(checkpoint, "save", save_and_die)
+    while not saves or saves[-1] < 15:
+        with pytest.raises(Killed):
+            train(tmp_path / "cut", told)
+    assert saves == [4, 5, 9, 10, 14, 15]  # each start runs one chunk, and none crosses the end of an epoch
+    monkeypatch.setattr(checkpoint, "save", real)
+    cut = train(tmp_path / "cut", told)
+    assert told == whole
+    assert np.array_equal(np.asarray(cut.state), np.asarray(unbroken.state))
+    assert cut.seconds > 0
+
+
+def test_an_epoch_told_but_not_saved_is_told_again(tmp_path):
+    whole: list = []
+    train(tmp_path / "unbroken", whole)
+
+    class Dying(list):
+        def append(self, row):
+            super().append(row)
+            if row[0] == 2:
+                raise Killed  # after the line is written, before the checkpoint of the same step
+
+    dying = Dying()
+    with pytest.raises(Killed):
+        train(tmp_path / "cut", dying)
+    told = list(dying)
+    train(tmp_path / "cut", told)
+    assert told == whole
+
+
+def test_a_finished_training_is_not_run_again(tmp_path):
+    told: list = []
+    first = train(tmp_path, told)
+    again = train(tmp_path, told)
+    assert len(told) == 3 and again.seconds == first.seconds
+    assert np.array_equal(np.asarray(first.state), np.asarray(again.state))
+
+
+def test_curves_forget_what_comes_after_the_checkpoint(tmp_path):
+    curves = Curves(tmp_path / "metrics.jsonl", (0, 1))
+    for epoch in (1, 2):
+        curves.add("gan", None, epoch, {"d_loss": np.array([0.5, np.nan])})
+        curves.add("classifier", "none", epoch, {"loss": np.array([1.0, 2.0])})
+        curves.warn("gan", 1, epoch, "NaN")
+    curves.resume("gan", None, 1)
+    assert [row["epoch"] for row in curves.of("gan")] == [1, 1] and curves.of("gan", seed=1)[0]["d_loss"] is None
+    assert [row["epoch"] for row in curves.of("classifier", "none", 0)] == [1, 2]
+    assert [row["epoch"] for row in curves.warnings()] == [1]
+
+
+def test_rows_of_a_torn_writing_are_written_again(tmp_path, monkeypatch):
+    """The row of one lane is there and that of the other is not: both are written anew, none twice."""
+
+    def arm(_, curves, spec, trained_gan):
+        return [{"seed": seed, "method": spec, "accuracy": 0.5} for seed in (0, 1)]
+
+    monkeypatch.setattr(experiment, "arm", arm)
+    monkeypatch.setattr(experiment, "finish", lambda *_: Path())
+    monkeypatch.setattr(experiment.table, "text", str)
+    config = small.get_config()
+    config.method = "over"
+    records.write_json(tmp_path / "results.json", {})
+    (tmp_path / "rows.jsonl").write_text('{"seed": 0, "method": "over", "accuracy": 0.1}\n{"seed": 1, "meth')
+    experiment.run(config, tmp_path)
+    assert [(row["seed"], row["accuracy"]) for row in records.read(tmp_path / "rows.jsonl")] == [(0, 0.5), (1, 0.5)]
+
+
+def test_a_start_that_was_killed_leaves_a_workdir_to_go_on_with(tmp_path):
+    config = small.get_config()
+    prepared = setting.prepare(config, tmp_path)
+    experiment.claim(prepared)
+    (tmp_path / "config.json").unlink()  # killed between the two files
+    experiment.claim(prepared)
+    assert records.read_json(tmp_path / "config.json")["seeds"] == 2
+
+
+# --- whole runs, killed -----------------------------------------------------------------------------------------------
+
+
+def start(workdir, cache, variant, *argv):
+    """launch.py in a process of its own, on one device."""
+    flags = [f"--config=tests/small.py:{variant}", f"--workdir={workdir}", f"--compilation_cache={cache}", *argv]
+    # Compiled in less time; the same for all runs that are compared.
+    environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=1"}
+    environment.pop("IMBAL_DATA_DIR", None)
+    with open(f"{workdir}.log", "ab") as log:
+        return subprocess.Popen([sys.executable, "launch.py", *flags], cwd=ROOT, env=environment, stdout=log, stderr=log)
+
+
+def finish(workdir, *args):
+    assert start(workdir, *args).wait(timeout=500) == 0, Path(f"{workdir}.log").read_text()
+
+
+def kill_when(reached, workdir, *args):
+    """Start, and kill -9 as soon as `reached(workdir)`."""
+    process = start(workdir, *args)
+    deadline = time.monotonic() + 500
+    while not reached(workdir):
+        assert process.poll() is None, f"ended before the kill: {Path(f'{workdir}.log').read_text()}"
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    process.kill()
+    assert process.wait() == -9
+
+
+def saved(folder, step, workdir):
+    """The training kept in this folder has come to this step."""
+    return any(found >= step for found in checkpoint.steps(workdir / "checkpoints" / folder))
+
+
+def finished(method, workdir):
+    """The method's rows are being written."""
+    path = workdir / "rows.jsonl"
+    return path.exists() and f'"method": "{method}"' in path.read_text()
+
+
+def plain(path):
+    """The rows of a file without their times."""
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in rows]
+
+
+def same(broken, unbroken):
+    """Rows and curves agree to the last digit, and no epoch is told twice or not at all."""
+    assert plain(broken / "rows.jsonl") == plain(unbroken / "rows.jsonl")
+    curves = plain(broken / "metrics.jsonl")
+    assert curves == plain(unbroken / "metrics.jsonl")
+    told = [(row["stage"], row.get("method"), row["seed"], row["epoch"]) for row in curves if row["stage"] != "warning"]
+    assert len(told) == len(set(told))
+    names = [json.loads((folder / "results.json").read_text()) for folder in (broken, unbroken)]
+    assert names[0]["methods"].keys() == names[1]["methods"].keys() and names[0]["paired"] == names[1]["paired"]
+    assert names[0]["generator"] == names[1]["generator"]
+    for path in sorted(unbroken.glob("plots/*.png")):
+        assert (broken / "plots" / path.name).stat().st_size > 0
+    assert (broken / "report.html").exists()
+
+
+CUT_OFTEN = ("--config.save_seconds=0", "--config.chunk_seconds=0")
+
+
+def test_killed_in_the_gan_and_in_the_classifier(tmp_path):
+    cache, unbroken, broken = tmp_path / "cache", tmp_path / "unbroken", tmp_path / "broken"
+    finish(unbroken, cache, "least")
+    kill_when(functools.partial(saved, "gan", 6), broken, cache, "least", *CUT_OFTEN)
+    assert not saved("gan", 12, broken)
+    kill_when(functools.partial(saved, "classifier/gan_synth", 4), broken, cache, "least", *CUT_OFTEN)
+    finish(broken, cache, "least", *CUT_OFTEN)
+    same(broken, unbroken)
+
+
+@pytest.mark.slow
+def test_killed_in_every_stage(tmp_path):
+    cache, unbroken, broken = tmp_path / "cache", tmp_path / "unbroken", tmp_path / "broken"
+    finish(unbroken, cache, "whole")
+    places = [
+        functools.partial(saved, "classifier/none", 5),
+        functools.partial(finished, "none"),  # between two arms
+        functools.partial(saved, "classifier/over", 1),
+        functools.partial(saved, "gan", 3),
+        functools.partial(saved, "gan", 7),
+        functools.partial(saved, "classifier/gan_synth", 9),
+        functools.partial(finished, "gan_synth"),  # the generator is judged
+        functools.partial(saved, "reference", 1),
+    ]
+    for reached in places:
+        kill_when(reached, broken, cache, "whole", *CUT_OFTEN)
+    finish(broken, cache, "whole", *CUT_OFTEN)
+    same(broken, unbroken)
+    finish(broken, cache, "whole", *CUT_OFTEN)  # nothing is left to do, and the report is written again
+    same(broken, unbroken)
