@@ -51,6 +51,7 @@ def _source() -> ConfigDict:
     config.gan.model = "s0_cgan"
     config.gan.g_width = 1.0  # multiply the channels of the generator and the discriminator
     config.gan.d_width = 1.0
+    config.gan.init = "glorot_uniform"  # initial kernels, the source's; or lecun_normal
     config.gan.latent = 128
     config.gan.epochs = 30
     config.gan.batch = 128
@@ -107,6 +108,7 @@ def _better(config: ConfigDict) -> None:
     """
     config.name = "mnist_cgan_better"
     config.gan.g_width = 0.5
+    config.gan.init = "lecun_normal"
     config.gan.batch = 64
     config.gan.g_learning_rate = 1e-3
     config.gan.d_learning_rate = 1e-3

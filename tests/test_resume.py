@@ -12,12 +12,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import small
 
 from imbal_jax import checkpoint, experiment, lanes, records
 from imbal_jax.stages import setting
 from imbal_jax.stages.curves import Curves
 from imbal_jax.train import loop
+from tests import small
 
 ROOT = Path(__file__).resolve().parent.parent
 

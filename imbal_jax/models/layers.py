@@ -6,9 +6,21 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from imbal_jax.errors import UserError, nearest
 from imbal_jax.ops import conv as ops
 
-_kernel_init = nn.initializers.lecun_normal()
+INITIALIZERS = ("lecun_normal", "glorot_uniform")
+
+
+def initializer(name: str) -> nn.initializers.Initializer:
+    """Initial kernels by name: 'lecun_normal' (flax's default) or 'glorot_uniform' (that of Keras).
+
+    Raises:
+        UserError: another name.
+    """
+    if name not in INITIALIZERS:
+        raise UserError(f"unknown initializer {name!r}{nearest(name, INITIALIZERS)}; known: {', '.join(INITIALIZERS)}")
+    return getattr(nn.initializers, name)()
 
 
 class Conv(nn.Module):
@@ -20,6 +32,7 @@ class Conv(nn.Module):
         strides: one number for all spatial axes.
         padding: 'SAME' or 'VALID'.
         form: 'gemm' or 'lax' (see `imbal_jax.ops.conv`).
+        kernel_init: initialiser of the kernel.
     """
 
     features: int
@@ -27,10 +40,11 @@ class Conv(nn.Module):
     strides: int = 1
     padding: ops.Padding = "SAME"
     form: ops.Form = "gemm"
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.param("kernel", _kernel_init, (*self.kernel_size, x.shape[-1], self.features))
+        kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
         return _add(ops.conv(x, kernel, stride=self.strides, padding=self.padding, form=self.form), bias)
 
@@ -43,10 +57,11 @@ class ConvTranspose(nn.Module):
     strides: int = 1
     padding: ops.Padding = "SAME"
     form: ops.Form = "gemm"
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = self.param("kernel", _kernel_init, (*self.kernel_size, x.shape[-1], self.features))
+        kernel = self.param("kernel", self.kernel_init, (*self.kernel_size, x.shape[-1], self.features))
         bias = self.param("bias", nn.initializers.zeros_init(), (self.features,))
         return _add(ops.conv_transpose(x, kernel, stride=self.strides, padding=self.padding, form=self.form), bias)
 

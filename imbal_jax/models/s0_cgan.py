@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.models.layers import Conv, ConvTranspose
+from imbal_jax.models.layers import Conv, ConvTranspose, initializer
 from imbal_jax.ops.conv import Form
 
 
@@ -24,22 +24,24 @@ class Generator(nn.Module):
         classes: K.
         width: multiplies the 128 filters of the transposed convolutions (1.0 is the source's network).
         form: how convolutions are computed.
+        init_kernel: initial kernels, see `layers.initializer`.
     """
 
     latent: int = 128
     classes: int = 10
     width: float = 1.0
     form: Form = "gemm"
+    init_kernel: str = "lecun_normal"
 
     @nn.compact
     def __call__(self, z: jax.Array, label: jax.Array) -> jax.Array:
         """[B, latent], one-hot [B, K] -> images [B, 28, 28, 1] in (0, 1)."""
-        channels = self.latent + self.classes
-        x = _leaky(nn.Dense(7 * 7 * channels)(jnp.concatenate([z, label], axis=-1)))
+        channels, init = self.latent + self.classes, initializer(self.init_kernel)
+        x = _leaky(nn.Dense(7 * 7 * channels, kernel_init=init)(jnp.concatenate([z, label], axis=-1)))
         x = x.reshape(-1, 7, 7, channels)
         for _ in range(2):
-            x = _leaky(ConvTranspose(_scaled(128, self.width), (4, 4), strides=2, form=self.form)(x))
-        return nn.sigmoid(Conv(1, (7, 7), form=self.form)(x))
+            x = _leaky(ConvTranspose(_scaled(128, self.width), (4, 4), strides=2, form=self.form, kernel_init=init)(x))
+        return nn.sigmoid(Conv(1, (7, 7), form=self.form, kernel_init=init)(x))
 
 
 class Discriminator(nn.Module):
@@ -51,12 +53,14 @@ class Discriminator(nn.Module):
     classes: int = 10
     width: float = 1.0
     form: Form = "gemm"
+    init_kernel: str = "lecun_normal"
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array) -> jax.Array:
         """[B, 28, 28, 1], one-hot [B, K] -> logits [B]: above zero is 'real'."""
+        init = initializer(self.init_kernel)
         tiled = jnp.broadcast_to(label[:, None, None, :], (*x.shape[:3], self.classes)).astype(x.dtype)
         x = jnp.concatenate([x, tiled], axis=-1)
         for features in (64, 128):
-            x = _leaky(Conv(_scaled(features, self.width), (3, 3), strides=2, form=self.form)(x))
-        return nn.Dense(1)(jnp.max(x, axis=(1, 2)))[:, 0]
+            x = _leaky(Conv(_scaled(features, self.width), (3, 3), strides=2, form=self.form, kernel_init=init)(x))
+        return nn.Dense(1, kernel_init=init)(jnp.max(x, axis=(1, 2)))[:, 0]

@@ -52,7 +52,7 @@ def resolve_form(form: str, backend: str | None = None) -> Form:
     if form == "auto":
         return "gemm" if (backend or jax.default_backend()) == "cpu" else "lax"
     if form not in ("gemm", "lax"):
-        raise UserError(f"config.conv is {form!r}: use 'auto', 'gemm' or 'lax'")
+        raise UserError(f"unknown conv form {form!r} (config.conv): use 'auto', 'gemm' or 'lax'")
     return form  # type: ignore[return-value]
 
 

@@ -17,6 +17,7 @@ from imbal_jax.gan import train as gan_train
 from imbal_jax.gan.augment import parse
 from imbal_jax.lanes import purpose
 from imbal_jax.methods.gan_synth import TrainedGan
+from imbal_jax.models.layers import initializer
 from imbal_jax.report import plots
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting, class_rows, init_lanes, minority
@@ -33,10 +34,12 @@ def nets_of(config: Any, classes: int, form: str, steps: int = 1) -> gan_step.Ne
     module = models.load(gan.model, "gan.model", "Generator", "Discriminator")
     if gan.batches not in ("shuffle", "balanced"):
         raise UserError(f"gan.batches is {gan.batches!r}: use 'shuffle' or 'balanced'")
+    initializer(gan.init)
+    common = {"classes": classes, "form": form, "init_kernel": gan.init}
     adam = partial(optimizer.make, gan.optimizer, steps=steps, beta1=gan.beta1)
     return gan_step.Nets(
-        generator=module.Generator(latent=gan.latent, classes=classes, width=gan.g_width, form=form),
-        discriminator=module.Discriminator(classes=classes, width=gan.d_width, form=form),
+        generator=module.Generator(latent=gan.latent, width=gan.g_width, **common),
+        discriminator=module.Discriminator(width=gan.d_width, **common),
         g_optimizer=adam(gan.g_learning_rate),
         d_optimizer=adam(gan.d_learning_rate),
         loss=losses.make(gan.loss, real_target=gan.real_target),
@@ -57,7 +60,7 @@ def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
     gan, folder = setting.config.gan, setting.workdir / "checkpoints"
     pool, counts = training_rows(setting)
     size = pool.rows.shape[1]
-    batch = min(gan.batch, size // gan.d_steps)
+    batch = min(gan.batch, max(1, size // gan.d_steps))
     steps = max(1, size // (batch * gan.d_steps))
     nets = nets_of(setting.config, len(counts), setting.form, gan.epochs * steps)
     plan = loop.Plan("gan", folder / "gan", gan.epochs, steps, setting.config.chunk_seconds, setting.config.save_seconds)

@@ -1,6 +1,7 @@
 """The quality of a trained generator, class by class, in the feature space of a classifier trained on all real rows."""
 
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -32,6 +33,8 @@ def measure(setting: Setting, gan: TrainedGan, reference: TrainedClassifier) -> 
     real_features = [features(jnp.asarray(x)) for x in real]
     per_class: dict[str, list[dict[str, jax.Array]]] = {name: [] for name in names}
     for lane, fakes in enumerate(_draw(setting, gan, each)):
+        if not sound(gan.generator, lane):
+            continue  # it draws black images, which would pass for a generator's
         fake_features = features(jnp.asarray(fakes.reshape(-1, *fakes.shape[2:]))).reshape(len(names), each, -1)
         for label, name in enumerate(names):
             seen = setting.data.train.x[class_rows(setting, label, lane)[:each]]
@@ -40,6 +43,11 @@ def measure(setting: Setting, gan: TrainedGan, reference: TrainedClassifier) -> 
                     figures(real_features[label], fake_features[label], _pixels(fakes[label]), _pixels(seen))
                 )
     return {name: _mean(rows) for name, rows in per_class.items() if rows}
+
+
+def sound(weights: Any, lane: int) -> bool:
+    """Whether all of a lane's weights (leaves [L, ...]) are numbers."""
+    return all(np.isfinite(np.asarray(leaf[lane])).all() for leaf in jax.tree.leaves(weights))
 
 
 def _draw(setting: Setting, gan: TrainedGan, each: int) -> np.ndarray:
