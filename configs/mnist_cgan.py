@@ -135,6 +135,7 @@ def _demo(config: ConfigDict) -> None:
     config.method = "gan_synth(to=5000)"
     config.baselines = ("none", "over(to=5000)")
     config.gan.g_width = 0.25
+    config.gan.d_width = 0.5
     config.gan.epochs = 30
     config.gan.grid_every = 10
     config.classifier.width = 0.5

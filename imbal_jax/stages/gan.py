@@ -114,14 +114,8 @@ def _epoch_ended(
 def draw_grid(setting: Setting, nets: gan_step.Nets, weights: Any, path: Any, title: str, each: int = 8) -> None:
     """The first lane's generated images, a row a class, beside real ones of its training set; the latents never change."""
     classes = len(setting.task.counts)
-    y = jnp.repeat(jnp.arange(classes), each)
-
-    @jax.jit
-    def draw(key: jax.Array, params: Any) -> jax.Array:
-        z = sample.latents(purpose(key, "grid"), (classes * each, nets.latent), "normal")
-        return sample.generate(nets.generator, params, z, y, classes)
-
-    fake = np.asarray(draw(setting.keys[0], jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf[0])), weights)))
+    params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf[0])), weights)
+    fake = np.asarray(_draw(nets.generator, nets.latent, classes, each, setting.keys[0], params))
     x = setting.data.train.x
     real = np.zeros((classes, each, *x.shape[1:]), np.uint8)
     for label in range(classes):
@@ -129,3 +123,10 @@ def draw_grid(setting: Setting, nets: gan_step.Nets, weights: Any, path: Any, ti
         real[label, : len(rows)] = x[rows]
     fake = fake.reshape(real.shape)
     plots.sample_grid(path, fake, real, setting.task.class_names, minority(setting), title)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2, 3))
+def _draw(generator: Any, latent: int, classes: int, each: int, key: jax.Array, params: Any) -> jax.Array:
+    """`each` images of every class, uint8 [classes each, ...]; compiled once for all grids of a training."""
+    z = sample.latents(purpose(key, "grid"), (classes * each, latent), "normal")
+    return sample.generate(generator, params, z, jnp.repeat(jnp.arange(classes), each), classes)
