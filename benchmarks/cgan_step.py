@@ -31,7 +31,6 @@ def ours(lanes: int, batch: int, form: str) -> harness.Steps:
         lanes,
         batch,
         start=lambda key: train.init(key, nets, chunks.SHAPE),
-        inputs_of=train.Inputs,
         epoch_of=train.epoch_of(nets, batch, counts, config.gan.batches),
         metrics=step.METRICS,
     )

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from benchmarks.harness import Steps
 from imbal_jax import lanes
-from imbal_jax.batches import Pool, Shared
+from imbal_jax.batches import Inputs, Pool, Shared
 from imbal_jax.train import loop
 
 CLASSES, SHAPE = 10, (28, 28, 1)
@@ -20,7 +20,6 @@ def steps(
     batch: int,
     *,
     start: Callable[[jax.Array], Any],
-    inputs_of: Callable[[jax.Array, Pool], Any],
     epoch_of: Callable[..., Any],
     metrics: tuple[str, ...],
 ) -> Steps:
@@ -30,7 +29,6 @@ def steps(
         count: lanes.
         batch: rows in a batch; the random training set has EPOCH batches.
         start: key -> a lane's initial state.
-        inputs_of: keys [L] and the lanes' training sets -> what the lanes read.
         epoch_of: the step function of an epoch, see `imbal_jax.train.loop.chunk`.
         metrics: the names of the step's metrics.
     """
@@ -40,7 +38,7 @@ def steps(
     pool = Pool(rows, jnp.zeros((count, 0, *SHAPE), jnp.uint8), jnp.zeros((count, 0), jnp.int32))
     advance = lanes.over_lanes(loop.chunk(epoch_of, EPOCH), devices=devices)
     carry = loop.Carry(jax.jit(jax.vmap(start))(keys), {name: jnp.zeros(count) for name in metrics})
-    inputs = inputs_of(keys, pool)
+    inputs = Inputs(keys, pool)
 
     def run(n: int) -> None:
         nonlocal carry

@@ -31,7 +31,6 @@ def ours(lanes: int, batch: int, form: str) -> harness.Steps:
         lanes,
         batch,
         start=lambda key: classifier.init(key, model, rule, chunks.SHAPE),
-        inputs_of=classifier.Inputs,
         epoch_of=classifier.epoch_of(model, rule, batch),
         metrics=classifier.METRICS,
     )

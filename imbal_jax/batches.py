@@ -34,6 +34,13 @@ class Pool(NamedTuple):
     new_y: jax.Array
 
 
+class Inputs(NamedTuple):
+    """What a training of one lane reads: its typed key [] and its training set."""
+
+    key: jax.Array
+    pool: Pool
+
+
 def pick(pool: Pool, shared: Shared, index: jax.Array) -> tuple[jax.Array, jax.Array]:
     """The rows at positions `index` [B] of the pool: float32 [B, ...example] in [0, 1] and labels int32 [B]."""
     rows, n = pool.rows[index], shared.x.shape[0]

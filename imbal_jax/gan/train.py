@@ -2,20 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 
 from imbal_jax import batches
 from imbal_jax.gan import step as gan_step
 from imbal_jax.lanes import purpose
-
-
-class Inputs(NamedTuple):
-    """What a lane reads: its typed key [] and its training set, whose rows lie class by class."""
-
-    key: jax.Array
-    pool: batches.Pool
 
 
 def init(key: jax.Array, nets: gan_step.Nets, shape: tuple[int, ...]) -> gan_step.State:
@@ -33,7 +26,7 @@ def epoch_of(nets: gan_step.Nets, batch: int, counts: tuple[int, ...], order: st
         order: 'shuffle' (each row once an epoch) or 'balanced' (each class equally likely in each batch).
     """
 
-    def epoch(number: jax.Array, inputs: Inputs, shared: batches.Shared):
+    def epoch(number: jax.Array, inputs: batches.Inputs, shared: batches.Shared):
         key = purpose(inputs.key, "gan")
         size = inputs.pool.rows.shape[0]
         permutation = batches.shuffled(key, number, size) if order == "shuffle" else None

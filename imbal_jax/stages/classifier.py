@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax import lanes, models
-from imbal_jax.batches import Shared
+from imbal_jax.batches import Inputs, Shared
 from imbal_jax.evaluate import metrics
 from imbal_jax.methods import Train
 from imbal_jax.methods.gan_synth import TrainedClassifier
@@ -36,7 +36,7 @@ def model_of(config: Any, classes: int, form: str) -> Any:
 def fit(setting: Setting, curves: Curves, spec: str, train: Train) -> Fitted:
     """Train the arm's classifiers, going on where an earlier run stopped."""
     folder = setting.workdir / "checkpoints" / "classifier" / folder_name(spec)
-    inputs = classifier.Inputs(setting.keys, train.pool)
+    inputs = Inputs(setting.keys, train.pool)
     options = setting.config.classifier
     return _fit(setting, curves, ("classifier", spec), folder, options, inputs, setting.devices, setting.shared)
 
@@ -46,7 +46,7 @@ def fit_reference(setting: Setting, curves: Curves) -> TrainedClassifier:
     y = setting.data.train.y
     rows = np.argsort(y, kind="stable").astype(np.int32)[None]
     train = unbalanced(rows, tuple(np.bincount(y)), setting.shared.x.shape[1:])
-    inputs = classifier.Inputs(lanes.purposes(setting.keys[:1], "reference"), train.pool)
+    inputs = Inputs(lanes.purposes(setting.keys[:1], "reference"), train.pool)
     shared = Shared(jnp.asarray(setting.data.train.x), jnp.asarray(y))
     folder = setting.workdir / "checkpoints" / "reference"
     stage, options = ("reference", None), setting.config.quality

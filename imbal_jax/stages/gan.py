@@ -9,7 +9,7 @@ import numpy as np
 from absl import logging
 
 from imbal_jax import checkpoint, models
-from imbal_jax.batches import Pool
+from imbal_jax.batches import Inputs, Pool
 from imbal_jax.errors import UserError
 from imbal_jax.gan import losses, monitor, sample
 from imbal_jax.gan import step as gan_step
@@ -69,7 +69,7 @@ def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
         plan,
         setting.over_lanes(loop.chunk(gan_train.epoch_of(nets, batch, counts, gan.batches), steps)),
         init_lanes(partial(gan_train.init, nets=nets, shape=shape), setting.keys),
-        gan_train.Inputs(setting.keys, pool),
+        Inputs(setting.keys, pool),
         setting.shared,
         gan_step.METRICS,
         partial(_epoch_ended, setting, curves, nets),

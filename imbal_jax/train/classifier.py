@@ -20,13 +20,6 @@ class State(NamedTuple):
     opt: Any
 
 
-class Inputs(NamedTuple):
-    """What a lane reads: its typed key [] and its training set."""
-
-    key: jax.Array
-    pool: batches.Pool
-
-
 def init(key: jax.Array, model: Any, optimizer: optax.GradientTransformation, shape: tuple[int, ...]) -> State:
     """Initial weights from the key's purpose 'weights'; `shape` is that of one example."""
     params = model.init(purpose(key, "weights"), jnp.zeros((1, *shape), jnp.float32))
@@ -36,7 +29,7 @@ def init(key: jax.Array, model: Any, optimizer: optax.GradientTransformation, sh
 def epoch_of(model: Any, optimizer: optax.GradientTransformation, batch: int) -> Callable[..., Any]:
     """The step function of an epoch, for `train.loop.chunk`: softmax cross-entropy on shuffled batches of `batch` rows."""
 
-    def epoch(number: jax.Array, inputs: Inputs, shared: batches.Shared):
+    def epoch(number: jax.Array, inputs: batches.Inputs, shared: batches.Shared):
         order = batches.shuffled(inputs.key, number, inputs.pool.rows.shape[0])
         dropout = purpose(inputs.key, "dropout")
 
