@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from imbal_jax import environment, methods, records
+from imbal_jax.batches import Pool
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import leakage, stats
 from imbal_jax.gan import monitor
@@ -153,8 +154,8 @@ def arm(setting: Setting, curves: Curves, spec: str, trained_gan: Any) -> list[d
     gan_seconds, gan_seen = trained_gan()[1:] if uses_gan(spec) else (0.0, 0)
     lanes = len(setting.seeds)
     rows = []
-    for seed, metrics in zip(setting.seeds, figures, strict=True):
-        why = failure(curves, spec, seed, metrics)
+    for lane, (seed, metrics) in enumerate(zip(setting.seeds, figures, strict=True)):
+        why = failure(curves, spec, seed, metrics, jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool))
         if why and "NaN" in why:
             metrics = dict.fromkeys(metrics)
         rows.append(
@@ -176,10 +177,12 @@ def arm(setting: Setting, curves: Curves, spec: str, trained_gan: Any) -> list[d
     return rows
 
 
-def failure(curves: Curves, spec: str, seed: int, metrics: dict[str, Any]) -> str | None:
-    """Why a lane's row means nothing or little, or None."""
-    if uses_gan(spec) and (why := monitor.broken(curves.of("gan", seed=seed))):
-        return why
+def failure(curves: Curves, spec: str, seed: int, metrics: dict[str, Any], pool: Pool) -> str | None:
+    """Why a lane's row means nothing or little, or None; `pool` is the lane's training set."""
+    if uses_gan(spec):
+        broken = monitor.broken(curves.of("gan", seed=seed))
+        if why := broken or monitor.alike(np.asarray(pool.new_x), np.asarray(pool.new_y)):
+            return why
     return "classifier: NaN in its outputs" if metrics["nll"] is None else None
 
 

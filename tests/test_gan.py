@@ -156,3 +156,14 @@ def test_failure_signs():
     assert monitor.broken(history([0.6], [0.8])) is None
     assert "NaN in epoch 2" in str(monitor.broken(history([0.6, None, 0.6], [0.8, 0.8, 0.8])))
     assert "collapsed" in str(monitor.broken(history([0.6, 1e-5], [0.8, 9.0])))
+
+
+def test_images_that_are_all_alike_are_a_failure():
+    labels = np.repeat([6, 8], 20)
+    varied = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1)).astype(np.uint8)
+    assert monitor.alike(varied, labels) is None
+    black = np.zeros_like(varied)
+    assert "collapsed" in str(monitor.alike(black, labels))
+    black[:20] = varied[:20]  # one class still varies
+    assert monitor.alike(black, labels) is None
+    assert monitor.alike(varied[:0], labels[:0]) is None

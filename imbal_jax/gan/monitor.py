@@ -18,6 +18,21 @@ def broken(history: Sequence[dict]) -> str | None:
     return None
 
 
+def alike(images: np.ndarray, labels: np.ndarray, most: int = 64) -> str | None:
+    """Why a lane's generated images are worthless, or None: within every class they differ by less than a grey level.
+
+    Args:
+        images: uint8 [S, ...].
+        labels: int [S].
+        most: images looked at in each class.
+    """
+    groups = [images[labels == label][:most].astype(np.float32) for label in np.unique(labels)]
+    spread = [float(group.std(axis=0).mean()) for group in groups if len(group) > 1]
+    if spread and max(spread) < 1.0:
+        return f"gan: collapsed, the images of a class differ by {max(spread):.2g} grey levels"
+    return None
+
+
 def signs(history: Sequence[dict]) -> list[str]:
     """Warnings about the newest epoch of one lane: discriminator loss at zero, NaN, generator loss falling steadily.
 
