@@ -23,7 +23,7 @@ def online(url: str, seconds: float = 3.0) -> bool:
     answers: list[bool] = []
 
     def ask() -> None:
-        with contextlib.suppress(requests.RequestException, OSError):
+        with contextlib.suppress(Exception):  # the thread may have been left behind: nobody listens to what it says
             answers.append(requests.head(url, timeout=seconds, allow_redirects=True).ok)
 
     thread = threading.Thread(target=ask, daemon=True)
