@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 
 ZERO = 1e-3  # a discriminator loss below this has nothing left to teach the generator
+ALIKE = 0.1  # grey levels that the images of a class differ by; rounding alone makes an untrained net's differ by more
 FALLING = 5  # so many epochs of a generator loss that only falls mean images that fool a blind discriminator
 
 
@@ -19,7 +20,7 @@ def broken(history: Sequence[dict]) -> str | None:
 
 
 def alike(images: np.ndarray, labels: np.ndarray, most: int = 64) -> str | None:
-    """Why a lane's generated images are worthless, or None: within every class they differ by less than a grey level.
+    """Why a lane's generated images are worthless, or None: within every class they are one and the same.
 
     Args:
         images: uint8 [S, ...].
@@ -28,7 +29,7 @@ def alike(images: np.ndarray, labels: np.ndarray, most: int = 64) -> str | None:
     """
     groups = [images[labels == label][:most].astype(np.float32) for label in np.unique(labels)]
     spread = [float(group.std(axis=0).mean()) for group in groups if len(group) > 1]
-    if spread and max(spread) < 1.0:
+    if spread and max(spread) < ALIKE:
         return f"gan: collapsed, the images of a class differ by {max(spread):.2g} grey levels"
     return None
 
