@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from imbal_jax.errors import UserError, nearest
+from imbal_jax.models.inference import in_batches
 
 LATENTS = ("normal", "uniform")
 
@@ -31,17 +32,12 @@ def latents(key: jax.Array, shape: tuple[int, int], kind: str) -> jax.Array:
 
 def generate(generator: Any, params: Any, z: jax.Array, y: jax.Array, classes: int, batch: int = 250) -> jax.Array:
     """Images uint8 [S, ...] for latents [S, latent] and labels int [S], `batch` at a time so that memory stays bounded."""
-    n = z.shape[0]
-    batch = min(batch, n)
-    wrap = jnp.arange(n + (-n % batch)) % n
 
-    def one(part: tuple[jax.Array, jax.Array]) -> jax.Array:
-        images = generator.apply(params, part[0], jax.nn.one_hot(part[1], classes))
+    def one(z: jax.Array, y: jax.Array) -> jax.Array:
+        images = generator.apply(params, z, jax.nn.one_hot(y, classes))
         return jnp.round(jnp.nan_to_num(jnp.clip(images, 0.0, 1.0)) * 255.0).astype(jnp.uint8)
 
-    split = (z[wrap].reshape(-1, batch, z.shape[1]), y[wrap].reshape(-1, batch))
-    images = jax.lax.map(one, split)
-    return images.reshape(-1, *images.shape[2:])[:n]
+    return in_batches(one, (z, y), batch)
 
 
 def keep_best(scores: jax.Array, counts: tuple[int, ...], candidates: tuple[int, ...]) -> jax.Array:
@@ -62,9 +58,4 @@ def keep_best(scores: jax.Array, counts: tuple[int, ...], candidates: tuple[int,
 
 def discriminator_scores(apply: Callable[..., jax.Array], x: jax.Array, y: jax.Array, classes: int, batch: int = 250):
     """Discriminator logits float32 [S] of uint8 images [S, ...] with their labels."""
-    n = x.shape[0]
-    batch = min(batch, n)
-    wrap = jnp.arange(n + (-n % batch)) % n
-    split = (x[wrap].reshape(-1, batch, *x.shape[1:]), y[wrap].reshape(-1, batch))
-    logits = jax.lax.map(lambda p: apply(p[0].astype(jnp.float32) / 255.0, jax.nn.one_hot(p[1], classes)), split)
-    return logits.reshape(-1)[:n]
+    return in_batches(lambda x, y: apply(x.astype(jnp.float32) / 255.0, jax.nn.one_hot(y, classes)), (x, y), batch)

@@ -171,7 +171,6 @@ def _outer(v: jax.Array, q: jax.Array) -> jax.Array:
 def _combine(matrix: np.ndarray, grid: Grid) -> Grid:
     """matrix V matrix' for a square V of arrays."""
     rows = [[_weighted(weights, column) for column in zip(*grid, strict=True)] for weights in matrix]
-
     return [[_weighted(weights, row) for weights in matrix] for row in rows]
 
 

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax import lanes, models
-from imbal_jax.batches import Inputs, Shared
+from imbal_jax.batches import Inputs
 from imbal_jax.evaluate import metrics
 from imbal_jax.methods import Train
 from imbal_jax.methods.gan_synth import TrainedClassifier
@@ -47,7 +47,7 @@ def fit_reference(setting: Setting, curves: Curves) -> TrainedClassifier:
     rows = np.argsort(y, kind="stable").astype(np.int32)[None]
     train = unbalanced(rows, tuple(np.bincount(y)), setting.shared.x.shape[1:])
     inputs = Inputs(lanes.purposes(setting.keys[:1], "reference"), train.pool)
-    shared = Shared(jnp.asarray(setting.data.train.x), jnp.asarray(y))
+    shared = lanes.replicate(setting.shared, setting.devices[:1])  # what is there already, not a second copy
     folder = setting.workdir / "checkpoints" / "reference"
     stage, options = ("reference", None), setting.config.quality
     return _fit(setting, curves, stage, folder, options, inputs, setting.devices[:1], shared).trained
