@@ -25,7 +25,7 @@ def ours(lanes: int, batch: int, form: str) -> harness.Steps:
     from imbal_jax.stages.gan import nets_of
 
     config = get_config("source")
-    nets = nets_of(config, chunks.CLASSES, resolve_form(form))
+    nets = nets_of(config, chunks.CLASSES, resolve_form(form, lanes))
     counts = (chunks.EPOCH * batch, *[0] * (chunks.CLASSES - 1))  # read for balanced batches only
     return chunks.steps(
         lanes,

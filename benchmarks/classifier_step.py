@@ -25,7 +25,7 @@ def ours(lanes: int, batch: int, form: str) -> harness.Steps:
     from imbal_jax.train import classifier, optimizer
 
     config = get_config("source")
-    model = model_of(config, chunks.CLASSES, resolve_form(form))
+    model = model_of(config, chunks.CLASSES, resolve_form(form, lanes))
     rule = optimizer.make(config.classifier.optimizer, config.classifier.learning_rate, steps=chunks.EPOCH)
     return chunks.steps(
         lanes,

@@ -71,6 +71,7 @@ def _source() -> ConfigDict:
     config.classifier = ConfigDict()
     config.classifier.model = "s0_cnn"
     config.classifier.width = 1.0
+    config.classifier.init = "glorot_uniform"
     config.classifier.epochs = 60
     config.classifier.batch = 128
     config.classifier.optimizer = "sgd"

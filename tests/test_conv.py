@@ -95,5 +95,6 @@ def test_bad_arguments_are_named():
         ops.conv(x, w, padding="FULL")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="form"):
         ops.resolve_form("fft")
-    assert ops.resolve_form("auto", "cpu") == "gemm"
-    assert ops.resolve_form("auto", "gpu") == "lax"
+    assert ops.resolve_form("auto", backend="cpu") == "gemm"
+    assert ops.resolve_form("auto", backend="gpu") == "lax"
+    assert ops.resolve_form("auto", 8, "gpu") == "gemm"

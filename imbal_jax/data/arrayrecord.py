@@ -84,8 +84,10 @@ def _published_order(split: str, n: int) -> np.ndarray:
 
 
 def _read_file(path: Path) -> list[tuple[np.ndarray, int]]:
-    from array_record.python import array_record_module
-
+    try:
+        from array_record.python import array_record_module
+    except ImportError as error:
+        raise UserError(f"cannot read {path}: {error}; run: pip install array-record") from error
     reader = None
     try:
         reader = array_record_module.ArrayRecordReader(str(path))

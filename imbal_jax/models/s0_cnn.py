@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.models.layers import Conv, Dropout
+from imbal_jax.models.layers import Conv, Dropout, initializer
 from imbal_jax.ops.conv import Form
 from imbal_jax.ops.pool import max_pool_2x2
 
@@ -16,11 +16,13 @@ class Model(nn.Module):
         classes: K.
         width: multiplies the channel counts (1.0 is the source's network).
         form: how convolutions are computed.
+        init_kernel: initial kernels, see `layers.initializer`.
     """
 
     classes: int
     width: float = 1.0
     form: Form = "gemm"
+    init_kernel: str = "lecun_normal"
 
     @nn.compact
     def __call__(self, x: jax.Array, *, train: bool = False) -> tuple[jax.Array, jax.Array]:
@@ -28,11 +30,12 @@ class Model(nn.Module):
 
         Training needs a 'dropout' key.
         """
+        init = initializer(self.init_kernel)
         sizes = [max(1, round(n * self.width)) for n in (32, 64, 128)]
-        x = nn.relu(Conv(sizes[0], (3, 3), padding="VALID", form=self.form)(x))
-        x = Conv(sizes[1], (3, 3), padding="VALID", form=self.form)(x)
+        x = nn.relu(Conv(sizes[0], (3, 3), padding="VALID", form=self.form, kernel_init=init)(x))
+        x = Conv(sizes[1], (3, 3), padding="VALID", form=self.form, kernel_init=init)(x)
         x = nn.relu(max_pool_2x2(x))  # the two commute, and this way round a quarter of the relu's work is left
         x = Dropout(0.25)(x, train)
-        features = nn.relu(nn.Dense(sizes[2])(x.reshape(x.shape[0], -1)))
+        features = nn.relu(nn.Dense(sizes[2], kernel_init=init)(x.reshape(x.shape[0], -1)))
         x = Dropout(0.5)(features, train)
-        return nn.Dense(self.classes)(x), features.astype(jnp.float32)
+        return nn.Dense(self.classes, kernel_init=init)(x), features.astype(jnp.float32)

@@ -47,10 +47,19 @@ class Geometry(NamedTuple):
         )  # type: ignore[return-value]
 
 
-def resolve_form(form: str, backend: str | None = None) -> Form:
-    """'auto' -> 'gemm' on a CPU and 'lax' elsewhere; 'gemm' and 'lax' stay as they are."""
+def resolve_form(form: str, lanes: int = 1, backend: str | None = None) -> Form:
+    """'auto' -> 'gemm' on a CPU and where a device has several lanes, else 'lax'; 'gemm' and 'lax' stay as they are.
+
+    Weights that differ from lane to lane make a grouped convolution of `lax`: on an H200 with 8 lanes its step of the
+    conditional GAN took 7.1 ms a lane, the same in matrix products 1.5 (one lane: 3.8 and 3.1).
+
+    Args:
+        form: config.conv.
+        lanes: how many a device has.
+        backend: 'cpu', 'gpu' or 'tpu'; jax's default.
+    """
     if form == "auto":
-        return "gemm" if (backend or jax.default_backend()) == "cpu" else "lax"
+        return "gemm" if lanes > 1 or (backend or jax.default_backend()) == "cpu" else "lax"
     if form not in ("gemm", "lax"):
         raise UserError(f"unknown conv form {form!r} (config.conv): use 'auto', 'gemm' or 'lax'")
     return form  # type: ignore[return-value]

@@ -14,6 +14,7 @@ from imbal_jax.evaluate import metrics
 from imbal_jax.methods import Train
 from imbal_jax.methods.gan_synth import TrainedClassifier
 from imbal_jax.models.inference import apply_in_batches
+from imbal_jax.models.layers import initializer
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting, init_lanes, unbalanced
 from imbal_jax.train import classifier, loop, optimizer
@@ -30,7 +31,9 @@ class Fitted(NamedTuple):
 def model_of(config: Any, classes: int, form: str) -> Any:
     """The network that `config.classifier` names. Raises UserError for an unknown one."""
     options = config.classifier
-    return models.load(options.model, "classifier.model", "Model").Model(classes, width=options.width, form=form)
+    initializer(options.init)
+    model = models.load(options.model, "classifier.model", "Model").Model
+    return model(classes, width=options.width, form=form, init_kernel=options.init)
 
 
 def fit(setting: Setting, curves: Curves, spec: str, train: Train) -> Fitted:

@@ -73,7 +73,8 @@ def prepare(config: Any, workdir: Path) -> Setting:
     devices = lanes.devices_for(len(seeds))
     shared = lanes.replicate(Shared(jnp.asarray(dataset.train.x), jnp.asarray(dataset.train.y)), devices)
     task = Task(train.counts, dataset.fraction, dataset.class_names)
-    return Setting(config, workdir, dataset, seeds, keys, devices, shared, train, task, resolve_form(config.conv))
+    form = resolve_form(config.conv, -(-len(seeds) // len(devices)))
+    return Setting(config, workdir, dataset, seeds, keys, devices, shared, train, task, form)
 
 
 def check_numbers(config: Any) -> None:
