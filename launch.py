@@ -1,4 +1,7 @@
-"""Run an experiment: python launch.py --config=configs/mnist_cgan.py [--workdir=DIR] [--config.seeds=8 ...]."""
+"""Run an experiment: python launch.py --config=configs/mnist_cgan.py [--workdir=DIR] [--config.seeds=8 ...].
+
+python launch.py --list_methods prints every balancing method with its options.
+"""
 
 import errno
 import os
@@ -18,6 +21,11 @@ USERS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, err
 def main(_: list[str]) -> None:
     """Run what the flags ask for."""
     logging.set_verbosity(logging.WARNING)
+    if flags.FLAGS.list_methods:
+        from imbal_jax import methods
+
+        print(methods.listing())
+        return
     config, asked = flags.FLAGS.config, flags.FLAGS.workdir
     workdir = Path(asked or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     print(f"workdir: {workdir}", flush=True)

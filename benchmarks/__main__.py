@@ -15,13 +15,25 @@ from collections.abc import Sequence
 
 from benchmarks import harness, results
 
-NAMES = {"classifier_step": 40, "cgan_step": 10}  # steps timed in one process, unless --steps says otherwise
+NAMES = {  # steps (or calls) timed in one process, unless --steps says otherwise
+    "classifier_step": 40,
+    "cgan_step": 10,
+    "method_step-mixup": 40,
+    "method_step-affine": 40,
+    "method_step-losses": 40,
+    "smote-mnist": 10,
+    "smote-beats": 5,
+    "smote-vectors": 5,
+    "affine-28": 50,
+    "affine-64": 50,
+}
+LANES = {"classifier_step": (1, 4), "cgan_step": (1, 4), "smote-mnist": (1, 16)}  # without NAME; else one lane
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs what the command line asks for; returns the exit code (2: wrong arguments, or a peer is not installed)."""
     args = parse(argv)
-    lacking = [package for peer in args.peers for package in harness.missing(peer)]
+    lacking = sorted({package for peer in args.peers for package in harness.missing(peer)})
     if lacking:
         print(f"not installed: {', '.join(lacking)}; run: pip install -r requirements-bench.txt", file=sys.stderr)
         return 2
@@ -33,20 +45,28 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def parse(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The command line; `peers` and `lane_counts` are the lists that it stands for."""
+    """The command line; `peers` is the list that it stands for."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.split("\n")[0])
     parser.add_argument("name", nargs="?", choices=sorted(NAMES), help="without it: all, and RESULTS.md is written")
-    parser.add_argument("--peer", choices=sorted(harness.PEER_NAMES), help="default: keras; without NAME: both")
-    parser.add_argument("--lanes", type=_positive, help="seeds at once (default: 1; without NAME: 1 and 4)")
+    parser.add_argument(
+        "--peer", choices=sorted(harness.PEER_NAMES), help="default: the first that NAME has; without NAME: all"
+    )
+    parser.add_argument("--lanes", type=_positive, help="seeds at once (default: 1; without NAME: several)")
     parser.add_argument("--repeats", type=_positive, default=3, help="processes per side (default: 3)")
     parser.add_argument("--steps", type=_positive, help=f"steps timed in a process (default: {NAMES})")
     parser.add_argument("--batch", type=_positive, default=128, help="examples in a batch (default: 128)")
     parser.add_argument("--json", action="store_true", help="print one JSON line for each comparison")
     args = parser.parse_args(argv)
-    whole = args.name is None
-    args.peers = [args.peer] if args.peer else ["keras", "torch"] if whole else ["keras"]
-    args.lane_counts = [args.lanes] if args.lanes else [1, 4] if whole else [1]
+    having = peers_of(args.name) if args.name else list(harness.FORMS)
+    if args.peer and args.peer not in having:
+        parser.error(f"{args.name} has no peer {args.peer}; it has {', '.join(having)}")
+    args.peers = [args.peer] if args.peer else having[:1] if args.name else having
     return args
+
+
+def peers_of(name: str) -> list[str]:
+    """The peers that a benchmark is held against."""
+    return [peer for peer, forms in harness.FORMS.items() if name in forms]
 
 
 def single(args: argparse.Namespace) -> int:
@@ -60,7 +80,7 @@ def everything(args: argparse.Namespace) -> int:
     """All comparisons, then the table."""
     start, load = datetime.datetime.now(datetime.UTC), os.getloadavg()[0]
     found = []
-    for name in NAMES:
+    for name in (name for name in NAMES if set(peers_of(name)) & set(args.peers)):
         for comparison in compare(name, args):
             print(json.dumps(comparison.line()) if args.json else comparison.sentence(), flush=True)
             found.append(comparison)
@@ -77,17 +97,19 @@ def compare(name: str, args: argparse.Namespace) -> list[results.Comparison]:
     """
     steps = args.steps or NAMES[name]
     jobs, forms = {}, {}
-    for lanes in args.lane_counts:
+    lane_counts = (args.lanes,) if args.lanes else LANES.get(name, (1,)) if args.name is None else (1,)
+    peers = [peer for peer in args.peers if peer in peers_of(name)]
+    for lanes in lane_counts:
         jobs[f"ours x {lanes}"] = harness.Job(name, "ours", "auto", lanes, steps, args.batch)
-    for peer in args.peers:
+    for peer in peers:
         job = harness.Job(name, peer, "", 1, steps, args.batch)
         form, forms[peer] = harness.fastest_form(job, harness.FORMS[peer][name])
         jobs[peer] = job._replace(form=form)
     measured = harness.alternate(jobs, args.repeats)
     return [
         results.Comparison(name, lanes, peer, jobs[peer].form, forms[peer], measured[f"ours x {lanes}"], measured[peer])
-        for peer in args.peers
-        for lanes in args.lane_counts
+        for peer in peers
+        for lanes in lane_counts
     ]
 
 

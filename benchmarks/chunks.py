@@ -13,6 +13,7 @@ from imbal_jax.train import loop
 
 CLASSES, SHAPE = 10, (28, 28, 1)
 EPOCH = 64  # steps in an epoch
+COUNTS = (0,) * CLASSES  # of each class; read by methods only
 
 
 def steps(

@@ -31,7 +31,7 @@ def ours(lanes: int, batch: int, form: str) -> harness.Steps:
         lanes,
         batch,
         start=lambda key: classifier.init(key, model, rule, chunks.SHAPE),
-        epoch_of=classifier.epoch_of(model, rule, batch),
+        epoch_of=classifier.epoch_of(model, rule, batch, chunks.COUNTS, chunks.EPOCH),
         metrics=classifier.METRICS,
     )
 

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
@@ -20,8 +21,22 @@ from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BLOCKS = 5
-PACKAGES = {"ours": ("jax", "flax", "optax"), "keras": ("keras", "tensorflow"), "torch": ("torch",)}
-PEER_NAMES = {"keras": "Keras on TensorFlow", "torch": "PyTorch"}
+PACKAGES = {  # of each side, as distributions are called
+    "ours": ("jax", "flax", "optax"),
+    "keras": ("keras", "tensorflow"),
+    "torch": ("torch",),
+    "imblearn": ("imbalanced-learn", "scikit-learn"),
+    "scipy": ("scipy",),
+    "plain": (),
+}
+MODULES = {"imbalanced-learn": "imblearn", "scikit-learn": "sklearn"}  # where the module has another name
+PEER_NAMES = {
+    "keras": "Keras on TensorFlow",
+    "torch": "PyTorch",
+    "imblearn": "imbalanced-learn",
+    "scipy": "SciPy",
+    "plain": "our own step without it",
+}
 # The ways in which a peer's user may write the step: tf.function without and with jit_compile, PyTorch channels last,
 # channels first, and under torch.compile. Which is fastest hangs on the device, so all are tried.
 # On two CPU cores 'function' and 'eager' win everywhere: XLA costs TensorFlow a factor of 1.6 (GAN) to 8 (classifier).
@@ -29,11 +44,16 @@ FORMS: dict[str, dict[str, tuple[str, ...]]] = {
     "keras": {
         "classifier_step": ("function", "function_xla", "train_on_batch"),  # the last is Keras's own
         "cgan_step": ("function", "function_xla"),
+        "affine-28": ("numpy",),  # random_rotation, random_shear, random_zoom, image by image
+        "affine-64": ("numpy",),
     },
     "torch": {
         "classifier_step": ("eager", "eager_nchw", "compile"),
         "cgan_step": ("eager", "eager_nchw", "compile"),
     },
+    "imblearn": dict.fromkeys(("smote-mnist", "smote-beats", "smote-vectors"), ("fit_resample",)),
+    "scipy": dict.fromkeys(("affine-28", "affine-64"), ("loop",)),
+    "plain": dict.fromkeys(("method_step-mixup", "method_step-affine", "method_step-losses"), ("none",)),
 }
 
 
@@ -49,7 +69,11 @@ class Steps(NamedTuple):
 
 
 class Job(NamedTuple):
-    """What one worker process measures. `form` names one way to write the step (eager, compiled, ...)."""
+    """What one worker process measures.
+
+    `name` is that of a module in benchmarks/, with '-' and a case where it has several; `form` names one way to write
+    the step (eager, compiled, ...).
+    """
 
     name: str
     side: str
@@ -60,10 +84,11 @@ class Job(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A worker's answer: milliseconds per step and lane, and the device it ran on."""
+    """A worker's answer: milliseconds per step and lane, the device it ran on, and the most memory it held, in MiB."""
 
     ms: float
     device: str
+    memory: float = 0.0
 
 
 class BenchmarkError(Exception):
@@ -91,13 +116,15 @@ def median_ms(steps: Steps, count: int) -> float:
 
 
 def work(build: Callable[[Job], Steps], argv: Sequence[str] | None = None) -> None:
-    """A worker's main: measures one job and prints {"ms", "device"} as the last line of its output."""
+    """A worker's main: measures one job and prints a `Measured` as the last line of its output."""
     parser = argparse.ArgumentParser()
     for field, kind in Job.__annotations__.items():
         parser.add_argument(f"--{field}", type=kind, required=True)
     job = Job(**vars(parser.parse_args(argv)))
     steps = build(job)
-    print(json.dumps({"ms": median_ms(steps, job.steps) / job.lanes, "device": steps.device}), flush=True)
+    ms = median_ms(steps, job.steps) / job.lanes
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps(Measured(ms, steps.device, round(memory))._asdict()), flush=True)
 
 
 def run_worker(job: Job, timeout: float | None = None) -> Measured:
@@ -110,7 +137,7 @@ def run_worker(job: Job, timeout: float | None = None) -> Measured:
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"} | dict(os.environ)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{job.name}", *flags],
+            [sys.executable, "-m", f"benchmarks.{job.name.split('-')[0]}", *flags],
             cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False,
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
@@ -124,7 +151,7 @@ def run_worker(job: Job, timeout: float | None = None) -> Measured:
 
 def missing(peer: str) -> list[str]:
     """The packages of a peer that are not installed."""
-    return [package for package in PACKAGES[peer] if importlib.util.find_spec(package) is None]
+    return [package for package in PACKAGES[peer] if importlib.util.find_spec(MODULES.get(package, package)) is None]
 
 
 def fastest_form(job: Job, forms: Sequence[str], timeout: float = 300.0) -> tuple[str, dict[str, float]]:

@@ -59,7 +59,7 @@ def table(found: Sequence[Comparison], args: argparse.Namespace, start: datetime
     """
     rows = [
         f"| {c.name} | {c.lanes} | {_spread(c.ours)} | {harness.PEER_NAMES[c.peer]} ({c.form}) | {_spread(c.theirs)} "
-        f"| **{c.ratio:.2f}** |"
+        f"| **{_ratio(c.ratio)}** | {_memory(c.ours)}, {_memory(c.theirs)} |"
         for c in found
     ]
     tried = {(c.name, c.peer): ", ".join(f"{form} {ms:.1f}" for form, ms in c.forms.items()) for c in found}
@@ -67,14 +67,15 @@ def table(found: Sequence[Comparison], args: argparse.Namespace, start: datetime
     return "\n".join([
         "# Benchmarks",
         "",
-        "Milliseconds per train step and lane: the median over processes (in brackets: lowest to highest).",
+        "Milliseconds per step (or call) and lane: the median over processes (in brackets: lowest to highest).",
         "The ratio is ours / peer: below 1 we are faster. A lane is one seed's run; a peer trains one seed at a time.",
         "Made by `python -m benchmarks`; do not edit.",
         "",
-        "| benchmark | lanes | ours | peer | peer's time | ratio |",
-        "|---|---|---|---|---|---|",
+        "| benchmark | lanes | ours | peer | peer's time | ratio | memory, ours and peer's, MiB |",
+        "|---|---|---|---|---|---|---|",
         *rows,
         "",
+        "Memory is the most that a process held, its libraries included.",
         f"Batch {args.batch}; {args.repeats} processes a side take turns, each the median of {harness.BLOCKS} blocks.",
         "Every form of a peer's step is tried once, and the fastest is compared (ms/step; inf: it did not run):",
         "",
@@ -90,7 +91,7 @@ def table(found: Sequence[Comparison], args: argparse.Namespace, start: datetime
 
 def versions(peers: Sequence[str]) -> list[str]:
     """'package version' of everything that was timed."""
-    packages = [package for side in ("ours", *peers) for package in harness.PACKAGES[side]]
+    packages = dict.fromkeys(package for side in ("ours", *peers) for package in harness.PACKAGES[side])
     return [f"{package} {importlib.metadata.version(package)}" for package in packages]
 
 
@@ -105,6 +106,14 @@ def cpu_model() -> str:
 def memory_gib() -> float:
     """The machine's memory in GiB."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+
+
+def _ratio(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio >= 0.1 else f"1/{1 / ratio:.0f}"
+
+
+def _memory(measured: Sequence[harness.Measured]) -> str:
+    return f"{max(m.memory for m in measured):.0f}"
 
 
 def _spread(measured: Sequence[harness.Measured]) -> str:

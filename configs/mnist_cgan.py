@@ -42,6 +42,7 @@ def _source() -> ConfigDict:
     config.data.source = "auto"  # tfds, raw, download, embedded
     config.data.dir = ""  # empty: the environment variable IMBAL_DATA_DIR, else the usual places
     config.data.per_class = 0  # first so many training images of each class; 0: all
+    config.data.validation = 0.0  # share of each class's training rows held out, for methods that are fitted on them
 
     config.cut = ConfigDict()
     config.cut.profile = "{6: 100, 8: 100, 9: 100}"  # or none, exponential(factor=100), step(factor=100, minority=0.5)

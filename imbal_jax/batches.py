@@ -34,6 +34,18 @@ class Pool(NamedTuple):
     new_y: jax.Array
 
 
+class Batch(NamedTuple):
+    """What a training step sees.
+
+    Attributes:
+        x: float [B, ...example] in [0, 1].
+        t: float [B, K], soft targets; each row adds up to 1.
+    """
+
+    x: jax.Array
+    t: jax.Array
+
+
 class Inputs(NamedTuple):
     """What a training of one lane reads: its typed key [] and its training set."""
 
@@ -60,9 +72,24 @@ def shuffled(key: jax.Array, epoch: jax.Array, size: int) -> jax.Array:
 
 def balanced(key: jax.Array, step: jax.Array, counts: tuple[int, ...], batch: int) -> jax.Array:
     """Positions [batch] of a pool whose rows lie class by class (`counts` rows each): every class equally likely."""
+    present = jnp.asarray([n > 0 for n in counts], jnp.float32)
+    return by_class(jax.random.fold_in(purpose(key, "order"), step), present / present.sum(), counts, batch)
+
+
+def by_class(key: jax.Array, probabilities: jax.Array, counts: tuple[int, ...], batch: int) -> jax.Array:
+    """Random positions of a pool whose rows lie class by class, with replacement.
+
+    Args:
+        key: typed key.
+        probabilities: float [K], adding up to 1: how likely each class is; 0 for a class without rows.
+        counts: rows of each class, [K].
+        batch: how many.
+
+    Returns:
+        int32 [batch].
+    """
+    which, where = jax.random.split(key)
+    label = jax.random.categorical(which, jnp.log(probabilities), shape=(batch,))
     ends = jnp.cumsum(jnp.asarray(counts, jnp.int32))
-    present = jnp.asarray([c for c, n in enumerate(counts) if n], jnp.int32)
-    which, where = jax.random.split(jax.random.fold_in(purpose(key, "order"), step))
-    label = present[jax.random.randint(which, (batch,), 0, len(present))]
     size = jnp.asarray(counts, jnp.int32)[label]
     return ends[label] - size + jax.random.randint(where, (batch,), 0, size)

@@ -19,10 +19,11 @@ from imbal_jax.methods import Context
 from imbal_jax.report import page, plots, table
 from imbal_jax.stages import classifier, gan, quality
 from imbal_jax.stages.curves import Curves
-from imbal_jax.stages.setting import Setting, minority, prepare
+from imbal_jax.stages.setting import Setting, prepare
 from imbal_jax.train import optimizer
 
 SELECTION = "last step"
+ADDABLE = {"config.baselines", "config.method", "config.expected"}  # rows of other methods stay, new ones are added
 
 
 def run(config: Any, workdir: Path) -> Path:
@@ -89,11 +90,12 @@ def claim(setting: Setting) -> None:
             f"{setting.workdir} was begun with other data: {before['name']} from {before['source']}, now {data['name']} "
             f"from {data['source']}. Use another --workdir, or the same data (data.dir, data.source)"
         )
-    if not (setting.workdir / "config.json").exists():
-        records.write_json(setting.workdir / "config.json", setting.config.to_dict())
+    records.write_json(setting.workdir / "config.json", setting.config.to_dict())
 
 
 def _differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
+    if name in ADDABLE:
+        return []
     if isinstance(asked, dict) and isinstance(kept, dict):
         fields = sorted(asked.keys() | kept.keys())
         return [line for f in fields for line in _differences(asked.get(f), kept.get(f), f"{name}.{f}")]
@@ -108,6 +110,8 @@ def check(setting: Setting) -> list[str]:
         if not isinstance(spec, str):
             raise UserError(f"a method is a word in quotes, not {spec!r} (config.baselines)")
         methods.build(spec, setting.task)
+        if methods.recipe_of(spec, setting.task, setting.task.counts).needs_validation and not setting.validation.shape[1]:
+            raise UserError(f"method {spec!r} is fitted on validation rows: hold some out with --config.data.validation=0.1")
     gan.nets_of(config, len(setting.task.counts), setting.form)
     classifier.model_of(config, len(setting.task.counts), setting.form)
     for options in (config.classifier, config.quality):
@@ -141,16 +145,17 @@ def done(setting: Setting, spec: str) -> bool:
 def arm(setting: Setting, curves: Curves, spec: str, trained_gan: Any) -> list[dict[str, Any]]:
     """Balance, train and evaluate one method on all lanes: its rows."""
     plain = partial(classifier.fit, setting, curves, "none", setting.train)
+    base = methods.training_part(spec, setting.task)
     context = Context(
         shared=setting.shared,
         trained={"gan": lambda: trained_gan()[0], "plain": lambda: plain().trained},
         over_lanes=setting.over_lanes,
     )
-    train = methods.resample(spec, setting.task, purposes(setting.keys, "balance"), setting.train, context)
+    train = methods.resample(base, setting.task, purposes(setting.keys, "balance"), setting.train, context)
     used = np.concatenate([np.asarray(train.pool.rows).ravel(), train.parents.ravel()])
     leakage.refuse(setting.data.train, used[used < len(setting.data.train.y)], setting.data.test)
     fitted = classifier.fit(setting, curves, spec, train)
-    figures = classifier.evaluate(setting, fitted.trained)
+    figures = classifier.evaluate(setting, fitted)
     gan_seconds, gan_seen = trained_gan()[1:] if uses_gan(spec) else (0.0, 0)
     lanes = len(setting.seeds)
     rows = []
@@ -227,7 +232,7 @@ def finish(setting: Setting, curves: Curves, specs: list[str], compiled: dict[st
 def draw(setting: Setting, curves: Curves, rows: list[dict[str, Any]]) -> None:
     """The plots that compare the arms."""
     folder, names = setting.workdir / "plots", setting.task.class_names
-    rare = minority(setting)
+    rare = set(setting.task.minority)
     good = [row for row in rows if row["confusion"] is not None]
     arms = list(dict.fromkeys(row["method"] for row in good))
     by_arm = {name: [row for row in good if row["method"] == name] for name in arms}

@@ -9,7 +9,7 @@ from absl import flags
 
 from imbal_jax.errors import nearest
 
-USE = "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR and --compilation_cache=DIR"
+USE = "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR, --compilation_cache=DIR and --list_methods"
 flags.disclaim_key_flags()  # --help shows them as those of the program that calls `define`
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple of quoted words in brackets"}
 
@@ -24,13 +24,16 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None
     flags.DEFINE_string("workdir", None, place, flag_values=values)
     cache = "Where compiled programs are kept; $IMBAL_CACHE_DIR or ~/.cache/imbal_jax by default."
     flags.DEFINE_string("compilation_cache", None, cache, flag_values=values)
+    shown = "Print every balancing method with its options and its paper, and stop."
+    flags.DEFINE_boolean("list_methods", False, shown, flag_values=values)
 
 
 def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """Parse `argv` for `absl.app.run`; a mistake prints one line and exits with 2."""
     try:
         rest = values(argv)
-        _check(argv, values, rest)
+        if not values["list_methods"].value:
+            _check(argv, values, rest)
         return rest
     except Exception as error:
         problem = error  # explained outside of this block: in it, Python would make it the context of what follows

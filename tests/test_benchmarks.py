@@ -11,6 +11,7 @@ from benchmarks import harness, results
 
 TIMES = {
     "ours": 30.0, "function": 40.0, "function_xla": 320.0, "train_on_batch": 44.0, "eager": 60.0, "eager_nchw": 75.0,
+    "numpy": 900.0, "loop": 900.0, "fit_resample": 90.0, "none": 29.0,
 }  # fmt: skip
 
 
@@ -34,8 +35,11 @@ def jobs(monkeypatch):
 def test_json_line(jobs, capsys, name):
     assert cli.main([name, "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
+    peer = cli.peers_of(name)[0]
+    time = TIMES[harness.FORMS[peer][name][0]]
     assert json.loads(line) == {
-        "name": name, "ours": 30.0, "peer": 40.0, "peer_name": "Keras on TensorFlow", "ratio": 0.75, "unit": "ms/step",
+        "name": name, "ours": 30.0, "peer": time, "peer_name": harness.PEER_NAMES[peer], "ratio": round(30 / time, 4),
+        "unit": "ms/step",
     }  # fmt: skip
 
 
@@ -55,10 +59,19 @@ def test_everything_writes_the_table(jobs, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(results, "versions", lambda peers: [f"{peer} 1.0" for peer in peers])
     assert cli.main(["--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(lines) == len(cli.NAMES) * 2 * 2
+    assert len(lines) == sum(len(cli.peers_of(name)) * len(cli.LANES.get(name, (1,))) for name in cli.NAMES)
+    assert {line["name"] for line in lines} == set(cli.NAMES)
     text = (tmp_path / "benchmarks" / "RESULTS.md").read_text()
     assert text.count("**0.75**") == 4 and text.count("**0.50**") == 4
-    assert "keras 1.0, torch 1.0" in text and "compile inf" in text
+    assert "keras 1.0, torch 1.0" in text and "compile inf" in text and "1/30" in text
+
+
+def test_every_case_has_a_module_and_a_peer():
+    for name in cli.NAMES:
+        assert (harness.ROOT / "benchmarks" / f"{name.split('-')[0]}.py").exists()
+        assert cli.peers_of(name)
+    with pytest.raises(SystemExit):
+        cli.main(["smote-mnist", "--peer=torch"])
 
 
 def test_a_missing_peer_says_what_to_install(monkeypatch, capsys):
@@ -114,5 +127,6 @@ def test_worker_prints_time_per_lane(capsys):
     flags = ["--name=cgan_step", "--side=ours", "--form=auto", "--lanes=4", "--steps=5", "--batch=8"]
     harness.work(build, flags)
     answer = json.loads(capsys.readouterr().out)
-    assert set(answer) == {"ms", "device"} and answer["device"] == "a device" and math.isfinite(answer["ms"])
+    assert set(answer) == {"ms", "device", "memory"} and answer["memory"] > 1
+    assert answer["device"] == "a device" and math.isfinite(answer["ms"])
     assert built == [harness.Job("cgan_step", "ours", "auto", 4, 5, 8)]

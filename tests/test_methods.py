@@ -1,135 +1,280 @@
-"""Every file in methods/ through one table of checks, and what is particular to each."""
+"""Every file in methods/ through one table of checks; what is particular to a method is tested in a file of its own."""
 
-import re
-from pathlib import Path
+import math
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from imbal_jax import lanes, methods
-from imbal_jax.batches import Shared, pick
+from imbal_jax.batches import Batch, Inputs, pick
 from imbal_jax.errors import UserError
-from imbal_jax.gan import losses
-from imbal_jax.gan import step as gan_step
-from imbal_jax.methods import gan_synth, over
-from imbal_jax.models import s0_cgan, s0_cnn
-from imbal_jax.stages.gan import training_rows
-from imbal_jax.stages.setting import unbalanced
+from imbal_jax.methods import Head, Stage, Task
+from imbal_jax.methods.recipe import Recipe, losses, transform
+from imbal_jax.train import classifier, loop
+from tests import toys
 
-COUNTS = (5, 2, 1)
-TASK = methods.Task(COUNTS, 1.0, ("a", "b", "c"))
-SPECS = {"none": "none", "over": "over", "gan_synth": "gan_synth(filter=random)"}
+# A word for each file, and another that must do nothing at all (None: there is no such setting).
+SPECS: dict[str, tuple[str, str | None]] = {
+    "none": ("none", "none"),
+    # resamplers
+    "over": ("over", "over(to=1)"),
+    "under": ("under(to=0.5)", "under(to=max)"),
+    "smote": ("smote(k=2)", "smote(to=1)"),
+    "borderline_smote": ("borderline_smote(k=2, m=4, kind=2)", "borderline_smote(to=1)"),
+    "adasyn": ("adasyn(k=2)", "adasyn(to=1)"),
+    "tomek_links": ("tomek_links(strategy=all)", None),
+    "enn": ("enn", None),
+    "smote_tomek": ("smote_tomek(k=2)", None),
+    "smote_enn": ("smote_enn(k=2)", None),
+    "affine_over": ("affine_over", "affine_over(to=1)"),
+    "gan_synth": ("gan_synth(filter=random)", "gan_synth(to=1)"),
+    # in the step
+    "affine": ("affine", "affine(rotation=0, shear=0, zoom=0, translation=0)"),
+    "flip": ("flip", "flip(p=0)"),
+    "mixup": ("mixup", None),
+    "balanced_mixup": ("balanced_mixup", "balanced_mixup(alpha=1e-9)"),
+    "remix": ("remix", None),
+    "cutmix": ("cutmix", "cutmix(p=0)"),
+    "label_smoothing": ("label_smoothing", "label_smoothing(epsilon=0)"),
+    "sampling": ("sampling", None),
+    "drs": ("drs", None),
+    "focal": ("focal", "focal(gamma=0)"),
+    "class_weights": ("class_weights", "class_weights(power=0)"),
+    "class_balanced": ("class_balanced", "class_balanced(beta=0)"),
+    "ldam": ("ldam", "ldam(max_margin=0, scale=1)"),
+    "logit_adjust": ("logit_adjust", "logit_adjust(tau=0)"),
+    "balanced_softmax": ("balanced_softmax", None),
+    "drw": ("drw", "drw(start=1)"),
+    # after the training
+    "crt": ("crt(epochs=2)", None),
+    "lws": ("lws(epochs=2)", None),
+    "tau_norm": ("tau_norm", None),
+    "posthoc_logit_adjust": ("posthoc_logit_adjust", "posthoc_logit_adjust(tau=0)"),
+    "thresholds": ("thresholds", None),
+    "temperature": ("temperature", None),
+}
+RANKS = {"affine": (3,), "affine_over": (3,), "flip": (3,), "cutmix": (2, 3)}  # of examples; others take any
+
+
+def task_of(counts, shape):
+    names = tuple(str(k) for k in range(len(counts)))
+    return Task(tuple(counts), 1.0, names, shape, tuple(k for k, n in enumerate(counts) if n < max(counts)))
+
+
+BASE = task_of((7, 4, 1), (8, 8, 1))  # a class of one row
+TASKS = {
+    "vectors": task_of((7, 4, 1), (6,)),
+    "signals": task_of((7, 4, 1), (12, 2)),
+    "volumes": task_of((7, 4, 1), (3, 4, 4, 2)),
+    "two classes": task_of((9, 3), (6,)),
+    "a hundred classes": task_of([3 - (k > 60) - (k > 80) for k in range(100)], (6,)),
+}
 KEYS = lanes.lane_keys(0, [0, 1])
+DTYPES = [jnp.float32, jnp.bfloat16]
+every = pytest.mark.parametrize("name", SPECS)
 
 
-def problem(many=2):
-    y = np.repeat(np.arange(3), COUNTS)
-    x = jax.random.randint(jax.random.key(1), (8, 28, 28, 1), 0, 256).astype(jnp.uint8)
-    train = unbalanced(np.tile(np.arange(8, dtype=np.int32), (many, 1)), COUNTS, (28, 28, 1))
-    shared = Shared(x, jnp.asarray(y, jnp.int32))
-    sizes = {"classes": 3, "width": 0.05}
-    nets = gan_step.Nets(
-        s0_cgan.Generator(latent=4, **sizes), s0_cgan.Discriminator(**sizes), None, None, losses.make("bce"), 4, 3
-    )
-    z, label = jnp.zeros((1, 4)), jnp.zeros((1, 3))
-
-    def stacked(init):
-        return jax.vmap(init)(lanes.lane_keys(5, list(range(many))))
-
-    model = s0_cnn.Model(3, width=0.1)
-    trained = {
-        "gan": lambda: gan_synth.TrainedGan(
-            nets,
-            stacked(lambda key: nets.generator.init(key, z, label)),
-            stacked(lambda key: nets.discriminator.init(key, jnp.zeros((1, 28, 28, 1)), label)),
-        ),
-        "plain": lambda: gan_synth.TrainedClassifier(model, stacked(lambda key: model.init(key, jnp.zeros((1, 28, 28, 1))))),
-    }
-    return train, methods.Context(shared, trained, lanes.over_lanes)
+def word(name):
+    return SPECS[name][0]
 
 
-def balance(spec, keys=KEYS, task=TASK):
-    train, context = problem(len(keys))
+def made(name, task=BASE):
+    (method,) = methods.build(word(name), task)
+    return method
+
+
+def balance(spec, task=BASE, keys=KEYS):
+    train, context = toys.problem(task, len(keys))
     return methods.resample(spec, task, keys, train, context), context
+
+
+def batch_of(task, dtype=jnp.float32, size=6, seed=0):
+    key = jax.random.key(seed)
+    classes = len(task.counts)
+    labels = jnp.asarray([k % classes for k in range(size)])
+    return Batch(jax.random.uniform(key, (size, *task.shape), dtype), jax.nn.one_hot(labels, classes, dtype=dtype))
+
+
+def draw_for(task, dtype=jnp.float32):
+    """Second batches that depend on the key and, a little, on the class probabilities."""
+
+    def draw(key, p):
+        first = batch_of(task, dtype, seed=3)
+        order = jax.random.permutation(key, 6)
+        return Batch(first.x[order], first.t[order])
+
+    return draw
 
 
 def test_the_table_has_every_method():
     assert sorted(SPECS) == methods.names()
 
 
-@pytest.mark.parametrize("spec", SPECS.values())
-def test_shared_checks(spec):
-    train, context = balance(spec)
-    total = sum(train.counts)
-    assert train.pool.rows.shape == (2, total)
-    assert train.pool.new_x.dtype == jnp.uint8 and train.pool.new_x.shape[2:] == (28, 28, 1)
-    assert train.parents.shape[:2] == train.pool.new_y.shape
-    assert np.all(train.parents < 8)
+# --- rows -------------------------------------------------------------------------------------------------------
+
+
+def check_rows(spec, task):
+    train, context = balance(spec, task)
+    total, real = sum(train.counts), sum(task.counts)
+    assert train.pool.rows.shape == (2, total) and train.pool.rows.dtype == jnp.int32
+    assert train.pool.new_x.dtype == jnp.uint8 and train.pool.new_x.shape[2:] == task.shape
+    assert train.pool.new_y.dtype == jnp.int32 and train.pool.new_y.shape == train.pool.new_x.shape[:2]
+    assert train.parents.shape[:2] == train.pool.new_y.shape and np.all((train.parents >= -1) & (train.parents < real))
+    rows = np.asarray(train.pool.rows)
+    assert rows.min() >= 0 and rows.max() < real + train.pool.new_y.shape[1]
     for lane in range(2):
         pool = jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool)
-        x, y = pick(pool, context.shared, jnp.arange(total))
-        assert x.dtype == jnp.float32 and float(x.max()) <= 1.0
-        np.testing.assert_array_equal(y, np.repeat(np.arange(3), train.counts))  # class by class, as promised
-    again, _ = balance(spec)
+        _, y = pick(pool, context.shared, jnp.arange(total))
+        np.testing.assert_array_equal(y, np.repeat(np.arange(len(task.counts)), train.counts))  # class by class
+    return train
+
+
+def having(*hooks):
+    """The methods that have one of these hooks."""
+    with_one = [name for name in SPECS if any(getattr(made(name), hook) is not None for hook in hooks)]
+    return pytest.mark.parametrize("name", with_one)
+
+
+@having("resample")
+def test_a_resampler_keeps_what_it_promises(name):
+    train = check_rows(word(name), BASE)
+    again, _ = balance(word(name))
     for a, b in zip(jax.tree.leaves(train.pool), jax.tree.leaves(again.pool), strict=True):
         np.testing.assert_array_equal(a, b)
+    alone, _ = balance(word(name), keys=KEYS[:1])
+    for a, b in zip(jax.tree.leaves(train.pool), jax.tree.leaves(alone.pool), strict=True):
+        assert np.abs(np.asarray(a[0], int) - np.asarray(b[0], int)).max(initial=0) <= 1  # a grey level, by rounding
 
 
-@pytest.mark.parametrize("spec", SPECS.values())
-def test_one_lane_alone_is_the_same_lane_among_others(spec):
-    among, _ = balance(spec)
-    alone, _ = balance(spec, KEYS[:1])
-    for a, b in zip(jax.tree.leaves(among.pool), jax.tree.leaves(alone.pool), strict=True):
-        assert np.abs(np.asarray(a[0], int) - np.asarray(b[0], int)).max(initial=0) <= 1
+@every
+@pytest.mark.parametrize("kind", TASKS)
+def test_any_rank_and_number_of_classes(name, kind):
+    task = TASKS[kind]
+    if len(task.shape) not in RANKS.get(name, (len(task.shape),)):
+        with pytest.raises(UserError, match="image"):
+            methods.build(word(name), task)
+        return
+    method = made(name, task)
+    if method.resample is not None:
+        check_rows(word(name), task)
+    check_step_parts(name, task, jnp.float32)
 
 
-def test_over_repeats_own_rows_up_to_the_largest_or_a_number():
-    train, _ = balance("over")
-    assert train.counts == (5, 5, 5)
-    rows = np.asarray(train.pool.rows)
-    np.testing.assert_array_equal(rows[:, :5], np.tile(np.arange(5), (2, 1)))  # the first rows stay
-    assert set(rows[:, 5:10].ravel()) <= {5, 6}
-    assert set(rows[:, 10:].ravel()) == {7}
-    assert balance("over(to=4)")[0].counts == (5, 4, 4)
-    assert balance("over(to=40)", task=TASK._replace(fraction=0.1))[0].counts == (5, 4, 4)  # a tenth of the data
+# --- what happens in a step ---------------------------------------------------------------------------------------
 
 
-def test_over_sampling_a_balanced_set_changes_nothing():
-    rows = jnp.arange(6)
-    np.testing.assert_array_equal(over.oversample(KEYS[0], rows, (3, 3), (3, 3)), rows)
+def check_step_parts(name, task, dtype):
+    """One jit for all: the batch, its targets, the losses and their gradients are sound."""
+    method, progress = made(name, task), jnp.float32(0.9)
+    recipe = methods.recipe_of(word(name), task, task.counts)
+    classes = len(task.counts)
+    z = 3 * jax.random.normal(jax.random.key(4), (6, classes), dtype)
+
+    def run(key, batch, z):
+        out = transform(recipe, key, batch, draw_for(task, dtype), progress)
+        value, slope = jax.value_and_grad(lambda z: losses(recipe, z, out.t, progress).mean())(z)
+        extreme = jax.grad(lambda z: losses(recipe, z, out.t, progress).mean())(100 * jnp.sign(z))
+        p = None if recipe.sample is None else recipe.sample(progress)
+        return out, value, slope, extreme, p
+
+    batch = batch_of(task, dtype)
+    out, value, slope, extreme, p = jax.jit(run)(KEYS[0], batch, z)
+    assert out.x.shape == batch.x.shape and out.x.dtype == dtype and out.t.shape == batch.t.shape
+    exact = 1e-5 if dtype == jnp.float32 else 2e-2
+    np.testing.assert_allclose(out.t.astype(jnp.float32).sum(axis=1), 1.0, atol=exact)
+    assert float(out.x.min()) >= -exact and float(out.x.max()) <= 1 + exact and float(out.t.min()) >= 0
+    assert value.dtype == jnp.float32 and math.isfinite(float(value))
+    assert slope.dtype == dtype and bool(jnp.isfinite(slope).all()) and bool(jnp.isfinite(extreme).all())
+    if p is not None:
+        assert p.shape == (classes,) and p.dtype == jnp.float32 and float(p.min()) >= 0
+        np.testing.assert_allclose(p.sum(), 1.0, atol=1e-5)
+    return method
 
 
-@pytest.mark.parametrize("choice", gan_synth.FILTERS)
-@pytest.mark.parametrize("latent", ["normal", "uniform"])
-def test_gan_synth_fills_up_with_new_rows(choice, latent):
-    train, _ = balance(f"gan_synth(to=4, filter={choice}, latent={latent})")
-    assert train.counts == (5, 4, 4)
-    assert train.pool.new_x.shape == (2, 5, 28, 28, 1)
-    np.testing.assert_array_equal(train.pool.new_y, [[1, 1, 2, 2, 2]] * 2)
-    assert (train.parents == -1).all()
+@every
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_a_step_is_sound_in_both_precisions(name, dtype):
+    check_step_parts(name, BASE, dtype)
+
+
+@having("finetune", "predict")
+def test_what_comes_after_the_training_is_sound(name):
+    method, classes = made(name), len(BASE.counts)
+    y = jnp.repeat(jnp.arange(classes), jnp.asarray(BASE.counts), total_repeat_length=sum(BASE.counts))
+    features = jax.random.normal(jax.random.key(6), (len(y), 5)) + y[:, None]
+    head = Head(jax.random.normal(jax.random.key(7), (5, classes)), jnp.zeros(classes))
+    if method.finetune is not None:
+        tuned = jax.jit(lambda key: method.finetune(key, head, Stage(features, y, BASE.counts)))(KEYS[0])
+        assert tuned.kernel.shape == (5, classes) and tuned.bias.shape == (classes,)
+        assert bool(jnp.isfinite(tuned.kernel).all()) and bool(jnp.isfinite(tuned.bias).all())
+    if method.predict is not None:
+        z = features @ head.kernel
+        fitted = None if method.fit is None else method.fit(z, y)
+        assert method.predict(z, fitted).shape == z.shape and bool(jnp.isfinite(method.predict(z, fitted)).all())
+
+
+@pytest.mark.parametrize("name", [name for name, (_, limit) in SPECS.items() if limit is not None])
+def test_the_limit_case_is_the_baseline(name):
+    limit = SPECS[name][1]
+    train, _ = balance(limit)
+    plain, _ = toys.problem(BASE)
+    np.testing.assert_array_equal(train.pool.rows, plain.pool.rows)
+    recipe, batch, progress = methods.recipe_of(limit, BASE, BASE.counts), batch_of(BASE), jnp.float32(0.5)
+    out = transform(recipe, KEYS[0], batch, draw_for(BASE), progress)
+    np.testing.assert_allclose(out.x, batch.x, atol=1e-5)
+    np.testing.assert_allclose(out.t, batch.t, atol=1e-6)
+    z = jax.random.normal(jax.random.key(4), (6, 3))
+    np.testing.assert_allclose(losses(recipe, z, batch.t, progress), optax.softmax_cross_entropy(z, batch.t), rtol=1e-5)
+    assert not recipe.needs_validation
+    for method in recipe.corrections:
+        np.testing.assert_allclose(jax.nn.softmax(method.predict(z, None)), jax.nn.softmax(z), rtol=1e-5)
+
+
+@having("sample", "transform", "logits", "weight", "loss")
+def test_training_is_the_same_alone_and_among_others(name):
+    """A few steps of a linear network in the real loop, in two lanes and in one: the same weights, all finite."""
+    together, alone = trained(word(name), KEYS), trained(word(name), KEYS[:1])
+    for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
+        assert np.isfinite(a).all()
+        np.testing.assert_allclose(a[0], b[0], rtol=2e-4, atol=2e-5)
+
+
+def trained(spec, keys, steps=3):
+    base = methods.training_part(spec, BASE)
+    train, context = balance(base, keys=keys)
+    recipe = methods.recipe_of(spec, BASE, train.counts)
+    model, rule = toys.Linear(3), optax.sgd(0.1)
+    run = loop.chunk(classifier.epoch_of(model, rule, 4, train.counts, steps, recipe), steps)
+    state = jax.vmap(lambda key: classifier.init(key, model, rule, BASE.shape))(keys)
+    carry = loop.Carry(state, {metric: jnp.zeros(len(keys)) for metric in classifier.METRICS})
+    bounds = (jnp.asarray(0, jnp.int32), jnp.asarray(steps, jnp.int32))
+    devices = jax.local_devices()[:1]
+    out = lanes.over_lanes(run, devices=devices)(carry, Inputs(keys, train.pool), (context.shared, *bounds))
+    return jax.tree.map(np.asarray, (out.state.params, out.sums))
+
+
+# --- specs --------------------------------------------------------------------------------------------------------
 
 
 def test_methods_are_applied_in_order():
-    train, _ = balance("over(to=3) | gan_synth(to=4)")
-    assert train.counts == (5, 4, 4)
-    assert train.pool.new_y.tolist() == [[1, 2]] * 2
-    assert train.pool.rows[0].tolist()[-1] == 9  # the second new row: 8 real rows lie before it
+    train, _ = balance("over(to=3) | gan_synth(to=5)")
+    assert train.counts == (7, 5, 5)
+    assert train.pool.new_y.tolist() == [[1, 2, 2]] * 2
 
 
-def test_gan_rows_are_repeated_or_capped_to_the_asked_number():
-    class Config:
-        class gan:
-            per_class = 3
+def test_an_empty_recipe_is_cross_entropy():
+    z, t = jax.random.normal(KEYS[0], (4, 3)), jax.nn.one_hot(jnp.asarray([0, 1, 2, 0]), 3)
+    np.testing.assert_allclose(losses(Recipe(), z, t, jnp.float32(0)), optax.softmax_cross_entropy(z, t), rtol=1e-6)
 
-    class Setting:
-        config, task = Config, TASK
-        train = problem()[0]
 
-    pool, counts = training_rows(Setting)  # type: ignore[arg-type]
-    assert counts == (3, 3, 3)
-    assert pool.rows[0].tolist() == [0, 1, 2, 5, 6, 5, 7, 7, 7]  # the first rows, or whole turns of repeats
+def test_the_listing_has_every_method_with_its_options():
+    text = methods.listing()
+    for name in methods.names():
+        assert f"{name}(" in text
+    assert "gan_synth(to='max', latent='normal', filter='none', candidates=4.0)" in text
 
 
 @pytest.mark.parametrize(
@@ -141,30 +286,21 @@ def test_gan_rows_are_repeated_or_capped_to_the_asked_number():
         ("over(", "cannot be read"),
         ("over(3)", "cannot be read"),
         ("over(to=[x])", "is not a number or a word"),
-        ("over(to=-3)", "neither 'max' nor a positive number"),
+        ("over(to=[3])", r"to=\[3\] is not .*it takes to='max'"),
+        ("over(to=True)", "to=True is not"),
+        ("over(to=-3)", "none of 'max', 'min', a positive number"),
+        ("over(to={5: 3})", "with a class from 0 to 2"),
         ("gan_synth(filter=taste)", "unknown filter 'taste'"),
         ("gan_synth(candidates=0.5)", "at least 1"),
+        ("gan_synth(candidates=many)", "candidates='many' is not a number; it takes to='max', latent='normal'"),
         ("gan_synth(latent=cauchy)", "unknown latent"),
     ],
 )
 def test_bad_specs_say_what_is_wrong(spec, message):
-    with pytest.raises(UserError, match=message.replace("(", r"\(")):
-        methods.build(spec, TASK)
-
-
-def test_the_readme_shows_a_method_that_works():
-    text = (Path(__file__).parent.parent / "README.md").read_text()
-    code = re.search(r"```python\n(.*?)```", text, re.S).group(1)
-    assert len(code.splitlines()) < 30
-    module: dict = {}
-    exec(compile(code, "README.md", "exec"), module)
-    train, context = problem()
-    less = module["make"](TASK).resample(KEYS, train, context)
-    assert less.counts == (1, 1, 1)
-    assert less.pool.rows.shape == (2, 3)
-    assert set(np.asarray(less.pool.rows)[:, 0]) <= set(range(5)) and less.pool.rows[:, 2].tolist() == [7, 7]
+    with pytest.raises(UserError, match=message.replace("none(", r"none\(")):
+        methods.build(spec, BASE)
 
 
 def test_a_class_without_rows_is_named():
-    with pytest.raises(UserError, match="class 'b' has no training row"):
-        methods.build("over", TASK._replace(counts=(5, 0, 1)))
+    with pytest.raises(UserError, match="class '1' has no training row"):
+        methods.build("over", BASE._replace(counts=(5, 0, 1)))

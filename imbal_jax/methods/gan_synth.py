@@ -8,12 +8,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imbal_jax.batches import Pool
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.gan import sample
 from imbal_jax.gan.step import Nets
 from imbal_jax.lanes import purpose
-from imbal_jax.methods.method import Context, Method, Task, Train, target
+from imbal_jax.methods import _neighbours as near
+from imbal_jax.methods.method import Context, Method, Task, Train, at_least
 from imbal_jax.models.inference import apply_in_batches
 
 FILTERS = ("none", "discriminator", "classifier", "random")
@@ -34,8 +34,12 @@ class TrainedClassifier(NamedTuple):
     params: Any
 
 
-def make(task: Task, to: int | str = "max", latent: str = "normal", filter: str = "none", candidates: float = 4.0) -> Method:
+def make(
+    task: Task, to: int | float | str | dict = "max", latent: str = "normal", filter: str = "none", candidates: float = 4.0
+) -> Method:
     """Fill each class up to `to` rows with generated images.
+
+    Paper: Mirza and Osindero, Conditional generative adversarial nets, arXiv:1411.1784, 2014.
 
     With a filter, `candidates` times as many are generated, and of those the best are kept: those that the
     discriminator takes for real most surely, or those to which a classifier trained on the real rows alone gives the
@@ -43,13 +47,13 @@ def make(task: Task, to: int | str = "max", latent: str = "normal", filter: str 
 
     Args:
         task: the problem.
-        to: rows of the published training set ('5000' shrinks with a subset), or 'max' for the largest class.
+        to: rows of each class, see `methods.method.target`; classes that have more keep what they have.
         latent: 'normal', as in training, or 'uniform' on [0, 1), as the MNIST source drew it.
         filter: 'none', 'discriminator', 'classifier' or 'random'.
         candidates: images generated for each one kept, where there is a filter.
     """
     name = f"gan_synth(to={to})"
-    wanted = target(to, task, name)
+    wanted = at_least(to, task, name)
     sample.latents(jax.random.key(0), (1, 1), latent)
     if filter not in FILTERS:
         raise UserError(f"{name}: unknown filter {filter!r}{nearest(filter, FILTERS)}; known: {', '.join(FILTERS)}")
@@ -65,7 +69,8 @@ def make(task: Task, to: int | str = "max", latent: str = "normal", filter: str 
         draw = partial(_draw, gan.nets, judge and judge.model, missing, latent, filter, float(candidates))
         weights = (gan.generator, gan.discriminator, judge and judge.params)
         images = context.over_lanes(draw)((), (keys, weights), ())
-        return _joined(train, images, missing, context.shared.x.shape[0])
+        unknown = np.full((*images.shape[:2], 0), -1, np.int32)  # each comes from all rows of its lane
+        return near.joined(train, images, unknown, missing, context.shared.x.shape[0])
 
     return Method(resample=resample)
 
@@ -75,7 +80,7 @@ def _draw(nets: Nets, model: Any, missing, latent: str, filter: str, candidates:
     _, (key, (generator, discriminator, judge)) = lane
     factor = 1.0 if filter == "none" else candidates
     drawn = tuple(math.ceil(n * factor) for n in missing)
-    y = jnp.asarray(_labels(drawn))
+    y = jnp.asarray(near.labels_of(drawn))
     z = sample.latents(purpose(key, "synthesis"), (len(y), nets.latent), latent)
     images = sample.generate(nets.generator, generator, z, y, nets.classes)
     if filter == "none":
@@ -88,28 +93,3 @@ def _draw(nets: Nets, model: Any, missing, latent: str, filter: str, candidates:
         logits, _ = apply_in_batches(model, judge, images)
         scores = jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1)[:, 0]
     return images[sample.keep_best(scores, missing, drawn)]
-
-
-def _labels(counts: tuple[int, ...]) -> np.ndarray:
-    return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-
-
-def _joined(train: Train, images: jax.Array, missing: tuple[int, ...], real: int) -> Train:
-    """The pool with the new images in it, class by class, as every pool's rows lie."""
-    lanes, old = train.pool.rows.shape[0], train.pool.new_x.shape[1]
-    new = real + old + jnp.arange(sum(missing), dtype=jnp.int32)
-    parts, at, start = [], 0, 0
-    for have, more in zip(train.counts, missing, strict=True):
-        parts.append(train.pool.rows[:, at : at + have])
-        parts.append(jnp.broadcast_to(new[start : start + more], (lanes, more)))
-        at, start = at + have, start + more
-    labels = jnp.broadcast_to(jnp.asarray(_labels(missing)), (lanes, sum(missing)))
-    pool = Pool(
-        jnp.concatenate(parts, axis=1),
-        jnp.concatenate([train.pool.new_x, images], axis=1),
-        jnp.concatenate([train.pool.new_y, labels], axis=1),
-    )
-    counts = tuple(n + m for n, m in zip(train.counts, missing, strict=True))
-    width = train.parents.shape[2]
-    parents = np.concatenate([train.parents, np.full((lanes, sum(missing), width), -1, np.int32)], axis=1)
-    return Train(pool, counts, parents)

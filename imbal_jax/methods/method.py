@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from imbal_jax.batches import Pool, Shared
+from imbal_jax.batches import Batch, Pool, Shared
 from imbal_jax.errors import UserError
 
 
@@ -14,14 +14,18 @@ class Task(NamedTuple):
     """What is static about the problem that a method is made for.
 
     Attributes:
-        counts: training rows of each class after the cut, [K].
+        counts: training rows of each class, [K]; a method sees those that the resamplers before it left.
         fraction: rows at hand / rows of the published training set; counts given as options shrink with it.
         class_names: [K].
+        shape: of one example, such as (28, 28, 1), (300, 1) or (64,).
+        minority: the rare classes of the training set before any balancing.
     """
 
     counts: tuple[int, ...]
     fraction: float
     class_names: tuple[str, ...]
+    shape: tuple[int, ...]
+    minority: tuple[int, ...]
 
 
 class Train(NamedTuple):
@@ -54,31 +58,115 @@ class Context(NamedTuple):
     over_lanes: Callable[..., Callable[..., Any]]
 
 
+class Head(NamedTuple):
+    """The last layer of a lane's classifier: logits = features @ kernel + bias.
+
+    Attributes:
+        kernel: float32 [D, K].
+        bias: float32 [K].
+    """
+
+    kernel: jax.Array
+    bias: jax.Array
+
+
+class Stage(NamedTuple):
+    """What a second training stage of one lane works on: the frozen network's view of the lane's training set.
+
+    Attributes:
+        features: float32 [M, D], of the pool's rows, class by class, without dropout or transforms.
+        y: int32 [M].
+        counts: rows of each class, [K], static, adding up to M.
+    """
+
+    features: jax.Array
+    y: jax.Array
+    counts: tuple[int, ...]
+
+
+Draw = Callable[[jax.Array, jax.Array | None], Batch]
+
+
 class Method(NamedTuple):
-    """The hooks of a method; None does nothing.
+    """The hooks of a method; None does nothing. All but `resample` are functions of one lane, compiled into its step.
+
+    `progress` is a float32 scalar: steps done / steps in all, from 0 to below 1.
 
     Attributes:
         resample: (keys [L], train, context) -> train: the training set of all lanes. Sizes depend on class counts alone.
+        sample: (progress) -> float32 [K], adding up to 1: how likely each class is in a batch. Without it, every row
+            is seen once an epoch.
+        transform: (key, batch, draw, progress) -> batch of the same shapes and dtypes. `draw(key, None)` gives a second
+            batch, drawn independently like the first and through the transforms before this one; `draw(key, p)` one
+            whose classes are drawn with probabilities p [K].
+        logits: (z [B, K], t [B, K], progress) -> [B, K]: what the loss sees in training instead of the logits z.
+        weight: (progress) -> float32 [K]: a factor for the loss of each class (of a mixed target: their mean).
+        loss: (z [B, K], t [B, K]) -> [B]: instead of the softmax cross-entropy with the targets t.
+        finetune: (key, head, stage) -> head: a second stage, after the training.
+        fit: (z float32 [V, K], y int32 [V]) -> arrays: found on one lane's validation rows after the training.
+        predict: (z [N, K], fitted) -> [N, K]: what the test metrics see instead of the logits; `fitted` comes from `fit`.
     """
 
     resample: Callable[[jax.Array, Train, Context], Train] | None = None
+    sample: Callable[[jax.Array], jax.Array] | None = None
+    transform: Callable[[jax.Array, Batch, Draw, jax.Array], Batch] | None = None
+    logits: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
+    weight: Callable[[jax.Array], jax.Array] | None = None
+    loss: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+    finetune: Callable[[jax.Array, Head, Stage], Head] | None = None
+    fit: Callable[[jax.Array, jax.Array], Any] | None = None
+    predict: Callable[[jax.Array, Any], jax.Array] | None = None
 
 
-def target(to: int | str, task: Task, option: str) -> tuple[int, ...]:
-    """How many rows each class shall have at least: `to` is a number of rows of the published set, or 'max'.
-
-    Classes that have more keep what they have.
-
-    Raises:
-        UserError: `to` is neither, or not positive; a class without any row.
-    """
+def full(task: Task, option: str) -> None:
+    """Raise UserError if a class has no training row; `option` is the method as its user wrote it."""
     if 0 in task.counts:
         empty = task.class_names[task.counts.index(0)]
         raise UserError(f"{option}: class {empty!r} has no training row to start from; keep at least 1 in cut.profile")
-    if to == "max":
-        goal = max(task.counts)
-    elif isinstance(to, int) and to > 0:
+
+
+def target(to: Any, task: Task, option: str) -> tuple[int, ...]:
+    """How many rows each class is asked to have.
+
+    Args:
+        to: 'max' or 'min' (as many as the largest or smallest class), a number of rows of the published set, a share of
+            the largest class (a float up to 1), or a dict class -> number of rows (other classes stay as they are).
+        task: the problem; numbers of rows shrink with its `fraction`.
+        option: the method as its user wrote it, for messages.
+
+    Raises:
+        UserError: `to` is none of these; a class without any row.
+    """
+    full(task, option)
+    counts, classes = task.counts, len(task.counts)
+    if isinstance(to, dict):
+        wrong = [f"{k}: {n}" for k, n in to.items() if not (_whole(k) and 0 <= k < classes and _whole(n) and n > 0)]
+        if wrong:
+            raise UserError(f"{option}: {wrong[0]!r} is not CLASS: ROWS with a class from 0 to {classes - 1}")
+        return tuple(max(1, round(to[k] * task.fraction)) if k in to else n for k, n in enumerate(counts))
+    if to in ("max", "min"):
+        goal = max(counts) if to == "max" else min(counts)
+    elif _whole(to) and to > 0:
         goal = max(1, round(to * task.fraction))
+    elif isinstance(to, float) and 0 < to <= 1:
+        goal = max(1, round(to * max(counts)))
     else:
-        raise UserError(f"{option}: to={to!r} is neither 'max' nor a positive number of rows")
-    return tuple(max(goal, n) for n in task.counts)
+        raise UserError(
+            f"{option}: to={to!r} is none of 'max', 'min', a positive number of rows, a share of the largest class such as "
+            "0.5, or a dict class: rows"
+        )
+    return (goal,) * classes
+
+
+def at_least(to: Any, task: Task, option: str) -> tuple[int, ...]:
+    """`target` for methods that add rows: classes that have more keep what they have."""
+    return tuple(max(goal, n) for goal, n in zip(target(to, task, option), task.counts, strict=True))
+
+
+def at_most(to: Any, task: Task, option: str) -> tuple[int, ...]:
+    """`target` for methods that leave rows out: classes that have fewer keep what they have."""
+    return tuple(min(goal, n) for goal, n in zip(target(to, task, option), task.counts, strict=True))
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -5,17 +5,18 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.methods.method import Context, Method, Task, Train, target
+from imbal_jax.methods.method import Context, Method, Task, Train, at_least
 
 
-def make(task: Task, to: int | str = "max") -> Method:
+def make(task: Task, to: int | float | str | dict = "max") -> Method:
     """Repeat rows, drawn with replacement, until each class has at least `to` rows.
 
     Args:
         task: the problem.
-        to: rows of the published training set ('5000' shrinks with a subset), or 'max' for the largest class.
+        to: 'max' (the largest class) or 'min', a number of rows of the published set (5000 shrinks with a subset), a share
+            of the largest class, or a dict class: rows.
     """
-    wanted = target(to, task, f"over(to={to})")
+    wanted = at_least(to, task, f"over(to={to})")
 
     def resample(keys: jax.Array, train: Train, context: Context) -> Train:
         rows = jax.vmap(partial(oversample, counts=train.counts, wanted=wanted))(keys, train.pool.rows)

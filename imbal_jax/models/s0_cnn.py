@@ -38,4 +38,4 @@ class Model(nn.Module):
         x = Dropout(0.25)(x, train)
         features = nn.relu(nn.Dense(sizes[2], kernel_init=init)(x.reshape(x.shape[0], -1)))
         x = Dropout(0.5)(features, train)
-        return nn.Dense(self.classes, kernel_init=init)(x), features.astype(jnp.float32)
+        return nn.Dense(self.classes, kernel_init=init, name="head")(x), features.astype(jnp.float32)

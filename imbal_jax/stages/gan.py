@@ -20,7 +20,7 @@ from imbal_jax.methods.gan_synth import TrainedGan
 from imbal_jax.models.layers import initializer
 from imbal_jax.report import plots
 from imbal_jax.stages.curves import Curves
-from imbal_jax.stages.setting import Setting, class_rows, init_lanes, minority
+from imbal_jax.stages.setting import Setting, class_rows, init_lanes
 from imbal_jax.train import loop, optimizer
 
 
@@ -122,7 +122,7 @@ def draw_grid(setting: Setting, nets: gan_step.Nets, weights: Any, path: Any, ti
         rows = class_rows(setting, label)[:each]
         real[label, : len(rows)] = x[rows]
     fake = fake.reshape(real.shape)
-    plots.sample_grid(path, fake, real, setting.task.class_names, minority(setting), title)
+    plots.sample_grid(path, fake, real, setting.task.class_names, set(setting.task.minority), title)
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))

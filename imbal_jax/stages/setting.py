@@ -35,7 +35,8 @@ class Setting(NamedTuple):
         keys: typed keys [L].
         devices: the devices that lanes are spread over.
         shared: the real training rows, once on each device.
-        train: the lanes' training sets after the cut, before any balancing.
+        train: the lanes' training sets after the cut, before any balancing, without the validation rows.
+        validation: row numbers [L, V] of the training data that are held out; V = 0 without `data.validation`.
         task: what methods are made for.
         form: how convolutions are computed.
     """
@@ -48,6 +49,7 @@ class Setting(NamedTuple):
     devices: list[jax.Device]
     shared: Shared
     train: Train
+    validation: jax.Array
     task: Task
     form: str
 
@@ -69,12 +71,14 @@ def prepare(config: Any, workdir: Path) -> Setting:
     dataset = data.load(source.name, directory=source.dir or None, source=source.source, per_class=source.per_class or None)
     seeds = tuple(range(config.seeds))
     keys = lanes.lane_keys(config.seed, seeds)
-    train = _cut(config, dataset, keys)
+    cut = _cut(config, dataset, keys)
+    train, validation = _hold_out(cut, config.data.validation, keys)
     devices = lanes.devices_for(len(seeds))
     shared = lanes.replicate(Shared(jnp.asarray(dataset.train.x), jnp.asarray(dataset.train.y)), devices)
-    task = Task(train.counts, dataset.fraction, dataset.class_names)
+    rare = tuple(sorted(_rare(dataset.train.y, cut.counts)))
+    task = Task(train.counts, dataset.fraction, dataset.class_names, dataset.train.x.shape[1:], rare)
     form = resolve_form(config.conv, -(-len(seeds) // len(devices)))
-    return Setting(config, workdir, dataset, seeds, keys, devices, shared, train, task, form)
+    return Setting(config, workdir, dataset, seeds, keys, devices, shared, train, validation, task, form)
 
 
 def check_numbers(config: Any) -> None:
@@ -84,7 +88,7 @@ def check_numbers(config: Any) -> None:
             value = attrgetter(field)(config)
             if not lowest <= value < float("inf"):  # NaN is caught as well
                 raise UserError(f"config.{field} is {value}: at least {lowest} is needed")
-    for field in ("gan.ema", "gan.beta1"):
+    for field in ("gan.ema", "gan.beta1", "data.validation"):
         if not 0 <= (value := attrgetter(field)(config)) < 1:
             raise UserError(f"config.{field} is {value}: it must be from 0 to below 1")
     if config.seed >= 2**32:
@@ -98,6 +102,30 @@ def _cut(config: Any, dataset: data.Dataset, keys: jax.Array) -> Train:
     rows = imbalance.cut(y, counts, config.cut.draw, keys)
     by_class = np.take_along_axis(rows, np.argsort(y[rows], axis=1, kind="stable"), axis=1)
     return unbalanced(by_class, tuple(int(n) for n in counts), dataset.train.x.shape[1:])
+
+
+def _hold_out(train: Train, share: float, keys: jax.Array) -> tuple[Train, jax.Array]:
+    """The training sets without `share` of each class's rows, drawn for each lane, and those rows [L, V].
+
+    At least one row of a class is held out, and at least one stays: a class of a single row has no validation row.
+    """
+    rows = train.pool.rows
+    if not share:
+        return train, rows[:, :0]
+    out = tuple(min(max(1, round(share * n)), n - 1) if n else 0 for n in train.counts)
+
+    def one(key: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
+        held, kept, start = [], [], 0
+        for label, (n, away) in enumerate(zip(train.counts, out, strict=True)):
+            own = jax.random.permutation(jax.random.fold_in(key, label), rows[start : start + n])
+            held.append(own[:away])
+            kept.append(jnp.sort(own[away:]))
+            start += n
+        return jnp.concatenate(held), jnp.concatenate(kept)
+
+    held, kept = jax.jit(jax.vmap(one))(lanes.purposes(keys, "validation"), rows)
+    left = tuple(n - away for n, away in zip(train.counts, out, strict=True))
+    return train._replace(pool=train.pool._replace(rows=kept), counts=left), held
 
 
 def unbalanced(rows: np.ndarray, counts: tuple[int, ...], shape: tuple[int, ...]) -> Train:
@@ -120,9 +148,8 @@ def class_rows(setting: Setting, label: int, lane: int = 0) -> np.ndarray:
     return np.asarray(setting.train.pool.rows[lane, start : start + setting.train.counts[label]])
 
 
-def minority(setting: Setting) -> set[int]:
+def _rare(y: np.ndarray, counts: tuple[int, ...]) -> set[int]:
     """The classes that the cut made rarer than they were; where it cut none, those below half of the largest."""
-    before = np.bincount(setting.data.train.y, minlength=len(setting.task.counts))
-    cut = {k for k, n in enumerate(setting.task.counts) if n < before[k]}
-    largest = max(setting.task.counts)
-    return cut or {k for k, n in enumerate(setting.task.counts) if n < largest / 2}
+    before = np.bincount(y, minlength=len(counts))
+    cut = {k for k, n in enumerate(counts) if n < before[k]}
+    return cut or {k for k, n in enumerate(counts) if n < max(counts) / 2}

@@ -1,0 +1,140 @@
+"""Affine transforms: each image of a batch is rotated, sheared, zoomed and moved at random, by one resampling."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from imbal_jax.batches import Batch
+from imbal_jax.errors import UserError, nearest
+from imbal_jax.methods.method import Draw, Method, Task
+from imbal_jax.ops import warp
+
+
+class Ranges(NamedTuple):
+    """What random transforms are drawn from, each uniformly.
+
+    Attributes:
+        rotation: at most so many degrees either way.
+        shear: at most so many degrees either way.
+        zoom: least and greatest factor, drawn for each axis by itself; below 1 magnifies (see `imbal_jax.ops.warp`).
+        translation: at most this share of the height and of the width either way.
+        fill: what lies outside an image; 'constant' is 0.
+    """
+
+    rotation: float = 15.0
+    shear: float = 10.0
+    zoom: tuple[float, float] = (0.9, 1.1)
+    translation: float = 0.1
+    fill: str = "constant"
+
+
+def make(
+    task: Task,
+    rotation: float = 15.0,
+    shear: float = 10.0,
+    zoom: float | str = 0.1,
+    translation: float = 0.1,
+    fill: str = "constant",
+    classes: int | str = "all",
+) -> Method:
+    """Transform each image by its own random rotation, shear, zoom and translation, in this order.
+
+    out(p) = image(R S Z T p), bilinear, with p counted from the centre: one matrix, one resampling.
+
+    Args:
+        task: the problem.
+        rotation: degrees, drawn from -rotation to rotation.
+        shear: degrees, drawn from -shear to shear.
+        zoom: factors drawn from 1 - zoom to 1 + zoom, or 'low,high' as in Keras's random_zoom ('0.8,0.8': always 0.8);
+            each axis has its own, and below 1 magnifies.
+        translation: share of the height and width, drawn from -translation to translation.
+        fill: 'constant' (black), 'nearest', 'reflect' or 'wrap': what lies outside an image.
+        classes: 'all', 'minority' (the rare classes before any balancing), a class, or several as in '6,8,9': the
+            examples of other classes stay as they are. A mixed example counts for its largest class.
+    """
+    ranges = read_ranges("affine", task, rotation, shear, zoom, translation, fill)
+    chosen = read_classes("affine", task, classes)
+
+    def transform(key: jax.Array, batch: Batch, draw: Draw, progress: jax.Array) -> Batch:
+        x = random_affine(key, batch.x, ranges)
+        if not all(chosen):
+            moved = jnp.asarray(chosen)[jnp.argmax(batch.t, axis=-1)]
+            x = jnp.where(moved[:, None, None, None], x, batch.x)
+        return batch._replace(x=x)
+
+    return Method(transform=transform)
+
+
+def random_affine(key: jax.Array, x: jax.Array, ranges: Ranges, value: float = 0.0) -> jax.Array:
+    """Transform each of the images x [B, H, W, C] by its own random matrix; `value` lies outside with fill 'constant'.
+
+    Returns x's shape and dtype. Raises ValueError for another rank or an unknown fill.
+    """
+    matrix = random_matrices(key, x.shape[0], (x.shape[1], x.shape[2]), ranges)
+    return warp.affine(x, matrix, fill=ranges.fill, value=value)
+
+
+def random_matrices(key: jax.Array, many: int, size: tuple[int, int], ranges: Ranges) -> jax.Array:
+    """Random matrices, float32 [many, 3, 3], for `warp.affine` on images of `size` (height, width)."""
+    u = jax.random.uniform(key, (6, many))
+    either = 2 * u - 1
+    low, high = ranges.zoom
+    return warp.compose(
+        warp.rotation(either[0] * ranges.rotation),
+        warp.shear(either[1] * ranges.shear),
+        warp.zoom(low + u[2] * (high - low), low + u[3] * (high - low)),
+        warp.translation(either[4] * (ranges.translation * size[0]), either[5] * (ranges.translation * size[1])),
+    )
+
+
+def read_ranges(
+    name: str, task: Task, rotation: float, shear: float, zoom: float | str, translation: float, fill: str
+) -> Ranges:
+    """The options as `Ranges`.
+
+    Raises:
+        UserError: rows that are not images, or an option out of its range; the text begins with `name`, the method's.
+    """
+    if len(task.shape) != 3:
+        raise UserError(f"{name}: needs images [H, W, C], these rows are {task.shape}")
+    for option, given, most in (("rotation", rotation, 180), ("shear", shear, 89), ("translation", translation, 1)):
+        if isinstance(given, (int, float)) and not 0 <= given <= most:
+            raise UserError(f"{name}: {option}={given}, it must lie from 0 to {most}")
+    if fill not in warp.FILLS:
+        raise UserError(f"{name}: unknown fill {fill!r}{nearest(fill, warp.FILLS)}; known: {', '.join(warp.FILLS)}")
+    return Ranges(rotation, shear, _factors(name, zoom), translation, fill)
+
+
+def read_classes(name: str, task: Task, classes: int | str) -> tuple[bool, ...]:
+    """Which classes are meant by 'all', 'minority', a class or several with commas between them: [K].
+
+    Raises:
+        UserError: none of these; the text begins with `name`, the method's.
+    """
+    known = range(len(task.counts))
+    if classes in ("all", "minority"):
+        wanted = set(known if classes == "all" else task.minority)
+    else:
+        words = [word.strip() for word in str(classes).split(",")]
+        if not all(word.isdecimal() and int(word) in known for word in words):
+            raise UserError(
+                f"{name}: classes={classes!r} is none of 'all', 'minority', a class from 0 to {len(known) - 1}, or several "
+                "as in '0,1'"
+            )
+        wanted = {int(word) for word in words}
+    return tuple(label in wanted for label in known)
+
+
+def _factors(name: str, zoom: float | str) -> tuple[float, float]:
+    if not isinstance(zoom, str):
+        if isinstance(zoom, (int, float)) and not 0 <= zoom < 1:
+            raise UserError(f"{name}: zoom={zoom}, it must lie from 0 to below 1, or be two factors as in '0.8,1.2'")
+        return 1 - zoom, 1 + zoom
+    try:
+        low, high = (float(word) for word in zoom.split(","))
+    except ValueError:
+        raise UserError(f"{name}: zoom={zoom!r} is neither a number nor two factors as in '0.8,1.2'") from None
+    if not 0 < low <= high < float("inf"):
+        raise UserError(f"{name}: zoom={zoom!r}, the factors must be above 0 and in rising order")
+    return low, high

@@ -1,0 +1,47 @@
+"""Logit adjustment in the loss: training logits are shifted by the log prior of their class."""
+
+import math
+
+import jax.numpy as jnp
+import numpy as np
+
+from imbal_jax.errors import UserError
+from imbal_jax.methods.method import Method, Task, full
+
+
+def make(task: Task, tau: float = 1.0) -> Method:
+    """Add tau log prior_k to the logits in training and leave it off afterwards.
+
+    Paper: Menon, Jayasumana, Rawat, Jain, Veit, Kumar: Long-tail learning via logit adjustment. ICLR 2021.
+
+    The loss is the cross-entropy of z + tau log prior, prior_k = n_k / N of the training set that the resamplers before it
+    left: what the network itself learns in z is then, for tau = 1, the classifier for equally likely classes. tau = 0 is
+    the cross-entropy. A batch sampler corrects for the same prior; with both it is corrected for twice.
+
+    Args:
+        task: the problem.
+        tau: strength, 0 or more.
+
+    Raises:
+        UserError: a negative tau; a class without a training row.
+    """
+    shift = adjustment(task, tau, "logit_adjust")
+    return Method(logits=lambda z, t, progress: z.astype(jnp.float32) + shift[None, :])
+
+
+def adjustment(task: Task, tau: float, method: str) -> np.ndarray:
+    """tau x log prior, float32 [K].
+
+    Raises:
+        UserError: a negative tau; a class without a training row.
+    """
+    if not 0 <= tau < math.inf:
+        raise UserError(f"{method}: tau={tau}, it must be 0 or above")
+    full(task, method)
+    return (tau * log_prior(task.counts)).astype(np.float32)
+
+
+def log_prior(counts: tuple[int, ...]) -> np.ndarray:
+    """log(counts / sum of counts), float64 [K]; all counts above 0."""
+    n = np.asarray(counts, np.float64)
+    return np.log(n / n.sum())

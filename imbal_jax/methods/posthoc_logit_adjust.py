@@ -1,0 +1,26 @@
+"""Logit adjustment after the training: test logits are shifted by the log prior of their class."""
+
+import jax.numpy as jnp
+
+from imbal_jax.methods.logit_adjust import adjustment
+from imbal_jax.methods.method import Method, Task
+
+
+def make(task: Task, tau: float = 1.0) -> Method:
+    """Subtract tau log prior_k from the logits of a network trained in the ordinary way.
+
+    Paper: Menon, Jayasumana, Rawat, Jain, Veit, Kumar: Long-tail learning via logit adjustment. ICLR 2021.
+
+    The test metrics see z - tau log prior, prior_k = n_k / N of the training set that the resamplers before it left. tau = 0
+    changes nothing. It is meant for a network that has learnt the prior: after logit_adjust, balanced_softmax, class
+    weights, a batch sampler or crt the prior is corrected for twice.
+
+    Args:
+        task: the problem.
+        tau: strength, 0 or more.
+
+    Raises:
+        UserError: a negative tau; a class without a training row.
+    """
+    shift = adjustment(task, tau, "posthoc_logit_adjust")
+    return Method(predict=lambda z, fitted: z.astype(jnp.float32) - shift[None, :])

@@ -1,0 +1,85 @@
+"""SMOTE: new rows on the line between a row and one of its nearest neighbours of the same class."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from imbal_jax.lanes import purpose
+from imbal_jax.methods import _neighbours as near
+from imbal_jax.methods.method import Context, Method, Task, Train, at_least
+from imbal_jax.ops.knn import nearest_in_class
+
+
+def make(task: Task, to: int | float | str | dict = "max", k: int = 5, space: str = "raw") -> Method:
+    """Fill up the smaller classes with rows between neighbours.
+
+    Paper: Chawla, Bowyer, Hall, Kegelmeyer, SMOTE: Synthetic Minority Over-sampling Technique, JAIR 2002.
+
+    new = x + u * (n - x), u uniform on [0, 1), where x is a random row of the class and n one of its k nearest
+    neighbours in that class. A class of n <= k rows uses n - 1 neighbours; of a single row, copies of it.
+
+    Args:
+        task: the problem.
+        to: rows of each class afterwards: 'max', 'min', a number of rows of the published set, a share of the largest
+            class, or a dict class: rows.
+        k: neighbours to choose from.
+        space: where neighbours are searched: 'raw', 'pca(32)' (in quotes: the first 32 principal components of the
+            lane's training rows) or 'features' (of a classifier trained on the lane's real rows). New rows always lie
+            between raw rows.
+    """
+    wanted = at_least(to, task, "smote")
+    near.check_count("smote", "k", k)
+    components = near.components_of(space, task, "smote")
+
+    def resample(keys: jax.Array, train: Train, context: Context) -> Train:
+        missing = near.missing_rows(train.counts, wanted)
+        if not any(missing):
+            return train
+        near.warn_small("smote", task, missing, k)
+        new = partial(_of_lane, missing=missing, k=k)
+        return near.add_rows(new, keys, train, context, missing, space=space, components=components)
+
+    return Method(resample=resample)
+
+
+def _of_lane(key, x, counts, z, *, missing: tuple[int, ...], k: int) -> near.New:
+    return smote(key, x, counts, tuple(n + m for n, m in zip(counts, missing, strict=True)), k, z)
+
+
+def smote(
+    key: jax.Array, x: jax.Array, counts: tuple[int, ...], wanted: tuple[int, ...], k: int = 5, z: jax.Array | None = None
+) -> near.New:
+    """New rows that bring each class from `counts` to `wanted` rows.
+
+    Args:
+        key: typed key.
+        x: rows [M, ...], class by class, uint8 or float. Interpolated in float32; of uint8, rounded.
+        counts: rows of each class, static, adding up to M; 0 for a class that is not there and gets nothing.
+        wanted: rows of each class afterwards, static; a class that has more gets nothing.
+        k: neighbours to choose from.
+        z: the rows in the space where neighbours are searched, float [M, D]; x, flattened, if None.
+
+    Returns:
+        `New` rows, class by class: x [S, ...], y [S], parents [S, 2] (positions in x of the base row and its neighbour)
+        and weight [S].
+    """
+    missing = near.missing_rows(counts, wanted)
+    y = near.labels_of(missing)
+    bases = near.draw(purpose(key, "base"), jnp.ones(x.shape[0], jnp.int32), counts, y)
+    others = same_class(near.flat(x) if z is None else z, counts, missing, k)
+    return near.between(key, x, bases, others[bases], jnp.asarray(neighbours_of(counts, k)[y]), y)
+
+
+def same_class(z: jax.Array, counts: tuple[int, ...], missing: tuple[int, ...], k: int) -> jax.Array:
+    """The k nearest of the same class, as positions int32 [M, k], for the classes where `missing` is above 0."""
+    places = near.positions_of(counts, missing)
+    found, _ = nearest_in_class(z[places], near.only(counts, missing), k)
+    everywhere = jnp.zeros((z.shape[0], k), jnp.int32)
+    return everywhere.at[places].set(jnp.asarray(places)[jnp.maximum(found, 0)])
+
+
+def neighbours_of(counts: tuple[int, ...], k: int) -> np.ndarray:
+    """How many neighbours a row of each class has to choose from, at most k, int32 [K]."""
+    return np.clip(np.asarray(counts) - 1, 0, k).astype(np.int32)

@@ -1,0 +1,169 @@
+"""Exact nearest neighbours by Euclidean distance, with memory that does not grow with the number of pairs.
+
+Distances come as matrix products, one tile of queries and points at a time. Sorting a tile would take far longer than
+its product, so that the points of a tile lie in blocks: the c nearest points of a query are all among the c blocks with
+the smallest minima, and only these are looked at one by one.
+"""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+TILE = (256, 8192)  # queries x points: a tile of distances takes 8 MiB
+BLOCK = 32  # points in a block
+SPARE = 3  # more candidates than asked for: rounding in the fast form of the distance may swap neighbours
+FAR = 1e38  # finite, because a product with infinity may become NaN
+
+
+def nearest(
+    query: jax.Array,
+    points: jax.Array,
+    k: int,
+    *,
+    exclude_self: jax.Array | None = None,
+    tile: tuple[int, int] = TILE,
+) -> tuple[jax.Array, jax.Array]:
+    """The k points nearest to each query, the nearest first; of equally near ones, that with the lower index first.
+
+    Args:
+        query: float [Q, D].
+        points: float [N, D].
+        k: neighbours of each query, at least 1.
+        exclude_self: int [Q], the index of a point that is not to be a query's neighbour (the query itself, where it is
+            one of the points), or None; -1 leaves none out.
+        tile: queries and points whose distances are in memory at once.
+
+    Returns:
+        indices int32 [Q, k] and squared distances float32 [Q, k], computed in float32. Where there are fewer than k
+        points, the index is -1 and the distance infinite.
+    """
+    query, points = jnp.asarray(query, jnp.float32), jnp.asarray(points, jnp.float32)
+    count, rows = query.shape[0], points.shape[0]
+    if not count or not rows:
+        return jnp.full((count, k), -1, jnp.int32), jnp.full((count, k), jnp.inf)
+    own = jnp.full((count,), -1, jnp.int32) if exclude_self is None else jnp.asarray(exclude_self, jnp.int32)
+    height = min(tile[0], count)
+    starts = np.minimum(np.arange(0, count, height), count - height)
+    place = np.arange(count) // height
+    ranges = np.tile(np.asarray([[0, rows]], np.int32), (len(starts), 1))
+    inside = np.arange(count) - starts[place]
+    return _search(query, points, own, k, (height, tile[1]), (starts, ranges), (place, inside))
+
+
+def nearest_in_class(
+    points: jax.Array, counts: tuple[int, ...], k: int, *, tile: tuple[int, int] = TILE
+) -> tuple[jax.Array, jax.Array]:
+    """The k nearest other points of the same class, for points that lie class by class; otherwise as `nearest`.
+
+    All classes go through one compiled loop, however many they are.
+
+    Args:
+        points: float [N, D].
+        counts: points of each class, adding up to N.
+        k: neighbours of each point, at least 1.
+        tile: queries and points whose distances are in memory at once.
+
+    Returns:
+        indices int32 [N, k] into `points` and squared distances float32 [N, k]; -1 and infinite where a class has too few.
+    """
+    points = jnp.asarray(points, jnp.float32)
+    rows = points.shape[0]
+    if not rows:
+        return jnp.full((0, k), -1, jnp.int32), jnp.full((0, k), jnp.inf)
+    height = min(tile[0], rows, max(counts))
+    starts: list[int] = []
+    ranges: list[tuple[int, int]] = []
+    place: list[np.ndarray] = []
+    inside: list[np.ndarray] = []
+    begin = 0
+    for size in counts:
+        for start in range(begin, begin + size, height):
+            at = min(start, rows - height)
+            mine = np.arange(start, min(start + height, begin + size))
+            place.append(np.full(len(mine), len(starts)))
+            inside.append(mine - at)
+            starts.append(at)
+            ranges.append((begin, begin + size))
+        begin += size
+    plan = np.asarray(starts), np.asarray(ranges, np.int32)
+    own = jnp.arange(rows, dtype=jnp.int32)
+    width = min(tile[1], -(-max(counts) // BLOCK) * BLOCK)
+    return _search(points, points, own, k, (height, width), plan, (np.concatenate(place), np.concatenate(inside)))
+
+
+def _search(query, points, own, k: int, tile: tuple[int, int], plan, answers) -> tuple[jax.Array, jax.Array]:
+    """Go through tiles of queries, each with its own range of points.
+
+    Args:
+        query: [Q, D].
+        points: [N, D].
+        own: int32 [Q], points to leave out.
+        k: neighbours.
+        tile: its height (at most Q) and width.
+        plan: first query of each tile [T] and its range of points [T, 2].
+        answers: the tile and the row in it that has the answer for each query, [Q] each.
+    """
+    height, width = tile
+    rows = points.shape[0]
+    width = -(-min(width, rows) // BLOCK) * BLOCK
+    centre = _centre(points)  # without it, the fast form of the distance loses digits
+    query, points = query - centre, points - centre
+    if rows < width:
+        points = jnp.concatenate([points, jnp.zeros((width - rows, points.shape[1]), jnp.float32)])
+    lengths = jnp.sum(points**2, axis=1)
+    keep = k + 1 + SPARE
+
+    def of_tile(args) -> tuple[jax.Array, jax.Array]:
+        start, (low, high) = args
+        mine = jax.lax.dynamic_slice_in_dim(query, start, height)
+        skip = jax.lax.dynamic_slice_in_dim(own, start, height)
+        search = partial(_merge, points, lengths, mine, width=width, low=low, high=high)
+        none = jnp.full((height, keep), FAR, jnp.float32), jnp.full((height, keep), -1, jnp.int32)
+        _, index = jax.lax.fori_loop(0, (high - low + width - 1) // width, search, none)
+        return _exact(mine, points, index, skip, k)
+
+    index, squared = jax.lax.map(of_tile, (jnp.asarray(plan[0], jnp.int32), tuple(jnp.asarray(plan[1]).T)))
+    flat = jnp.asarray(answers[0] * height + answers[1], jnp.int32)
+    return index.reshape(-1, k)[flat], squared.reshape(-1, k)[flat]
+
+
+def _centre(points: jax.Array) -> jax.Array:
+    """The mean [1, D], rounded to a power of two near the spread: whole numbers stay exact, and so do their ties."""
+    mean = points.mean(axis=0, keepdims=True)
+    spread = jnp.sqrt(jnp.mean((points - mean) ** 2))
+    step = jnp.ldexp(jnp.float32(1.0), jnp.frexp(jnp.where(spread > 0, spread, 1.0))[1] - 1)
+    return jnp.round(mean / step) * step
+
+
+def _merge(points, lengths, query, i, best, *, width: int, low, high):
+    """The best candidates after the points of tile `i` of the range from `low` to `high`."""
+    start = low + i * width
+    at = jnp.minimum(start, points.shape[0] - width)  # a slice must end where the points end
+    place = at + jnp.arange(width, dtype=jnp.int32)
+    valid = (place >= start) & (place < high)
+    length = jnp.where(valid, jax.lax.dynamic_slice_in_dim(lengths, at, width), FAR)
+    mine = jax.lax.dynamic_slice_in_dim(points, at, width)
+    # Points x queries: the minima of blocks are then taken along an axis that vectorises, and blocks are runs of indices,
+    # which keeps the order among equally near points.
+    product = jnp.dot(mine, -2.0 * query.T, precision=jax.lax.Precision.HIGHEST)
+    blocks = (length[:, None] + product).reshape(width // BLOCK, BLOCK, query.shape[0])
+    keep = min(best[0].shape[1], width // BLOCK)
+    _, chosen = jax.lax.top_k(-blocks.min(axis=1).T, keep)
+    chosen = jnp.sort(chosen, axis=1)
+    inner = (chosen[:, :, None] * BLOCK + jnp.arange(BLOCK, dtype=jnp.int32)[None, None]).reshape(query.shape[0], keep * BLOCK)
+    value = length[inner] + product[inner, jnp.arange(query.shape[0])[:, None]]
+    values = jnp.concatenate([best[0], value], axis=1)
+    _, order = jax.lax.top_k(-values, best[0].shape[1])
+    indices = jnp.concatenate([best[1], jnp.where(value < FAR / 2, at + inner, -1)], axis=1)
+    return jnp.take_along_axis(values, order, axis=1), jnp.take_along_axis(indices, order, axis=1)
+
+
+def _exact(query, points, index, skip, k: int) -> tuple[jax.Array, jax.Array]:
+    """The k nearest of the candidates `index` [Q, c], by differences: without the rounding of the fast form."""
+    there = (index >= 0) & (index != skip[:, None])
+    squared = jnp.sum((points[jnp.maximum(index, 0)] - query[:, None, :]) ** 2, axis=2)
+    squared = jnp.where(there, squared, jnp.inf)
+    squared, index = jax.lax.sort((squared, jnp.where(there, index, jnp.iinfo(jnp.int32).max)), num_keys=2)
+    return jnp.where(squared < jnp.inf, index, -1)[:, :k], squared[:, :k]

@@ -1,0 +1,286 @@
+"""The adapter against imbalanced-learn: its own checks, the same neighbours, removals and distributions."""
+
+import jax
+import numpy as np
+import pytest
+from scipy import sparse, stats
+
+imblearn = pytest.importorskip("imblearn")
+
+from imblearn import combine, over_sampling, under_sampling  # noqa: E402
+from imblearn.pipeline import make_pipeline  # noqa: E402
+from imblearn.utils.estimator_checks import check_param_validation, parametrize_with_checks  # noqa: E402
+from sklearn.linear_model import LogisticRegression  # noqa: E402
+from sklearn.neighbors import NearestNeighbors  # noqa: E402
+
+from imbal_jax.adapters import imblearn as adapter  # noqa: E402
+from imbal_jax.methods.smote import smote  # noqa: E402
+
+ALL = (
+    adapter.RandomOverSampler(random_state=0),
+    adapter.RandomUnderSampler(random_state=0),
+    adapter.SMOTE(random_state=0),
+    adapter.BorderlineSMOTE(random_state=0),
+    adapter.ADASYN(random_state=0),
+    adapter.TomekLinks(),
+    adapter.EditedNearestNeighbours(),
+    adapter.SMOTETomek(random_state=0),
+    adapter.SMOTEENN(random_state=0),
+)
+ORIGINALS = {name: getattr(home, name) for home in (over_sampling, under_sampling, combine) for name in home.__all__}
+ALPHA = 1e-3
+SMOTE = jax.jit(smote, static_argnums=(2, 3))
+
+
+def overlapping(counts=(120, 60, 40), width=4, seed=0):
+    """Classes that overlap, in random order: X float64 [n, width], y [n]."""
+    rng = np.random.default_rng(seed)
+    y = rng.permutation(np.repeat(np.arange(len(counts)), counts))
+    return rng.normal(size=(len(y), width)) + 0.8 * y[:, None], y
+
+
+SLOW = (adapter.BorderlineSMOTE, adapter.ADASYN, adapter.SMOTETomek, adapter.SMOTEENN)  # these compile a lot
+CHECKS = parametrize_with_checks(list(ALL))  # its cases come from a generator, which pytest no longer likes
+CASES_OF_CHECKS = [pytest.param(*case, marks=pytest.mark.slow if isinstance(case[0], SLOW) else ()) for case in CHECKS.args[1]]
+
+
+@pytest.mark.parametrize(CHECKS.args[0], CASES_OF_CHECKS, **CHECKS.kwargs)
+def test_estimator_checks(estimator, check):
+    check(estimator)
+
+
+@pytest.mark.parametrize("estimator", ALL, ids=lambda e: type(e).__name__)
+def test_arguments_are_those_of_imbalanced_learn_and_checked(estimator):
+    original = ORIGINALS[type(estimator).__name__]
+    assert estimator.get_params().keys() == original().get_params().keys()
+    assert type(estimator)().get_params() == original().get_params()
+    check_param_validation(type(estimator).__name__, estimator)
+
+
+@pytest.mark.parametrize("estimator", ALL, ids=lambda e: type(e).__name__)
+def test_images_keep_shape_and_dtype(estimator):
+    x, y = overlapping()
+    images = np.clip(40 * x + 120, 0, 255).astype(np.uint8).reshape(-1, 2, 2, 1)
+    given = images.copy()
+    new, labels = estimator.fit_resample(images, y)
+    assert new.dtype == np.uint8 and new.shape == (len(labels), 2, 2, 1) and labels.dtype == y.dtype
+    np.testing.assert_array_equal(images, given)
+    if estimator._sampling_type == "over-sampling" and not hasattr(estimator, "n_jobs"):
+        np.testing.assert_array_equal(new[: len(y)], images)
+        np.testing.assert_array_equal(np.bincount(labels), [120, 120, 120])
+    assert estimator.fit(images, y).n_features_in_ == 4
+
+
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64, np.int64, np.uint8])
+def test_smote_is_that_of_the_library_and_originals_stay(dtype):
+    x, y = overlapping()
+    x = (50 * (x + 4)).clip(0, 255).astype(dtype)
+    seed = np.random.RandomState(7).randint(2**31 - 1)
+    new, labels = adapter.SMOTE(random_state=7).fit_resample(x, y)
+    assert new.dtype == dtype
+    assert new[: len(y)].tobytes() == x.tobytes()
+    rows = x[np.argsort(y, kind="stable")]
+    rows = rows if dtype == np.uint8 else rows.astype(np.float32)
+    expected = SMOTE(jax.random.key(seed), rows, (120, 60, 40), (120, 120, 120))
+    np.testing.assert_array_equal(labels[len(y) :], expected.y)
+    away = np.abs(new[len(y) :].astype(np.float64) - np.asarray(expected.x, np.float64))
+    assert away.max() <= (1 if np.issubdtype(dtype, np.integer) else 0.2 if dtype == np.float16 else 1e-4)
+
+
+def test_large_offsets_do_not_blur_neighbours():
+    x, y = overlapping()
+    new, _ = adapter.SMOTE(random_state=0).fit_resample(x, y)
+    moved, _ = adapter.SMOTE(random_state=0).fit_resample(x * 1e200 + 1e202, y)
+    np.testing.assert_allclose(moved / 1e200 - 100, new, atol=1e-4)
+
+
+@pytest.mark.parametrize("weights", [None, "foreign"])
+def test_neighbours_are_those_of_scikit_learn_and_new_rows_lie_between(weights):
+    x, y = overlapping((40, 60), width=3)
+    rows = x[y == 0]
+    chances = None if weights is None else np.arange(40, dtype=np.int32)
+    parents, weight = adapter._joins(jax.random.key(0), rows, (40,), (20_000,), 5, chances)
+    around = NearestNeighbors(n_neighbors=6).fit(rows).kneighbors(rows, return_distance=False)[:, 1:]
+    drawn = [set(parents[parents[:, 0] == i, 1]) for i in range(40)]
+    first = 0 if weights is None else 1
+    assert drawn[first:] == [set(row) for row in around[first:]] or weights
+    assert all(some <= set(row) for some, row in zip(drawn, around, strict=True))
+    out = np.empty((20_000, 3))
+    adapter._join(rows, parents, weight, out)
+    base, other = rows[parents[:, 0]], rows[parents[:, 1]]
+    np.testing.assert_allclose(out, base + weight[:, None].astype(np.float64) * (other - base), atol=1e-6)
+    assert weight.min() >= 0 and weight.max() < 1
+    assert stats.kstest(weight, "uniform").pvalue > ALPHA
+
+
+CASES = {
+    "smote": (adapter.SMOTE, over_sampling.SMOTE, {}),
+    "borderline 1": (adapter.BorderlineSMOTE, over_sampling.BorderlineSMOTE, {"kind": "borderline-1"}),
+    "borderline 2": (adapter.BorderlineSMOTE, over_sampling.BorderlineSMOTE, {"kind": "borderline-2"}),
+    "adasyn": (adapter.ADASYN, over_sampling.ADASYN, {}),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_new_rows_have_the_distribution_of_imbalanced_learn(case):
+    mine, original, options = CASES[case]
+    x, y = overlapping((100, 40, 30), width=3)
+    strategy = {1: 2000 + 40, 2: 2000 + 30}
+    directions = np.random.default_rng(1).normal(size=(3, 6))
+    values = []
+    for kind in (mine, original):
+        new = [kind(sampling_strategy=strategy, random_state=seed, **options).fit_resample(x, y) for seed in range(3)]
+        assert all((rows[: len(y)] == x).all() for rows, _ in new)
+        added = np.concatenate([rows[len(y) :] for rows, _ in new]), np.concatenate([labels[len(y) :] for _, labels in new])
+        values.append([added[0][added[1] == label] @ directions for label in (1, 2)])
+    for ours, theirs in zip(*values, strict=True):
+        assert len(ours) == 6000 and abs(len(theirs) - 6000) <= (60 if case == "adasyn" else 0)
+        if case == "adasyn":  # the same expected shares, but rounded there: the exact shares stand in for it
+            np.testing.assert_allclose(ours.mean(axis=0), theirs.mean(axis=0), atol=0.1 * theirs.std())
+        for column in range(6):
+            assert stats.ks_2samp(ours[:, column], theirs[:, column]).pvalue > ALPHA
+
+
+def test_adasyn_draws_bases_in_the_shares_of_imbalanced_learn():
+    x, y = overlapping((100, 40), width=3)
+    rows = x[y == 1]
+    around = NearestNeighbors(n_neighbors=6).fit(x).kneighbors(rows, return_distance=False)[:, 1:]
+    foreign = np.sum(y[around] != 1, axis=1)
+    ordered = np.concatenate([x[y == 0], rows])
+    found = np.asarray(adapter._foreign(adapter._searchable(ordered), (100, 40), (0, 60), 5))
+    np.testing.assert_array_equal(found, np.concatenate([np.zeros(100, int), foreign]))
+    parents, _ = adapter._joins(jax.random.key(0), ordered, (100, 40), (0, 20_000), 5, found)
+    seen = np.bincount(parents[:, 0] - 100, minlength=40)
+    assert not seen[foreign == 0].any()
+    there = foreign > 0
+    assert stats.chisquare(seen[there], 20_000 * foreign[there] / foreign.sum()).pvalue > ALPHA
+
+
+def test_rows_in_danger_are_those_of_imbalanced_learn():
+    x, y = overlapping()
+    ours, theirs = adapter.BorderlineSMOTE(random_state=0), over_sampling.BorderlineSMOTE(random_state=0)
+    counts = [np.bincount(sampler.fit_resample(x, y)[1]).tolist() for sampler in (ours, theirs)]
+    assert counts[0] == counts[1] and ours.in_danger_indices.keys() == theirs.in_danger_indices.keys()
+    for label, rows in theirs.in_danger_indices.items():
+        np.testing.assert_array_equal(ours.in_danger_indices[label], rows)
+    far = x + 100 * y[:, None]  # no row is in danger
+    assert len(ours.fit_resample(far, y)[1]) == len(theirs.fit_resample(far, y)[1]) == len(y)
+
+
+@pytest.mark.parametrize("strategy", ["auto", "all", "majority", "not majority", [0, 2]])
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("TomekLinks", {}),
+        ("EditedNearestNeighbours", {"kind_sel": "all"}),
+        ("EditedNearestNeighbours", {"kind_sel": "mode", "n_neighbors": 4}),
+    ],
+)
+def test_cleaning_removes_the_same_rows(name, options, strategy):
+    x, y = overlapping()
+    labels = np.array([5, 7, -1])[y]  # sorted, the classes come in another order
+    strategy = [5, -1] if isinstance(strategy, list) else strategy
+    ours = getattr(adapter, name)(sampling_strategy=strategy, **options)
+    theirs = ORIGINALS[name](sampling_strategy=strategy, **options)
+    for mine, original in zip(ours.fit_resample(x, labels), theirs.fit_resample(x, labels), strict=True):
+        np.testing.assert_array_equal(mine, original)
+    np.testing.assert_array_equal(ours.sample_indices_, theirs.sample_indices_)
+    assert len(ours.sample_indices_) < len(y)
+
+
+@pytest.mark.parametrize("name, part", [("SMOTETomek", "tomek"), ("SMOTEENN", "enn")])
+def test_combinations_clean_what_smote_made(name, part):
+    x, y = overlapping()
+    grown = adapter.SMOTE(random_state=3).fit_resample(x, y)
+    cleaner = ORIGINALS["TomekLinks" if part == "tomek" else "EditedNearestNeighbours"](sampling_strategy="all")
+    expected = cleaner.fit_resample(*grown)
+    ours = getattr(adapter, name)(random_state=3)
+    for mine, original in zip(ours.fit_resample(x, y), expected, strict=True):
+        np.testing.assert_array_equal(mine, original)
+    given = getattr(adapter, name)(random_state=0, smote=adapter.SMOTE(random_state=3), **{part: cleaner})
+    np.testing.assert_array_equal(given.fit_resample(x, y)[0], expected[0])
+
+
+def test_random_samplers_repeat_and_leave_out_rows():
+    x, y = overlapping()
+    over = adapter.RandomOverSampler(random_state=0, sampling_strategy={1: 200, 2: 90})
+    rows, labels = over.fit_resample(x, y)
+    np.testing.assert_array_equal(rows, x[over.sample_indices_])
+    np.testing.assert_array_equal(labels, y[over.sample_indices_])
+    np.testing.assert_array_equal(over.sample_indices_[: len(y)], np.arange(len(y)))
+    np.testing.assert_array_equal(labels[len(y) :], np.repeat([1, 2], [140, 50]))
+    assert len(set(over.sample_indices_[len(y) : len(y) + 140])) > 40
+    for replacement in (False, True):
+        under = adapter.RandomUnderSampler(random_state=0, sampling_strategy={0: 100}, replacement=replacement)
+        rows, labels = under.fit_resample(x, y)
+        np.testing.assert_array_equal(rows, x[under.sample_indices_])
+        np.testing.assert_array_equal(labels, np.repeat([0, 1, 2], [100, 60, 40]))
+        assert (len(set(under.sample_indices_[:100])) == 100) is not replacement
+        whole = [np.flatnonzero(y == label) for label in (1, 2)]
+        np.testing.assert_array_equal(under.sample_indices_[100:], np.concatenate(whole))
+
+
+def test_shrinkage_moves_repeats_as_in_imbalanced_learn():
+    x, y = overlapping((100, 40), width=3)
+    spread = []
+    for kind in (adapter.RandomOverSampler, over_sampling.RandomOverSampler):
+        sampler = kind(random_state=0, shrinkage={1: 0.7}, sampling_strategy={1: 4040})
+        rows, _ = sampler.fit_resample(x, y)
+        spread.append(np.std((rows - x[sampler.sample_indices_])[140:], axis=0))
+        assert sampler.shrinkage_ == {1: 0.7}
+    np.testing.assert_allclose(*spread, rtol=0.05)
+    for wrong, words in (({0: 1.0}, "factor for each class"), ({1: -1.0}, ">= 0")):
+        with pytest.raises(ValueError, match=words):
+            adapter.RandomOverSampler(shrinkage=wrong).fit_resample(x, y)
+    with pytest.raises(ValueError, match="only numerical"):
+        adapter.RandomOverSampler(shrinkage=1.0).fit_resample(x.astype(str).astype(object) + "a", y)
+
+
+@pytest.mark.parametrize("form", [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array])
+def test_sparse_rows_keep_their_form(form):
+    x, y = overlapping()
+    x = np.maximum(x, 0)
+    smoothed = adapter.RandomOverSampler(random_state=0, shrinkage=1.0)
+    for sampler in (adapter.SMOTE(random_state=0), adapter.TomekLinks(), smoothed):
+        rows, labels = sampler.fit_resample(form(x), y)
+        dense, _ = sampler.fit_resample(x, y)
+        assert isinstance(rows, form) and rows.shape[0] == len(labels)
+        np.testing.assert_allclose(rows.toarray(), dense)
+
+
+def test_too_few_rows_and_other_metrics_are_refused():
+    x, y = overlapping((30, 4), width=2)
+    for sampler in (adapter.SMOTE(), adapter.ADASYN(), adapter.EditedNearestNeighbours(n_neighbors=34)):
+        with pytest.raises(ValueError, match="Expected n_neighbors <= n_samples_fit, but n_neighbors = "):
+            sampler.fit_resample(x, y)
+    with pytest.raises(ValueError, match="Euclidean"):
+        adapter.SMOTE(k_neighbors=NearestNeighbors(n_neighbors=3, metric="manhattan")).fit_resample(x, y)
+    with pytest.raises(RuntimeError, match="Use SMOTE"):
+        adapter.ADASYN(n_neighbors=2).fit_resample(x + 100 * y[:, None], y)
+    given = adapter.SMOTE(k_neighbors=NearestNeighbors(n_neighbors=4), random_state=0).fit_resample(x, y)
+    np.testing.assert_array_equal(given[0], adapter.SMOTE(k_neighbors=3, random_state=0).fit_resample(x, y)[0])
+
+
+def test_random_state_repeats_or_moves_on():
+    x, y = overlapping()
+    once, again, other = (adapter.SMOTE(random_state=seed).fit_resample(x, y)[0] for seed in (0, 0, 1))
+    assert (once == again).all() and (once != other).any()
+    sampler = adapter.SMOTE(random_state=np.random.RandomState(0))
+    assert (sampler.fit_resample(x, y)[0] != sampler.fit_resample(x, y)[0]).any()
+
+
+def test_balanced_classes_stay():
+    x, y = overlapping((30, 30))
+    for sampler in (adapter.SMOTE(), adapter.BorderlineSMOTE(), adapter.ADASYN(), adapter.RandomOverSampler()):
+        rows, labels = sampler.fit_resample(x, y)
+        np.testing.assert_array_equal(rows, x)
+        np.testing.assert_array_equal(labels, y)
+        assert rows is not x
+
+
+def test_in_a_pipeline():
+    x, y = overlapping((200, 60), width=3)
+    flow = make_pipeline(adapter.SMOTE(random_state=0), adapter.TomekLinks(), LogisticRegression())
+    assert flow.fit(x, y).score(x, y) > 0.7
+    # a sampler of imbalanced-learn takes ours where it takes its own
+    combine.SMOTEENN(smote=adapter.SMOTE(random_state=0), random_state=0).fit_resample(x, y)

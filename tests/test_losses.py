@@ -1,0 +1,254 @@
+"""Losses, class weights, logit shifts and class sampling against their formulas worked out in NumPy."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from imbal_jax.errors import UserError
+from imbal_jax.methods import (
+    balanced_softmax,
+    class_balanced,
+    class_weights,
+    drs,
+    drw,
+    focal,
+    ldam,
+    logit_adjust,
+    posthoc_logit_adjust,
+    sampling,
+)
+from imbal_jax.methods.method import Task
+
+COUNTS = (5000, 100, 20)
+GAP = (30, 0, 10)
+LOSSES = (focal, ldam, logit_adjust, balanced_softmax)
+
+
+def task(counts=COUNTS):
+    return Task(counts, 1.0, tuple(map(str, range(len(counts)))), (4,), ())
+
+
+def many(classes):
+    return task(tuple(int(1000 * 0.9**k) + 1 for k in range(classes)))
+
+
+def logits_and_targets(rows=6, classes=3, size=3.0):
+    rng = np.random.default_rng(0)
+    z = size * rng.normal(size=(rows, classes))
+    return z.astype(np.float32), rng.dirichlet(np.full(classes, 0.5), size=rows).astype(np.float32)
+
+
+def softmax(z):
+    e = np.exp(np.float64(z) - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def cross_entropy(z, t):
+    return -(t * np.log(softmax(z))).sum(axis=1)
+
+
+def loss_of(method, z, t, progress=0.5):
+    """As the training step puts the hooks together."""
+    if method.logits is not None:
+        z = method.logits(z, t, jnp.float32(progress))
+    each = (method.loss or optax.softmax_cross_entropy)(z, t)
+    return each if method.weight is None else each * (t @ method.weight(jnp.float32(progress)))
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_focal_formula(gamma):
+    z, t = logits_and_targets()
+    p = softmax(z)
+    expected = -(t * (1 - p) ** gamma * np.log(p)).sum(axis=1)
+    np.testing.assert_allclose(focal.make(task(), gamma).loss(z, t), expected, rtol=1e-5)
+
+
+def test_focal_with_gamma_0_is_the_cross_entropy():
+    z, t = logits_and_targets()
+    np.testing.assert_allclose(focal.focal(z, t, 0), cross_entropy(z, t), rtol=1e-5)
+
+
+def test_focal_gradient():
+    z, t = logits_and_targets(rows=1)
+    gammas = (0.0, 0.3, 2.0)
+    gradients = jax.jit(lambda z: [jax.grad(lambda z, g=g: focal.focal(z, t, g).sum())(z) for g in gammas])(z)
+    for gamma, gradient in zip(gammas, gradients, strict=True):
+
+        def exact(z, gamma=gamma):
+            p = softmax(z)
+            return -(t * (1 - p) ** gamma * np.log(p)).sum()
+
+        for k in range(3):
+            step = 1e-6 * np.eye(3)[k : k + 1]
+            assert float(gradient[0, k]) == pytest.approx((exact(z + step) - exact(z - step)) / 2e-6, abs=1e-4)
+
+
+def test_effective_number_weights():
+    n = np.array(COUNTS)
+    w = (1 - 0.999) / (1 - 0.999**n)
+    np.testing.assert_allclose(class_balanced.effective_number(COUNTS, 0.999), 3 * w / w.sum(), rtol=1e-5)
+    # Worked by hand: beta 0.5, counts 1 and 2: 1 - beta^n = 1/2 and 3/4, so 2 : 4/3 = 6/5 : 4/5.
+    np.testing.assert_allclose(class_balanced.effective_number((1, 2), 0.5), [1.2, 0.8], rtol=1e-6)
+
+
+def test_effective_number_limits():
+    np.testing.assert_array_equal(class_balanced.effective_number(COUNTS, 0), 1.0)
+    inverse = 1 / np.array(COUNTS)
+    np.testing.assert_allclose(class_balanced.effective_number(COUNTS, 1 - 1e-12), 3 * inverse / inverse.sum(), rtol=1e-5)
+
+
+def test_class_weights():
+    n, total = np.array(COUNTS), sum(COUNTS)
+    np.testing.assert_allclose(class_weights.make(task()).weight(0.0), total / (3 * n), rtol=1e-5)  # 'balanced'
+    np.testing.assert_array_equal(class_weights.make(task(), 0.0).weight(0.0), 1.0)
+    for power in (0.5, 1.0, 3.0):
+        w = class_weights.inverse_frequency(COUNTS, power)
+        assert (n * w).sum() == pytest.approx(total, rel=1e-5)
+        np.testing.assert_allclose(w / w[0], (n / n[0]) ** -power, rtol=1e-5)
+    assert np.all(np.isfinite(class_weights.inverse_frequency((10**7, 1), 20.0)))
+
+
+def test_ldam_formula():
+    z, t = logits_and_targets()
+    m = 0.5 * np.array(COUNTS, float) ** -0.25 * 20**0.25  # the rarest class's is 0.5
+    np.testing.assert_allclose(ldam.margins(COUNTS, 0.5), m, rtol=1e-6)
+    method = ldam.make(task(), 0.5, 2.0)
+    np.testing.assert_allclose(loss_of(method, z, t), cross_entropy(2 * (z - t * m), t), rtol=1e-5)
+    np.testing.assert_allclose(method.predict(z, None), 2 * z)
+    hard = np.eye(3, dtype=np.float32)[[2, 0, 1]]
+    np.testing.assert_allclose(method.logits(z[:3], hard, 0.0)[0], 2 * (z[0] - [0, 0, 0.5]), rtol=1e-6)
+
+
+def test_ldam_without_margin_is_the_cross_entropy():
+    z, t = logits_and_targets()
+    method = ldam.make(task(), 0.0)
+    np.testing.assert_allclose(loss_of(method, z, t), cross_entropy(z, t), rtol=1e-5)
+    assert method.predict is None
+
+
+def test_logit_adjustment_formula():
+    z, t = logits_and_targets()
+    shifted = z + 1.5 * np.log(np.array(COUNTS) / sum(COUNTS))
+    np.testing.assert_allclose(loss_of(logit_adjust.make(task(), 1.5), z, t), cross_entropy(shifted, t), rtol=1e-5)
+    np.testing.assert_allclose(loss_of(logit_adjust.make(task(), 0.0), z, t), cross_entropy(z, t), rtol=1e-5)
+
+
+def test_balanced_softmax_is_logit_adjustment_up_to_a_constant():
+    z, t = logits_and_targets()
+    n = np.array(COUNTS)
+    p = n * np.exp(np.float64(z)) / (n * np.exp(np.float64(z))).sum(axis=1, keepdims=True)
+    ours = balanced_softmax.make(task())
+    np.testing.assert_allclose(loss_of(ours, z, t), -(t * np.log(p)).sum(axis=1), rtol=1e-5)
+    difference = ours.logits(z, t, 0.0) - logit_adjust.make(task()).logits(z, t, 0.0)
+    np.testing.assert_allclose(difference, np.log(sum(COUNTS)), rtol=1e-5)
+
+
+def test_posthoc_adjustment_undoes_the_prior():
+    z, _ = logits_and_targets()
+    after = posthoc_logit_adjust.make(task()).predict(z, None)
+    expected = softmax(z) / np.array(COUNTS)
+    np.testing.assert_allclose(jax.nn.softmax(after), expected / expected.sum(axis=1, keepdims=True), rtol=1e-4)
+    np.testing.assert_array_equal(posthoc_logit_adjust.make(task(), 0.0).predict(z, None), z)
+
+
+def test_deferred_weights():
+    late = class_balanced.effective_number(COUNTS, 0.9999)
+    weight = drw.make(task(), start=0.75).weight
+    np.testing.assert_array_equal(weight(jnp.float32(0.7)), 1.0)
+    np.testing.assert_array_equal(weight(jnp.float32(0.75)), late)
+    np.testing.assert_array_equal(drw.make(task(), start=1.0).weight(jnp.float32(0.9999)), 1.0)
+    np.testing.assert_array_equal(drw.make(task(), start=0.0).weight(jnp.float32(0.0)), late)
+    np.testing.assert_array_equal(drw.make(task(), start=0.0, beta=0.0).weight(jnp.float32(0.5)), 1.0)
+
+
+def test_deferred_sampling():
+    p = drs.make(task(GAP), start=0.75).sample
+    np.testing.assert_allclose(p(jnp.float32(0.7)), [0.75, 0, 0.25])
+    np.testing.assert_allclose(p(jnp.float32(0.75)), [0.5, 0, 0.5])
+    np.testing.assert_allclose(drs.make(task(GAP), start=1.0).sample(jnp.float32(0.9999)), [0.75, 0, 0.25])
+
+
+def test_sampling_kinds():
+    root = np.sqrt([30, 0, 10])
+    np.testing.assert_allclose(sampling.make(task(GAP)).sample(jnp.float32(0.3)), [0.5, 0, 0.5])
+    np.testing.assert_allclose(sampling.make(task(GAP), "sqrt").sample(jnp.float32(0.3)), root / root.sum(), rtol=1e-6)
+    progressive = sampling.make(task(GAP), "progressive").sample
+    for progress, expected in ((0.0, [0.75, 0, 0.25]), (0.5, [0.625, 0, 0.375]), (1.0, [0.5, 0, 0.5])):
+        np.testing.assert_allclose(progressive(jnp.float32(progress)), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("classes", [2, 10, 100])
+def test_numbers_of_classes(classes):
+    problem = many(classes)
+    z, t = logits_and_targets(classes=classes)
+    methods = [module.make(problem) for module in (*LOSSES, class_weights, class_balanced, drw)]
+    samplers = [sampling.make(problem), drs.make(problem)]
+    losses, ps = jax.jit(lambda z: ([loss_of(m, z, t) for m in methods], [m.sample(jnp.float32(0.9)) for m in samplers]))(z)
+    assert np.all(np.isfinite(losses))
+    for p in ps:
+        assert p.shape == (classes,) and p.dtype == jnp.float32 and float(p.sum()) == pytest.approx(1, abs=1e-5)
+    assert class_balanced.effective_number(problem.counts, 0.99).sum() == pytest.approx(classes, rel=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_extreme_logits(dtype):
+    """Finite losses and gradients in float32 where a class is certain, rightly and wrongly, and at equal logits."""
+    signs = [[1, -1, -1], [-1, 1, 0], [0, 0, 0], [1, 1, -1]]
+    z = jnp.asarray(100 * np.tile(signs, (2, 1)), dtype)
+    t = jnp.asarray(np.concatenate([np.tile([[1, 0, 0]], (4, 1)), np.tile([[0.2, 0.3, 0.5]], (4, 1))]), dtype)
+    methods = [module.make(task()) for module in LOSSES] + [focal.make(task(), gamma) for gamma in (0.0, 0.1, 1.0, 5.0)]
+    values, gradients = jax.jit(
+        lambda z: ([loss_of(m, z, t) for m in methods], [jax.grad(lambda z, m=m: loss_of(m, z, t).sum())(z) for m in methods])
+    )(z)
+    for value, gradient in zip(values, gradients, strict=True):
+        assert value.dtype == jnp.float32 and gradient.dtype == dtype
+        assert np.all(np.isfinite(value)) and np.all(np.isfinite(gradient.astype(jnp.float32)))
+
+
+def test_hooks_under_vmap_and_jit():
+    """Two lanes at once give what each gives alone."""
+    z, t = logits_and_targets(rows=8)
+    z, t, progress = z.reshape(2, 4, 3), t.reshape(2, 4, 3), jnp.asarray([0.1, 0.9])
+    methods = [m.make(task()) for m in (*LOSSES, class_weights, class_balanced, drw)]
+    samplers = [drs.make(task()), sampling.make(task(), "progressive"), sampling.make(task())]
+
+    def lane(z, t, progress):
+        return [loss_of(m, z, t, progress) for m in methods], [m.sample(progress) for m in samplers]
+
+    stacked = jax.jit(jax.vmap(lane))(z, t, progress)
+    one = jax.jit(lane)
+    for i in range(2):
+        for a, b in zip(jax.tree.leaves(stacked), jax.tree.leaves(one(z[i], t[i], progress[i])), strict=True):
+            np.testing.assert_allclose(a[i], b, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("module", "options"),
+    [
+        (focal, {"gamma": -1}),
+        (focal, {"gamma": float("nan")}),
+        (class_weights, {"power": -1}),
+        (class_balanced, {"beta": 1.0}),
+        (ldam, {"max_margin": -0.1}),
+        (ldam, {"scale": 0}),
+        (logit_adjust, {"tau": -1}),
+        (posthoc_logit_adjust, {"tau": float("inf")}),
+        (drw, {"start": 1.5}),
+        (drw, {"beta": -0.1}),
+        (drs, {"start": -0.1}),
+        (sampling, {"kind": "balance"}),
+    ],
+)
+def test_options_outside_their_range(module, options):
+    with pytest.raises(UserError, match=f"^{module.__name__.rsplit('.', 1)[1]}: .*{next(iter(options))}"):
+        module.make(task(), **options)
+
+
+@pytest.mark.parametrize(
+    "module", [class_weights, class_balanced, ldam, logit_adjust, balanced_softmax, posthoc_logit_adjust, drw]
+)
+def test_classes_without_rows_are_refused(module):
+    with pytest.raises(UserError, match=r"class '1' has no training row"):
+        module.make(task(GAP))
