@@ -24,8 +24,8 @@ NAMES = {  # steps (or calls) timed in one process, unless --steps says otherwis
     "smote-mnist": 10,
     "smote-beats": 5,
     "smote-vectors": 5,
-    "affine-28": 50,
-    "affine-64": 50,
+    "affine-28": 250,
+    "affine-64": 250,
 }
 LANES = {"classifier_step": (1, 4), "cgan_step": (1, 4), "smote-mnist": (1, 16)}  # without NAME; else one lane
 

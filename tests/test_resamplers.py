@@ -10,6 +10,7 @@ import pytest
 from imbal_jax import lanes, methods
 from imbal_jax.batches import Shared, pick
 from imbal_jax.errors import UserError
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods.adasyn import adasyn
 from imbal_jax.methods.borderline_smote import borderline_smote, in_danger
@@ -176,7 +177,7 @@ def test_smote_then_cleaning():
         together = np.concatenate([x, new.x])
         assert (y[26:] == np.asarray(new.y)).all() and keep.shape == (36,)
         np.testing.assert_array_equal(keep, cleaned(together, (20, 16), strategy="all"))  # classes still lie in a row here
-    order = near.appended_by_class((2, 1, 2), (0, 2, 1))
+    order = layout.appended_by_class((2, 1, 2), (0, 2, 1))
     np.testing.assert_array_equal(order, [0, 1, 2, 5, 6, 3, 4, 7])
 
 
@@ -277,7 +278,7 @@ def test_principal_axes():
 def test_parents_of_generated_rows_and_of_new_rows():
     train, context = problem(2)
     made = jnp.zeros((2, 3, *SHAPE), jnp.uint8)
-    train = near.joined(train, made, np.full((2, 3, 0), -1, np.int32), (0, 0, 0, 3), 44)
+    train = layout.joined(train, made, np.full((2, 3, 0), -1, np.int32), (0, 0, 0, 3), 44)
     train = methods.resample("smote(k=2, to=6)", TASK, KEYS, train, context)
     assert train.counts == (30, 8, 6, 6) and train.parents.shape == (2, 6, 2)
     assert (train.parents[:, :3] == -1).all()

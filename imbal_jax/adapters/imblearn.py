@@ -26,6 +26,7 @@ from scipy import sparse
 from sklearn.utils import check_array, check_random_state
 
 from imbal_jax.lanes import purpose
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods import borderline_smote
 from imbal_jax.methods.adasyn import foreign_neighbours
@@ -109,8 +110,8 @@ class SMOTE(_AnyRank, over_sampling.SMOTE):
         groups = _grouped(y)
         missing = _asked(self.sampling_strategy_, groups, 0)
         _check_enough(k, groups.counts, missing)
-        x = _dense(X, groups.order[near.positions_of(groups.counts, missing)])  # other classes stay off the device
-        joins = _joins(_key(self.random_state), x, near.only(groups.counts, missing), missing, k)
+        x = _dense(X, groups.order[layout.positions_of(groups.counts, missing)])  # other classes stay off the device
+        joins = _joins(_key(self.random_state), x, layout.only(groups.counts, missing), missing, k)
         return _with_new(X, y, x, joins, np.repeat(groups.classes, missing))
 
 
@@ -158,7 +159,7 @@ class ADASYN(_AnyRank, over_sampling.ADASYN):
         _check_enough(k, groups.counts, missing)
         x = _dense(X, groups.order)
         foreign = _foreign(_searchable(x), groups.counts, missing, k)
-        totals = np.bincount(near.labels_of(groups.counts), np.asarray(foreign), minlength=len(missing))
+        totals = np.bincount(layout.labels_of(groups.counts), np.asarray(foreign), minlength=len(missing))
         for label, more, total in zip(groups.classes, missing, totals, strict=True):
             if more and not total:
                 raise RuntimeError(
@@ -317,7 +318,7 @@ def _undersampled(key, counts, wanted) -> jax.Array:
 @partial(jax.jit, static_argnames=("counts", "wanted", "drawn"))
 def _redrawn(key, counts, wanted, drawn) -> jax.Array:
     """Positions of random rows with replacement, for the classes where `drawn`; all rows of the others."""
-    y = near.labels_of(wanted)
+    y = layout.labels_of(wanted)
     begin = np.cumsum(counts) - counts
     own = begin[y] + np.arange(len(y)) - np.repeat(np.cumsum(wanted) - wanted, wanted)
     random = near.draw(key, jnp.ones(sum(counts), jnp.int32), counts, y)
@@ -344,14 +345,14 @@ def _joins(key, x: np.ndarray, counts, missing, k: int, weights=None, around=Non
 
 @partial(jax.jit, static_argnames=("counts", "missing", "k"))
 def _drawn_joins(key, z, weights, around, counts, missing, k) -> tuple[jax.Array, jax.Array]:
-    z, y = near.flat(z), near.labels_of(missing)
+    z, y = near.flat(z), layout.labels_of(missing)
     weights = jnp.ones(z.shape[0], jnp.int32) if weights is None else weights.astype(jnp.int32)
     bases = near.draw(purpose(key, "base"), weights, counts, y)
     others = same_class(z, counts, missing, k) if around is None else around
     new = near.between(key, z, bases, others[bases], jnp.full(y.shape, k), y)
     if around is None:
         return new.parents, new.weight
-    foreign = jnp.asarray(near.labels_of(counts))[new.parents[:, 1]] != y
+    foreign = jnp.asarray(layout.labels_of(counts))[new.parents[:, 1]] != y
     shorter = jax.random.uniform(purpose(key, "foreign"), y.shape, maxval=0.5)
     return new.parents, jnp.where(foreign, shorter * new.weight, new.weight)
 
@@ -445,4 +446,4 @@ def _stacked(X: Any, new: np.ndarray) -> Any:
 def _kept(keep: jax.Array, groups: _Groups, strategy: Mapping) -> np.ndarray:
     """The rows that stay, class by class: all those of classes that are not in the strategy."""
     aside = np.asarray([label not in strategy for label in groups.classes])
-    return groups.order[np.asarray(keep) | aside[near.labels_of(groups.counts)]]
+    return groups.order[np.asarray(keep) | aside[layout.labels_of(groups.counts)]]

@@ -1,4 +1,4 @@
-"""What the neighbour-based resamplers share: random draws of rows, spaces to search in, and how new rows join a pool."""
+"""What the neighbour-based resamplers share: random draws of rows, spaces to search in, new rows between two others."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -12,6 +12,7 @@ from absl import logging
 from imbal_jax.batches import Pool, Shared, pick
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.lanes import purpose
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods.method import Context, Task, Train
 from imbal_jax.models.inference import apply_in_batches
 
@@ -40,26 +41,6 @@ def flat(x: jax.Array) -> jax.Array:
     return x.reshape(x.shape[0], -1).astype(jnp.float32) / scale
 
 
-def labels_of(counts: Sequence[int]) -> np.ndarray:
-    """Labels int32 [sum(counts)] of rows that lie class by class."""
-    return np.repeat(np.arange(len(counts), dtype=np.int32), counts)
-
-
-def missing_rows(counts: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...]:
-    """How many rows each class lacks, 0 where it has enough."""
-    return tuple(max(0, want - have) for have, want in zip(counts, wanted, strict=True))
-
-
-def only(counts: Sequence[int], chosen: Sequence[int]) -> tuple[int, ...]:
-    """`counts` of the classes where `chosen` is above 0; 0 elsewhere."""
-    return tuple(n if c else 0 for n, c in zip(counts, chosen, strict=True))
-
-
-def positions_of(counts: Sequence[int], chosen: Sequence[int]) -> np.ndarray:
-    """Positions int32 of the rows of the classes where `chosen` is above 0, of rows that lie class by class."""
-    return np.flatnonzero(np.asarray(chosen)[labels_of(counts)] > 0).astype(np.int32)
-
-
 def interpolate(x: jax.Array, base: jax.Array, other: jax.Array, weight: jax.Array) -> jax.Array:
     """x[base] + weight * (x[other] - x[base]), computed in float32, in x's dtype: integers are rounded."""
     start, end = x[base].astype(jnp.float32), x[other].astype(jnp.float32)
@@ -77,7 +58,7 @@ def draw(key: jax.Array, weights: jax.Array, counts: Sequence[int], labels: np.n
         counts: rows of each class, adding up to M.
         labels: int [S], static: the classes to draw from, which must have rows.
     """
-    y = labels_of(counts)
+    y = layout.labels_of(counts)
     totals = jax.ops.segment_sum(weights, y, len(counts), indices_are_sorted=True)
     weights = jnp.where(totals[y] > 0, weights, 1)
     ends = jnp.concatenate([jnp.zeros(1, jnp.int32), jnp.cumsum(weights, dtype=jnp.int32)])
@@ -116,7 +97,7 @@ def refill(key: jax.Array, keep: jax.Array, counts: Sequence[int]) -> jax.Array:
         keep: bool [M].
         counts: rows of each class, adding up to M.
     """
-    y = labels_of(counts)
+    y = layout.labels_of(counts)
     kept = jax.ops.segment_sum(keep.astype(jnp.int32), y, len(counts), indices_are_sorted=True)
     own = jnp.arange(len(y), dtype=jnp.int32)
     return jnp.where(keep | (kept[y] == 0), own, draw(key, keep.astype(jnp.int32), counts, y))
@@ -201,7 +182,7 @@ def add_rows(
     """
     real = context.shared.x.shape[0]
     chosen = (1,) * len(missing) if whole else missing
-    positions, counts = positions_of(train.counts, chosen), only(train.counts, chosen)
+    positions, counts = layout.positions_of(train.counts, chosen), layout.only(train.counts, chosen)
     stored = train.pool.new_x.dtype
     judge: Any = context.trained["plain"]() if space == "features" else None
 
@@ -220,37 +201,7 @@ def add_rows(
 
     inputs = keys, train.pool, _ancestors(train), judge and judge.params
     x, parents = context.over_lanes(one)((), inputs, context.shared)
-    return joined(train, x, np.asarray(parents), missing, real)
-
-
-def joined(train: Train, x: jax.Array, parents: np.ndarray, missing: Sequence[int], real: int) -> Train:
-    """The training sets with new rows in them, class by class, as every pool's rows lie.
-
-    Args:
-        train: the training sets before.
-        x: new rows [L, S, ...], class by class.
-        parents: int32 [L, S, P], row numbers in the real training set, or -1.
-        missing: new rows of each class, adding up to S.
-        real: rows of the real training set.
-    """
-    many, old = train.pool.rows.shape[0], train.pool.new_x.shape[1]
-    total = sum(missing)
-    fresh = jnp.broadcast_to(real + old + jnp.arange(total, dtype=jnp.int32), (many, total))
-    rows = jnp.concatenate([train.pool.rows, fresh], axis=1)[:, appended_by_class(train.counts, missing)]
-    labels = jnp.broadcast_to(jnp.asarray(labels_of(missing)), (many, total))
-    pool = Pool(
-        rows,
-        jnp.concatenate([train.pool.new_x, x], axis=1),
-        jnp.concatenate([train.pool.new_y, labels], axis=1),
-    )
-    width = max(train.parents.shape[2], parents.shape[2])
-    parents = np.concatenate([_widened(train.parents, width), _widened(parents, width)], axis=1)
-    return Train(pool, tuple(n + m for n, m in zip(train.counts, missing, strict=True)), parents)
-
-
-def appended_by_class(counts: Sequence[int], missing: Sequence[int]) -> np.ndarray:
-    """The order int [M + S] that brings rows and new rows after them, each class by class, together class by class."""
-    return np.argsort(np.concatenate([labels_of(counts), labels_of(missing)]), kind="stable")
+    return layout.joined(train, x, np.asarray(parents), missing, real)
 
 
 def clean(keep_of: Callable[[jax.Array, tuple[int, ...]], jax.Array], keys: jax.Array, train: Train, context: Context) -> Train:
@@ -283,10 +234,6 @@ def _real_parents(rows: jax.Array, ancestors: jax.Array, real: int) -> jax.Array
     if not ancestors.shape[0]:
         return rows
     return jnp.where(rows < real, rows, ancestors[jnp.maximum(rows - real, 0)])
-
-
-def _widened(parents: np.ndarray, width: int) -> np.ndarray:
-    return np.pad(parents, ((0, 0), (0, 0), (0, width - parents.shape[2])), constant_values=-1)
 
 
 def _moments(pool: Pool, shared: Shared) -> tuple[jax.Array, jax.Array]:

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from imbal_jax.lanes import purpose
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods.method import Context, Method, Task, Train, at_least
 from imbal_jax.methods.smote import neighbours_of, same_class
@@ -32,7 +33,7 @@ def make(task: Task, to: int | float | str | dict = "max", k: int = 5, space: st
     components = near.components_of(space, task, "adasyn")
 
     def resample(keys: jax.Array, train: Train, context: Context) -> Train:
-        missing = near.missing_rows(train.counts, wanted)
+        missing = layout.missing_rows(train.counts, wanted)
         if not any(missing):
             return train
         near.warn_small("adasyn", task, missing, k)
@@ -63,8 +64,8 @@ def adasyn(
         `New` rows, class by class; `parents` are positions in x.
     """
     z = near.flat(x) if z is None else z
-    missing = near.missing_rows(counts, wanted)
-    y = near.labels_of(missing)
+    missing = layout.missing_rows(counts, wanted)
+    y = layout.labels_of(missing)
     bases = near.draw(purpose(key, "base"), foreign_neighbours(z, counts, missing, k), counts, y)
     others = same_class(z, counts, missing, k)
     return near.between(key, x, bases, others[bases], jnp.asarray(neighbours_of(counts, k)[y]), y)
@@ -72,9 +73,9 @@ def adasyn(
 
 def foreign_neighbours(z: jax.Array, counts: tuple[int, ...], chosen: tuple[int, ...], k: int) -> jax.Array:
     """How many of the k nearest of all rows are of another class, int32 [M]; 0 for classes where `chosen` is 0."""
-    places = near.positions_of(counts, chosen)
+    places = layout.positions_of(counts, chosen)
     k = min(k, z.shape[0] - 1)
     found, _ = nearest(z[places], z, max(k, 1), exclude_self=jnp.asarray(places))
-    y = near.labels_of(counts)
+    y = layout.labels_of(counts)
     foreign = jnp.sum(jnp.asarray(y)[found[:, :k]] != jnp.asarray(y[places])[:, None], axis=1)
     return jnp.zeros(z.shape[0], jnp.int32).at[places].set(foreign.astype(jnp.int32))

@@ -9,7 +9,7 @@ import numpy as np
 from imbal_jax.batches import Pool, Shared, pick
 from imbal_jax.lanes import purpose
 from imbal_jax.methods import affine
-from imbal_jax.methods._neighbours import joined
+from imbal_jax.methods._layout import joined
 from imbal_jax.methods.method import Context, Method, Task, Train, at_least
 from imbal_jax.models.inference import in_batches
 from imbal_jax.ops import warp

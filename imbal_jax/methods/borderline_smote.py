@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from imbal_jax.errors import UserError
 from imbal_jax.lanes import purpose
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods.method import Context, Method, Task, Train, at_least
 from imbal_jax.methods.smote import neighbours_of, same_class
@@ -42,7 +43,7 @@ def make(
     components = near.components_of(space, task, name)
 
     def resample(keys: jax.Array, train: Train, context: Context) -> Train:
-        missing = near.missing_rows(train.counts, wanted)
+        missing = layout.missing_rows(train.counts, wanted)
         if not any(missing):
             return train
         near.warn_small(name, task, missing, k)
@@ -82,8 +83,8 @@ def borderline_smote(
         `New` rows, class by class; `parents` are positions in x.
     """
     z = near.flat(x) if z is None else z
-    missing = near.missing_rows(counts, wanted)
-    y = near.labels_of(missing)
+    missing = layout.missing_rows(counts, wanted)
+    y = layout.labels_of(missing)
     danger, around = _in_danger(z, counts, missing, m, k if kind == 2 else 0)
     bases = near.draw(purpose(key, "base"), danger.astype(jnp.int32), counts, y)
     many = jnp.asarray(neighbours_of(counts, k)[y])
@@ -93,7 +94,7 @@ def borderline_smote(
     others = jnp.where(danger[bases][:, None], around[bases], others)
     many = jnp.where(danger[bases], min(k, x.shape[0] - 1), many)
     new = near.between(key, x, bases, others, many, y)
-    foreign = jnp.asarray(near.labels_of(counts))[new.parents[:, 1]] != y
+    foreign = jnp.asarray(layout.labels_of(counts))[new.parents[:, 1]] != y
     weight = jnp.where(foreign, 0.5 * new.weight, new.weight)
     return new._replace(x=near.interpolate(x, new.parents[:, 0], new.parents[:, 1], weight), weight=weight)
 
@@ -114,10 +115,10 @@ def in_danger(z: jax.Array, counts: tuple[int, ...], m: int = 10) -> jax.Array:
 
 def _in_danger(z, counts, chosen, m: int, k: int) -> tuple[jax.Array, jax.Array]:
     """For the rows of the chosen classes: whether they are in danger [M], and the k nearest of all rows [M, k]."""
-    places = near.positions_of(counts, chosen)
+    places = layout.positions_of(counts, chosen)
     m = min(m, z.shape[0] - 1)
     found, _ = nearest(z[places], z, max(m, k, 1), exclude_self=jnp.asarray(places))
-    y = near.labels_of(counts)
+    y = layout.labels_of(counts)
     others = jnp.sum(jnp.asarray(y)[found[:, :m]] != jnp.asarray(y[places])[:, None], axis=1)
     danger = jnp.zeros(z.shape[0], bool).at[places].set((2 * others >= m) & (others < m))
     around = jnp.zeros((z.shape[0], k), jnp.int32).at[places].set(jnp.maximum(found[:, :k], 0))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods.method import Context, Method, Task, Train, full
 from imbal_jax.methods.tomek_links import STRATEGIES
@@ -57,7 +58,7 @@ def enn(x: jax.Array, counts: tuple[int, ...], k: int = 3, vote: str = "all", st
     k = min(k, x.shape[0] - 1)
     if k < 1:
         return jnp.ones(x.shape[0], bool)
-    y = near.labels_of(counts)
+    y = layout.labels_of(counts)
     rows = near.flat(x)
     found, _ = nearest(rows, rows, k, exclude_self=jnp.arange(x.shape[0]))
     theirs = jnp.asarray(y)[found]

@@ -12,7 +12,7 @@ from imbal_jax.errors import UserError, nearest
 from imbal_jax.gan import sample
 from imbal_jax.gan.step import Nets
 from imbal_jax.lanes import purpose
-from imbal_jax.methods import _neighbours as near
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods.method import Context, Method, Task, Train, at_least
 from imbal_jax.models.inference import apply_in_batches
 
@@ -70,7 +70,7 @@ def make(
         weights = (gan.generator, gan.discriminator, judge and judge.params)
         images = context.over_lanes(draw)((), (keys, weights), ())
         unknown = np.full((*images.shape[:2], 0), -1, np.int32)  # each comes from all rows of its lane
-        return near.joined(train, images, unknown, missing, context.shared.x.shape[0])
+        return layout.joined(train, images, unknown, missing, context.shared.x.shape[0])
 
     return Method(resample=resample)
 
@@ -80,7 +80,7 @@ def _draw(nets: Nets, model: Any, missing, latent: str, filter: str, candidates:
     _, (key, (generator, discriminator, judge)) = lane
     factor = 1.0 if filter == "none" else candidates
     drawn = tuple(math.ceil(n * factor) for n in missing)
-    y = jnp.asarray(near.labels_of(drawn))
+    y = jnp.asarray(layout.labels_of(drawn))
     z = sample.latents(purpose(key, "synthesis"), (len(y), nets.latent), latent)
     images = sample.generate(nets.generator, generator, z, y, nets.classes)
     if filter == "none":

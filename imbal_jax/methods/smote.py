@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax.lanes import purpose
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods.method import Context, Method, Task, Train, at_least
 from imbal_jax.ops.knn import nearest_in_class
@@ -34,7 +35,7 @@ def make(task: Task, to: int | float | str | dict = "max", k: int = 5, space: st
     components = near.components_of(space, task, "smote")
 
     def resample(keys: jax.Array, train: Train, context: Context) -> Train:
-        missing = near.missing_rows(train.counts, wanted)
+        missing = layout.missing_rows(train.counts, wanted)
         if not any(missing):
             return train
         near.warn_small("smote", task, missing, k)
@@ -65,8 +66,8 @@ def smote(
         `New` rows, class by class: x [S, ...], y [S], parents [S, 2] (positions in x of the base row and its neighbour)
         and weight [S].
     """
-    missing = near.missing_rows(counts, wanted)
-    y = near.labels_of(missing)
+    missing = layout.missing_rows(counts, wanted)
+    y = layout.labels_of(missing)
     bases = near.draw(purpose(key, "base"), jnp.ones(x.shape[0], jnp.int32), counts, y)
     others = same_class(near.flat(x) if z is None else z, counts, missing, k)
     return near.between(key, x, bases, others[bases], jnp.asarray(neighbours_of(counts, k)[y]), y)
@@ -74,8 +75,8 @@ def smote(
 
 def same_class(z: jax.Array, counts: tuple[int, ...], missing: tuple[int, ...], k: int) -> jax.Array:
     """The k nearest of the same class, as positions int32 [M, k], for the classes where `missing` is above 0."""
-    places = near.positions_of(counts, missing)
-    found, _ = nearest_in_class(z[places], near.only(counts, missing), k)
+    places = layout.positions_of(counts, missing)
+    found, _ = nearest_in_class(z[places], layout.only(counts, missing), k)
     everywhere = jnp.zeros((z.shape[0], k), jnp.int32)
     return everywhere.at[places].set(jnp.asarray(places)[jnp.maximum(found, 0)])
 

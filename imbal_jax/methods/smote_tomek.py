@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax.lanes import purpose, purposes
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods import smote as over
 from imbal_jax.methods.method import Context, Method, Task, Train
@@ -57,7 +58,7 @@ def smote_tomek(
 
 def keep_with_new(keep_of, x: jax.Array, counts: tuple[int, ...], wanted: tuple[int, ...], new: near.New) -> jax.Array:
     """`keep_of(rows, counts)` for the rows and new rows together: bool [M + S], x's rows first, then the new ones."""
-    missing = near.missing_rows(counts, wanted)
-    order = near.appended_by_class(counts, missing)
+    missing = layout.missing_rows(counts, wanted)
+    order = layout.appended_by_class(counts, missing)
     together = tuple(n + m for n, m in zip(counts, missing, strict=True))
     return keep_of(jnp.concatenate([x, new.x])[order], together)[np.argsort(order)]

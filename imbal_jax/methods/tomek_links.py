@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods.method import Context, Method, Task, Train, full
 from imbal_jax.ops.knn import nearest
@@ -48,7 +49,7 @@ def tomek_links(x: jax.Array, counts: tuple[int, ...], strategy: str = "majority
     """
     if x.shape[0] < 2:
         return jnp.ones(x.shape[0], bool)
-    y = near.labels_of(counts)
+    y = layout.labels_of(counts)
     own = jnp.arange(x.shape[0], dtype=jnp.int32)
     rows = near.flat(x)
     partner = nearest(rows, rows, 1, exclude_self=own)[0][:, 0]
