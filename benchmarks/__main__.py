@@ -79,13 +79,13 @@ def single(args: argparse.Namespace) -> int:
 def everything(args: argparse.Namespace) -> int:
     """All comparisons, then the table."""
     start, load = datetime.datetime.now(datetime.UTC), os.getloadavg()[0]
-    found = []
+    found: list[results.Comparison] = []
+    path = harness.ROOT / "benchmarks" / "RESULTS.md"
     for name in (name for name in NAMES if set(peers_of(name)) & set(args.peers)):
         for comparison in compare(name, args):
             print(json.dumps(comparison.line()) if args.json else comparison.sentence(), flush=True)
             found.append(comparison)
-    path = harness.ROOT / "benchmarks" / "RESULTS.md"
-    path.write_text(results.table(found, args, start, load))
+        path.write_text(results.table(found, args, start, load))  # after each, so that nothing measured is lost
     print(f"written: {path}", file=sys.stderr)
     return 0
 

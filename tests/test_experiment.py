@@ -5,6 +5,7 @@ import json
 import pytest
 
 from imbal_jax import experiment, records
+from imbal_jax.errors import UserError
 from tests import small
 
 PLOTS = ("samples.png", "losses.png", "confusion.png", "recalls.png", "class_counts.png", "samples_epoch_001.png")
@@ -77,3 +78,27 @@ def test_a_seed_alone_gives_the_row_it_has_among_others(done, tmp_path):
     for row in records.read(tmp_path / "rows.jsonl"):
         assert row["nll"] == pytest.approx(among[row["method"]]["nll"], rel=1e-3)
         assert row["accuracy"] == pytest.approx(among[row["method"]]["accuracy"], abs=0.01)
+
+
+def test_arms_that_differ_after_the_training_share_it(tmp_path):
+    config = small.get_config()
+    config.baselines = ("none", "crt(epochs=1)", "tau_norm")
+    config.method = "thresholds | posthoc_logit_adjust(tau=0)"
+    config.data.validation = 0.2
+    config.classifier.epochs = 1
+    experiment.run(config, tmp_path)
+    rows = records.read(tmp_path / "rows.jsonl")
+    assert [row["method"] for row in rows[::2]] == [*config.baselines, config.method]
+    assert rows[0]["counts_before"] == [8, 8, 8, 8, 8, 8, 1, 8, 1, 1]  # of 10 and 2 rows
+    assert [path.name for path in (tmp_path / "checkpoints" / "classifier").iterdir()] == ["none"]
+    config.method = "temperature"  # one more arm in the same workdir
+    experiment.run(config, tmp_path)
+    assert [row["method"] for row in records.read(tmp_path / "rows.jsonl")[::2]][-1] == "temperature"
+    assert list(json.loads((tmp_path / "results.json").read_text())["methods"])[-1] == "temperature"
+
+
+def test_a_method_that_needs_validation_rows_says_so(tmp_path):
+    config = small.get_config()
+    config.method = "temperature"
+    with pytest.raises(UserError, match=r"hold some out with --config.data.validation=0.1"):
+        experiment.run(config, tmp_path)

@@ -375,3 +375,10 @@ def test_exit_code_of_a_wrong_flag(tmp_path):
 def test_help(tmp_path):
     done = command(tmp_path, "--help")
     assert "--workdir" in done.stdout and "--config.seeds=8" in done.stdout and "Traceback" not in done.stderr
+
+
+def test_list_methods_needs_no_experiment(capsys):
+    values = absl_flags.FlagValues()
+    define(values, ["launch.py", "--list_methods"])
+    parse(["launch.py", "--list_methods"], values)
+    assert values["list_methods"].value

@@ -1,6 +1,8 @@
 """Every file in methods/ through one table of checks; what is particular to a method is tested in a file of its own."""
 
 import math
+import re
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -66,7 +68,6 @@ def task_of(counts, shape):
 
 BASE = task_of((7, 4, 1), (8, 8, 1))  # a class of one row
 TASKS = {
-    "vectors": task_of((7, 4, 1), (6,)),
     "signals": task_of((7, 4, 1), (12, 2)),
     "volumes": task_of((7, 4, 1), (3, 4, 4, 2)),
     "two classes": task_of((9, 3), (6,)),
@@ -304,3 +305,45 @@ def test_bad_specs_say_what_is_wrong(spec, message):
 def test_a_class_without_rows_is_named():
     with pytest.raises(UserError, match="class '1' has no training row"):
         methods.build("over", BASE._replace(counts=(5, 0, 1)))
+
+
+def test_the_documentation_shows_a_method_that_works():
+    text = (Path(__file__).parent.parent / "docs" / "adding_a_method.md").read_text()
+    code = re.search(r"```python\n(.*?)```", text, re.S).group(1)
+    assert len(code.splitlines()) < 30
+    module: dict = {}
+    exec(compile(code, "adding_a_method.md", "exec"), module)
+    noisy, batch = module["make"](BASE, strength=0.5).transform, batch_of(BASE)
+    out = noisy(KEYS[0], batch, draw_for(BASE), jnp.float32(0))
+    changed = np.abs(out.x - batch.x).max(axis=(1, 2, 3)) > 0
+    np.testing.assert_array_equal(changed, np.isin(np.argmax(batch.t, axis=1), BASE.minority))
+    np.testing.assert_array_equal(noisy(KEYS[0], batch, draw_for(BASE), jnp.float32(1)).x, batch.x)
+    with pytest.raises(UserError, match="must not be negative"):
+        module["make"](BASE, strength=-1.0)
+
+
+@pytest.mark.parametrize(
+    ("spec", "which"),
+    [
+        ("focal | focal(gamma=1)", r"focal and focal\(gamma=1\)"),
+        ("ldam | mixup | logit_adjust(tau=2)", r"ldam and logit_adjust\(tau=2\)"),
+        ("sampling | drs", "sampling and drs"),
+    ],
+)
+def test_words_that_exclude_each_other_are_named(spec, which):
+    with pytest.raises(UserError, match=f"{which} do not go together"):
+        methods.build(spec, BASE)
+
+
+def test_a_second_batch_has_been_through_the_transforms_before():
+    """'flip | mixup': with every image flipped, both sides of a mix are."""
+    recipe = methods.recipe_of("flip(p=1) | mixup(alpha=5)", BASE, BASE.counts)
+    one = jnp.linspace(0, 1, 8).reshape(1, 1, 8, 1) * jnp.ones((6, 8, 1, 1))
+    same = Batch(one, batch_of(BASE).t)
+    out = transform(recipe, KEYS[0], same, lambda key, p: same, jnp.float32(0))
+    np.testing.assert_allclose(out.x, one[:, :, ::-1], atol=1e-6)
+
+
+def test_what_comes_after_the_training_shares_it():
+    assert methods.training_part("crt", BASE) == "none"
+    assert methods.training_part("over(to=5) | tau_norm | mixup(alpha=1)", BASE) == "over(to=5) | mixup(alpha=1)"

@@ -241,15 +241,6 @@ def test_lanes(spec):
         assert not np.array_equal(train.parents[0], train.parents[1])
 
 
-@pytest.mark.parametrize("spec", ["smote_enn(vote=mode)"])
-def test_one_lane_alone_is_the_same_lane_among_others(spec):
-    (among, _), (alone, _) = balance(spec), balance(spec, KEYS[:1])
-    assert alone.counts == among.counts
-    np.testing.assert_array_equal(alone.parents[0], among.parents[0])
-    for a, b in zip(jax.tree.leaves(alone.pool), jax.tree.leaves(among.pool), strict=True):
-        assert np.abs(np.asarray(a[0], int) - np.asarray(b[0], int)).max(initial=0) <= 1
-
-
 def test_lanes_make_what_the_pure_function_makes():
     train, context = balance("smote(k=3)")
     assert train.counts == (30, 30, 30, 30)
