@@ -138,7 +138,7 @@ def _demo(config: ConfigDict) -> None:
     config.baselines = ("none", "over(to=5000)")
     config.gan.g_width = 0.25
     config.gan.d_width = 0.5
-    config.gan.epochs = 25
+    config.gan.epochs = 20
     config.gan.grid_every = 5
     config.classifier.width = 0.5
     config.classifier.epochs = 20
