@@ -39,8 +39,13 @@ def run(config: Any, workdir: Path) -> Path:
     Raises:
         UserError: a mistake in the config, the data or the workdir.
     """
-    clock = environment.start_compile_clock()
     refuse_other(config, workdir)
+    with records.alone(workdir):
+        return _run(config, workdir)
+
+
+def _run(config: Any, workdir: Path) -> Path:
+    clock = environment.start_compile_clock()
     setting = prepare(config, workdir)
     specs = check(setting)
     claim(setting)

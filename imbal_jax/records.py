@@ -20,6 +20,23 @@ from absl import logging
 from imbal_jax.errors import UserError
 
 
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold the folder for this process; a process that ends, however it ends, lets go.
+
+    Raises:
+      UserError: another process holds it.
+    """
+    import fcntl
+
+    with open(Path(folder) / ".lock", "a") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UserError(f"another process is at work in {folder}: wait for it, or choose another --workdir") from error
+        yield
+
+
 def append(path: Path, rows: list[dict]) -> None:
     """Appends one line per row, on the disk when it returns; the folder is made where it is missing.
 

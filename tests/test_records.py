@@ -171,3 +171,10 @@ def test_a_folder_in_place_of_the_file(path):
     path.mkdir(parents=True)
     with pytest.raises(UserError, match="Is a directory"):
         records.append(path, [{"a": 1}])
+
+
+def test_a_folder_is_held_by_one_at_a_time(tmp_path):
+    with records.alone(tmp_path), pytest.raises(UserError, match="another process is at work"), records.alone(tmp_path):
+        pass
+    with records.alone(tmp_path):
+        pass

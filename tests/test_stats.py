@@ -63,6 +63,7 @@ def test_few_pairs_take_the_t_interval():
     np.testing.assert_allclose(ours["ci95"], [low, high])
     assert stats.paired([0.9, None], [0.8, 0.7], KEY) == {
         "mean": pytest.approx(0.1),
+        "effect": None,
         "ci95": None,
         "p": None,
         "n": 1,
@@ -122,3 +123,41 @@ def test_results_and_comparisons_of_rows():
     assert against["gan"]["accuracy"]["mean"] == pytest.approx(-0.1) and against["gan"]["accuracy"]["n"] == 1
     assert stats.comparisons(rows[2:], KEY) == {}
     json.dumps([table, against], allow_nan=False)
+
+
+def test_holm_on_numbers_worked_out_by_hand():
+    adjusted = stats.holm({"a": 0.01, "b": 0.04, "c": 0.03, "d": None})
+    assert adjusted == {"a": pytest.approx(0.03), "c": pytest.approx(0.06), "b": pytest.approx(0.06), "d": None}
+    assert stats.holm({"a": 0.9, "b": 0.8}) == {"a": 1.0, "b": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("name", "interval", "p", "said"),
+    [
+        ("accuracy", (0.01, 0.03), 0.01, "better"),
+        ("ece", (0.01, 0.03), 0.01, "worse"),
+        ("ece", (-0.03, -0.01), 0.01, "better"),
+        ("accuracy", (-0.03, -0.01), 0.01, "worse"),
+        ("accuracy", (0.01, 0.03), 0.06, "undecided"),
+        ("accuracy", (-0.01, 0.03), 0.01, "undecided"),
+        ("accuracy", (0.0005, 0.0015), 0.001, "equivalent"),
+        ("accuracy", (-0.001, 0.001), 0.9, "equivalent"),
+        ("accuracy", None, None, "undecided"),
+    ],
+)
+def test_verdicts(name, interval, p, said):
+    assert stats.verdict(name, interval, p) == said
+
+
+def test_comparisons_are_adjusted_over_the_methods():
+    gains = {"none": 0.0, "good": 0.1, "same": 0.0001}
+    rows = [
+        {"seed": seed, "method": method, "accuracy": 0.5 + gain + 0.001 * ((3 * seed) % 7) * (method != "none")}
+        for method, gain in gains.items()
+        for seed in range(8)
+    ]
+    found = stats.comparisons(rows, jax.random.key(0))
+    good, same = found["good"]["accuracy"], found["same"]["accuracy"]
+    assert good["verdict"] == "better" and good["p_holm"] == pytest.approx(2 * good["p"])
+    assert good["effect"] == pytest.approx(good["mean"] / np.std([0.001 * ((3 * s) % 7) for s in range(8)], ddof=1))
+    assert same["p_holm"] >= same["p"]

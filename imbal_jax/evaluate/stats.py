@@ -13,6 +13,8 @@ from imbal_jax.lanes import purpose
 EXACT_UP_TO = 12  # seeds: 2**12 sign patterns are still listed in full
 RESAMPLES = 10_000
 FEWEST_TO_RESAMPLE = 6  # the range of n paired differences covers the median with 1 - 2**(1-n): 95 % needs 6
+LEVEL = 0.05  # of the tests, over all methods compared
+MARGIN = 0.002  # differences below it are of no interest, unless said otherwise
 COSTS = ("seconds", "gan_seconds", "classifier_seconds", "examples_seen")
 
 
@@ -53,8 +55,9 @@ def paired(a: Iterable[float | None], b: Iterable[float | None], key: jax.Array)
         key: typed key, the source of resamples and flips.
 
     Returns:
-        {"mean", "ci95": [low, high], "p", "n" (pairs used), "interval": "t" or "bootstrap"}; ci95, p and interval are
-        None with fewer than two pairs, mean None with none.
+        {"mean", "ci95": [low, high], "p", "n" (pairs used), "interval": "t" or "bootstrap", "effect" (mean / standard
+        deviation of the differences, Cohen's d_z; None where they are all the same)}; ci95, p and interval are None with
+        fewer than two pairs, mean None with none.
 
     Raises:
         ValueError: when a and b differ in length.
@@ -65,12 +68,55 @@ def paired(a: Iterable[float | None], b: Iterable[float | None], key: jax.Array)
     difference = (left - right)[np.isfinite(left - right)]
     n = int(difference.size)
     if n < 2:
-        return {"mean": float(difference[0]) if n else None, "ci95": None, "p": None, "n": n, "interval": None}
+        return {"mean": float(difference[0]) if n else None, "ci95": None, "p": None, "n": n, "interval": None, "effect": None}
     resampled = n >= FEWEST_TO_RESAMPLE
     interval = _bootstrap(difference, _generator(key, "bootstrap")) if resampled else _t_interval(difference)
     p = _sign_flips(difference, _generator(key, "flips"))
     kind = "bootstrap" if resampled else "t"
-    return {"mean": float(difference.mean()), "ci95": interval, "p": p, "n": n, "interval": kind}
+    mean, spread = float(difference.mean()), float(difference.std(ddof=1))
+    effect = mean / spread if spread > 0 else None
+    return {"mean": mean, "ci95": interval, "p": p, "n": n, "interval": kind, "effect": effect}
+
+
+def holm(p: Mapping[str, float | None]) -> dict[str, float | None]:
+    """p-values adjusted for several tests (Holm 1979, "A simple sequentially rejective multiple test procedure").
+
+    Args:
+        p: p-values by name; None (no test was possible) stays None and does not count.
+
+    Returns:
+        by name: the largest of p_(j) (m - j + 1) over the j-th smallest p-values up to its own, at most 1.
+    """
+    tested = sorted((value, name) for name, value in p.items() if value is not None)
+    adjusted: dict[str, float | None] = dict.fromkeys(p)
+    highest = 0.0
+    for rank, (value, name) in enumerate(tested):
+        highest = max(highest, min(1.0, value * (len(tested) - rank)))
+        adjusted[name] = highest
+    return adjusted
+
+
+def verdict(name: str, interval: Sequence[float] | None, p: float | None, margin: float = MARGIN) -> str:
+    """What a paired comparison says of a method against the baseline.
+
+    Args:
+        name: the metric, which decides whether more is better.
+        interval: 95 % interval of the difference method - baseline, or None.
+        p: p-value, adjusted where several methods were compared, or None.
+        margin: differences below it are of no interest, in the metric's units.
+
+    Returns:
+        'better' or 'worse' (p below 0.05, and the interval without 0), 'equivalent' (the interval within the margin on
+        both sides; also where there is a difference, but a small one), else 'undecided'.
+    """
+    if interval is None:
+        return "undecided"
+    low, high = interval
+    if -margin < low and high < margin:
+        return "equivalent"
+    if p is None or p >= LEVEL or low <= 0 <= high:
+        return "undecided"
+    return "better" if (low > 0) != (name in LOWER_IS_BETTER) else "worse"
 
 
 def results(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -91,7 +137,7 @@ def results(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def comparisons(
-    rows: Sequence[Mapping[str, Any]], key: jax.Array, baseline: str = "none"
+    rows: Sequence[Mapping[str, Any]], key: jax.Array, baseline: str = "none", margin: float = MARGIN
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Every method against a baseline, paired by seed.
 
@@ -99,9 +145,11 @@ def comparisons(
         rows: flat dicts, one for each (seed, method).
         key: typed key; each (method, metric) draws from its own fold of it.
         baseline: the method compared against.
+        margin: see `verdict`.
 
     Returns:
-        {method: {metric: paired(method, baseline)}} for the methods other than the baseline; {} without a baseline.
+        {method: {metric: paired(method, baseline) with "p_holm" (adjusted over the methods) and "verdict"}} for the
+        methods other than the baseline; {} without a baseline.
     """
     arms = _by_method(rows)
     reference = {row["seed"]: row for row in arms.pop(baseline, [])}
@@ -113,6 +161,12 @@ def comparisons(
             name: paired([a.get(name) for a, _ in shared], [b.get(name) for _, b in shared], draw(method + name))
             for name in _metric_names(lanes)
         }
+    for name in {name for metrics in table.values() for name in metrics}:
+        having = {method: metrics[name] for method, metrics in table.items() if name in metrics}
+        adjusted = holm({method: found["p"] for method, found in having.items()})
+        for method, found in having.items():
+            p = adjusted[method]
+            found |= {"p_holm": p, "verdict": verdict(name, found["ci95"], p, margin)}
     return table
 
 

@@ -357,7 +357,8 @@ def _arms_table(run: Run) -> str:
         blank: list[Cell] = [(None, "")] * 6
         rows.append([(source, f"{_e(source)} {TAG}"), (value, _percent(value)), *blank])
     note = "Balanced accuracy: the mean recall over classes; worst seed and difference are of it, the latter in points."
-    note += " Small print: 95% intervals over seeds; the GAN's share of the time; examples seen in training."
+    note += " Small print: 95% intervals over seeds; the verdict against doing nothing, with the p of the sign-flip test"
+    note += " adjusted for the number of arms (Holm); the GAN's share of the time; examples seen in training."
     return _table(heads, rows, "cards") + f'<p class="note">{note}</p>'
 
 
@@ -384,8 +385,9 @@ def _difference(run: Run, arm: str) -> Cell:
         return None, "–"
     if not ends:
         return mean, _points(mean) + NO_INTERVAL
-    kind = "" if ends[0] <= 0 <= ends[1] else "good" if mean > 0 else "bad"
-    small = f"<small>{_points(ends[0])} to {_points(ends[1])}</small><small>p = {found['p']:.2g}</small>"
+    kind = {"better": "good", "worse": "bad"}.get(found["verdict"], "")
+    small = f"<small>{_points(ends[0])} to {_points(ends[1])}</small>"
+    small += f"<small>{_e(found['verdict'])}, p = {found['p_holm']:.2g}</small>"
     return mean, f'<span class="{kind}">{_points(mean)}</span>{small}'
 
 
