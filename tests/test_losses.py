@@ -99,6 +99,23 @@ def test_effective_number_limits():
     np.testing.assert_allclose(class_balanced.effective_number(COUNTS, 1 - 1e-12), 3 * inverse / inverse.sum(), rtol=1e-5)
 
 
+@pytest.mark.parametrize("beta", [0.0, 0.1, 1 - 2**-7, 1 - 2**-13, 1 - 2**-20])
+def test_effective_number_of_a_traced_beta(beta):
+    traced = jax.jit(lambda beta: class_balanced.effective_number(COUNTS, beta))(beta)
+    n = np.array(COUNTS)
+    w = 1 / -np.expm1(n * np.log(beta)) if beta else np.ones(3)
+    np.testing.assert_allclose(traced, 3 * w / w.sum(), rtol=1e-5)
+    np.testing.assert_allclose(class_balanced.effective_number(COUNTS, beta), 3 * w / w.sum(), rtol=1e-5)
+
+
+def test_a_traced_beta_that_rounds_to_1_weights_by_the_inverse_frequency():
+    traced = jax.jit(lambda beta: class_balanced.effective_number(COUNTS, beta))(jnp.float32(1 - 1e-9))
+    inverse = 1 / np.array(COUNTS)
+    np.testing.assert_allclose(traced, 3 * inverse / inverse.sum(), rtol=1e-5)
+    usual = jax.jit(lambda beta: class_balanced.effective_number(COUNTS, beta))(jnp.float32(0.9999))
+    np.testing.assert_allclose(usual, class_balanced.effective_number(COUNTS, 0.9999), rtol=2e-4)
+
+
 def test_class_weights():
     n, total = np.array(COUNTS), sum(COUNTS)
     np.testing.assert_allclose(class_weights.make(task()).weight(0.0), total / (3 * n), rtol=1e-5)  # 'balanced'
@@ -107,7 +124,8 @@ def test_class_weights():
         w = class_weights.inverse_frequency(COUNTS, power)
         assert (n * w).sum() == pytest.approx(total, rel=1e-5)
         np.testing.assert_allclose(w / w[0], (n / n[0]) ** -power, rtol=1e-5)
-    assert np.all(np.isfinite(class_weights.inverse_frequency((10**7, 1), 20.0)))
+    for power in (20.0, jnp.float32(20.0)):
+        np.testing.assert_allclose(class_weights.inverse_frequency((10**7, 1), power), [0.0, 10**7 + 1], rtol=1e-5)
 
 
 def test_ldam_formula():
@@ -125,7 +143,7 @@ def test_ldam_without_margin_is_the_cross_entropy():
     z, t = logits_and_targets()
     method = ldam.make(task(), 0.0)
     np.testing.assert_allclose(loss_of(method, z, t), cross_entropy(z, t), rtol=1e-5)
-    assert method.predict is None
+    np.testing.assert_array_equal(method.predict(z, None), z)
 
 
 def test_logit_adjustment_formula():

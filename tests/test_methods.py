@@ -14,7 +14,7 @@ from imbal_jax import lanes, methods
 from imbal_jax.batches import Batch, Inputs, pick
 from imbal_jax.errors import UserError
 from imbal_jax.methods import Head, Stage, Task
-from imbal_jax.methods.recipe import Recipe, losses, transform
+from imbal_jax.methods.recipe import Recipe, corrected, finetuned, losses, transform
 from imbal_jax.train import classifier, loop
 from tests import toys
 
@@ -246,15 +246,159 @@ def test_training_is_the_same_alone_and_among_others(name):
 def trained(spec, keys, steps=3):
     base = methods.training_part(spec, BASE)
     train, context = balance(base, keys=keys)
-    recipe = methods.recipe_of(spec, BASE, train.counts)
-    model, rule = toys.Linear(3), optax.sgd(0.1)
-    run = loop.chunk(classifier.epoch_of(model, rule, 4, train.counts, steps, recipe), steps)
+    model, rule, many = toys.Linear(3), optax.sgd(0.1), len(keys)
+    numbers = {name: jnp.full(many, value) for name, value in methods.numbers(spec).items()}
+
+    def recipe(values):
+        return methods.recipe_of(spec, BASE, train.counts, {name: values[name] for name in numbers})
+
+    run = loop.chunk(classifier.epoch_of(model, lambda rate, total: rule, 4, recipe))
     state = jax.vmap(lambda key: classifier.init(key, model, rule, BASE.shape))(keys)
-    carry = loop.Carry(state, {metric: jnp.zeros(len(keys)) for metric in classifier.METRICS})
-    bounds = (jnp.asarray(0, jnp.int32), jnp.asarray(steps, jnp.int32))
+    carry = loop.Carry(state, {metric: jnp.zeros(many) for metric in classifier.METRICS})
+    counts = jnp.tile(jnp.asarray(train.counts, jnp.int32), (many, 1))
+    inputs = Inputs(keys, train.pool, counts, {"learning_rate": jnp.full(many, 0.1), **numbers})
     devices = jax.local_devices()[:1]
-    out = lanes.over_lanes(run, devices=devices)(carry, Inputs(keys, train.pool), (context.shared, *bounds))
+    out = lanes.over_lanes(run, devices=devices)(carry, inputs, (context.shared, loop.span(0, steps, steps, steps)))
     return jax.tree.map(np.asarray, (out.state.params, out.sums))
+
+
+# --- numbers that lanes may differ in -----------------------------------------------------------------------------
+
+SWEPT = [name for name in SPECS if methods.numbers(word(name))]
+QUICK = {"xla_backend_optimization_level": 0}  # each is compiled for a few rows and run twice
+
+
+def everything(recipe, key, batch, head, stage):
+    """What a recipe does in a step and after the training."""
+    progress, z = jnp.float32(0.5), 3 * (stage.features @ head.kernel)
+    out = transform(recipe, key, batch, draw_for(BASE), progress)
+    p = None if recipe.sample is None else recipe.sample(progress)
+    logits = None if not recipe.corrections else corrected(recipe, z, (z, stage.y))
+    tuned = None if not recipe.finetunes else finetuned(recipe, key, head, stage)
+    return out, losses(recipe, z[:6], batch.t, progress), p, tuned, logits
+
+
+def after_training():
+    y = jnp.asarray(np.repeat(np.arange(3), BASE.counts), jnp.int32)
+    features = jax.random.normal(jax.random.key(6), (len(y), 5)) + y[:, None]
+    return Head(jax.random.normal(jax.random.key(7), (5, 3)), jnp.ones(3)), Stage(features, y, BASE.counts)
+
+
+@pytest.mark.parametrize("name", SWEPT)
+def test_traced_numbers_give_what_written_ones_give(name):
+    """And the program for one value serves the other."""
+    spec, traces = word(name), []
+    head, stage = after_training()
+    grid = [{key: factor * value for key, value in methods.numbers(spec).items()} for factor in (0.5, 0.9)]
+
+    def run(values, key, batch):
+        traces.append(values)
+        return everything(methods.recipe_of(spec, BASE, BASE.counts, values), key, batch, head, stage)
+
+    def fixed(key, batch):
+        arms = [{key.split(".", 1)[1]: value for key, value in values.items()} for values in grid]
+        recipes = [methods.recipe_of(methods.with_options(spec, arm), BASE, BASE.counts) for arm in arms]
+        return [everything(recipe, key, batch, head, stage) for recipe in recipes]
+
+    traced = jax.jit(run, compiler_options=QUICK)
+    outs = [traced(jax.tree.map(jnp.float32, values), KEYS[0], batch_of(BASE)) for values in grid]
+    assert len(traces) == 1
+    expected = jax.jit(fixed, compiler_options=QUICK)(KEYS[0], batch_of(BASE))
+    for out, want in zip(outs, expected, strict=True):
+        for a, b in zip(jax.tree.leaves(out), jax.tree.leaves(want), strict=True):
+            assert a.dtype == b.dtype and np.isfinite(a).all()
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    leaves = [jax.tree.leaves(out) for out in outs]
+    assert any(not np.array_equal(a, b) for a, b in zip(*leaves, strict=True))  # the numbers do something
+
+
+def test_lanes_carry_their_own_numbers():
+    spec = "affine | mixup | label_smoothing | focal | class_weights | tau_norm | posthoc_logit_adjust"
+    head, stage = after_training()
+
+    def run(values, key):
+        return everything(methods.recipe_of(spec, BASE, BASE.counts, values), key, batch_of(BASE), head, stage)
+
+    grid = {key: jnp.asarray([0.5, 0.25], jnp.float32) * value for key, value in methods.numbers(spec).items()}
+    stacked = jax.jit(jax.vmap(run), compiler_options=QUICK)(grid, KEYS)
+    one = jax.jit(run, compiler_options=QUICK)
+    for i in range(2):
+        alone = one({key: value[i] for key, value in grid.items()}, KEYS[i])
+        for a, b in zip(jax.tree.leaves(stacked), jax.tree.leaves(alone), strict=True):
+            np.testing.assert_allclose(a[i], b, rtol=1e-4, atol=1e-5)
+
+
+def hooks_of(spec):
+    (method,) = methods.build(spec, BASE)
+    return [name for name, hook in method._asdict().items() if hook is not None]
+
+
+def test_traced_numbers_change_no_hooks_and_make_no_rows():
+    for name in SWEPT:
+        half = {key.split(".", 1)[1]: 0.5 * value for key, value in methods.numbers(word(name)).items()}
+        hooks = hooks_of(word(name))
+        assert hooks == hooks_of(methods.with_options(word(name), half)) and "resample" not in hooks
+
+
+def test_numbers_and_skeletons():
+    spec = "over(to=5) | affine(fill=wrap, zoom='0.8,1.2', shear=5) | mixup | focal(gamma=1)"
+    assert methods.numbers(spec) == {
+        "1.affine.rotation": 15.0,
+        "1.affine.shear": 5.0,
+        "1.affine.translation": 0.1,
+        "2.mixup.alpha": 0.2,
+        "3.focal.gamma": 1.0,
+    }
+    blank = (
+        "over(to=5) | affine(rotation=_, shear=_, translation=_, fill=wrap, zoom='0.8,1.2') | mixup(alpha=_) | focal(gamma=_)"
+    )
+    assert methods.skeleton(spec) == blank
+    assert methods.skeleton("mixup") == methods.skeleton("mixup(alpha=3)") != methods.skeleton("mixup | mixup")
+    assert methods.numbers("none") == {} and methods.skeleton("over(to=max)") == "over(to=max)"
+
+
+@pytest.mark.parametrize(
+    ("spec", "options", "expected"),
+    [
+        ("mixup", {"mixup.alpha": 0.4}, "mixup(alpha=0.4)"),
+        ("over(to=max) | mixup(alpha=1)", {"mixup.alpha": 1e-9}, "over(to=max) | mixup(alpha=1e-09)"),
+        ("ldam(scale=2)", {"ldam.max_margin": np.float64(0.5), "ldam.scale": 3}, "ldam(scale=3, max_margin=0.5)"),
+        (
+            "smote(k=3) | smote",
+            {"smote.k": 2, "smote.space": "pca(3)"},
+            "smote(k=2, space='pca(3)') | smote(k=2, space='pca(3)')",
+        ),
+        ("over", {"over.to": {1: 3}}, "over(to={1: 3})"),
+        ("mixup", {"focal.gamma": 1.0}, "mixup"),
+    ],
+)
+def test_options_are_set_in_a_spec(spec, options, expected):
+    assert methods.with_options(spec, options) == expected
+    assert methods.with_options(expected, {}) == expected  # and it can be read
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"mixip.alpha": 1}, "unknown method 'mixip'; did you mean 'mixup'"),
+        ({"mixup.alfa": 1}, "no option 'alfa'; did you mean 'alpha'"),
+        ({"mixup": 1}, "option 'mixup' cannot be read; write METHOD.OPTION"),
+        ({"mixup.alpha": "much"}, "alpha='much' is not a number"),
+    ],
+)
+def test_options_that_cannot_be_set_say_why(options, message):
+    with pytest.raises(UserError, match=message):
+        methods.with_options("mixup", options)
+
+
+def test_values_are_checked_like_the_numbers_of_a_spec():
+    with pytest.raises(UserError, match="mixup: alpha=-1.0, it must be above 0"):
+        methods.recipe_of("mixup", BASE, BASE.counts, {"0.mixup.alpha": -1})
+    for key in ("1.mixup.alpha", "0.mixup.beta"):
+        with pytest.raises(ValueError, match="it has 0.mixup.alpha"):
+            methods.recipe_of("mixup", BASE, BASE.counts, {key: 1.0})
+    with pytest.raises(ValueError, match="it has none"):
+        methods.recipe_of("over", BASE, BASE.counts, {"0.over.to": 1.0})
 
 
 # --- specs --------------------------------------------------------------------------------------------------------
@@ -275,6 +419,7 @@ def test_the_listing_has_every_method_with_its_options():
     text = methods.listing()
     for name in methods.names():
         assert f"{name}(" in text
+    assert "sweep: alpha, kappa, tau" in text
     assert "gan_synth(to='max', latent='normal', filter='none', candidates=4.0)" in text
 
 
@@ -318,7 +463,12 @@ def test_the_documentation_shows_a_method_that_works():
     changed = np.abs(out.x - batch.x).max(axis=(1, 2, 3)) > 0
     np.testing.assert_array_equal(changed, np.isin(np.argmax(batch.t, axis=1), BASE.minority))
     np.testing.assert_array_equal(noisy(KEYS[0], batch, draw_for(BASE), jnp.float32(1)).x, batch.x)
-    with pytest.raises(UserError, match="must not be negative"):
+    assert module["TRACED"] == ("strength",)
+    traced = jax.jit(
+        lambda value: module["make"](BASE, strength=value).transform(KEYS[0], batch, draw_for(BASE), jnp.float32(0))
+    )
+    np.testing.assert_allclose(traced(0.5).x, out.x, atol=1e-6)
+    with pytest.raises(UserError, match="noise: strength=-1.0, at least 0 is needed"):
         module["make"](BASE, strength=-1.0)
 
 

@@ -124,7 +124,10 @@ def test_limit_cases_change_nothing():
         ("cutmix", {"p": -0.1}, IMAGE, "cutmix: p=-0.1"),
         ("remix", {"kappa": 0.5}, IMAGE, "remix: kappa=0.5"),
         ("remix", {"tau": 2}, IMAGE, "remix: tau=2"),
-        ("label_smoothing", {"epsilon": 1}, IMAGE, "label_smoothing: epsilon=1"),
+        ("label_smoothing", {"epsilon": 1}, IMAGE, "label_smoothing: epsilon=1, it must lie from 0 to below 1"),
+        ("affine", {"zoom": 1}, IMAGE, "affine: zoom=1, it must lie from 0 to below 1, or be two factors as in '0.8,1.2'"),
+        ("remix", {"alpha": float("nan")}, IMAGE, "remix: alpha=nan, it must be above 0"),
+        ("remix", {"kappa": float("inf")}, IMAGE, "remix: kappa=inf, at least 1 is needed"),
     ],
 )
 def test_bad_options_say_what_is_wrong(name, options, shape, message):

@@ -28,8 +28,7 @@ from sklearn.utils import check_array, check_random_state
 from imbal_jax.lanes import purpose
 from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
-from imbal_jax.methods import borderline_smote
-from imbal_jax.methods.adasyn import foreign_neighbours
+from imbal_jax.methods.borderline_smote import border
 from imbal_jax.methods.enn import enn
 from imbal_jax.methods.over import oversample
 from imbal_jax.methods.smote import same_class
@@ -359,12 +358,12 @@ def _drawn_joins(key, z, weights, around, counts, missing, k) -> tuple[jax.Array
 
 @partial(jax.jit, static_argnames=("counts", "missing", "m", "k"))
 def _border(z, counts, missing, m, k) -> tuple[jax.Array, jax.Array]:
-    return borderline_smote._in_danger(near.flat(z), counts, missing, m, k)
+    return border(near.flat(z), counts, missing, m, k)
 
 
 @partial(jax.jit, static_argnames=("counts", "missing", "k"))
 def _foreign(z, counts, missing, k) -> jax.Array:
-    return foreign_neighbours(near.flat(z), counts, missing, k)
+    return near.foreign_neighbours(near.flat(z), counts, missing, k)[0]
 
 
 @partial(jax.jit, static_argnames=("counts",))

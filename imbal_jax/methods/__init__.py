@@ -4,20 +4,27 @@ import importlib
 import inspect
 import pkgutil
 import typing
+from collections.abc import Mapping, Set
 from types import ModuleType, NoneType, UnionType
 from typing import Any
 
 import jax
+import numpy as np
 
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.methods.method import Context, Head, Method, Stage, Task, Train
 from imbal_jax.methods.recipe import Recipe, compose
-from imbal_jax.methods.spec import Word, parse
+from imbal_jax.methods.spec import Word, parse, written
 
 __all__ = [
     "Context", "Head", "Method", "Recipe", "Stage", "Task", "Train",
-    "build", "listing", "names", "parse", "recipe_of", "resample", "training_part",
+    "AFTER", "STEP", "build", "listing", "names", "numbers", "parse", "part", "recipe_of", "resample", "skeleton",
+    "training_part", "with_options",
 ]  # fmt: skip
+
+
+STEP = {"sample", "transform", "logits", "weight", "loss"}  # the hooks that are compiled into the training step
+AFTER = {"fit", "predict"}  # and those that correct what the trained network says
 
 
 def names() -> list[str]:
@@ -48,25 +55,86 @@ def resample(spec: str, task: Task, keys: jax.Array, train: Train, context: Cont
     return train
 
 
+def part(spec: str, task: Task, hooks: Set[str]) -> str:
+    """The words of a spec that have one of these hooks (see `Method`), as a spec; '' where there is none."""
+    return " | ".join(word.text for word in parse(spec) if _hooks(word, task) & hooks)
+
+
 def training_part(spec: str, task: Task) -> str:
     """The spec without the words that act after the training alone: arms that share it share their training."""
-    after = {"finetune", "fit", "predict"}
-    words = []
-    for word in parse(spec):
-        hooks = {name for name, hook in _make(word, task)._asdict().items() if hook is not None}
-        if hooks - after:
-            words.append(word.text)
-    return " | ".join(words) or "none"
+    return part(spec, task, {"resample"} | STEP) or "none"
 
 
-def recipe_of(spec: str, task: Task, counts: tuple[int, ...]) -> Recipe:
-    """What the words of a spec do in training and after it; `counts` are those that the resamplers left."""
-    words = parse(spec)
+def _hooks(word: Word, task: Task) -> set[str]:
+    return {name for name, hook in _make(word, task)._asdict().items() if hook is not None}
+
+
+def recipe_of(spec: str, task: Task, counts: tuple[int, ...], values: Mapping[str, jax.Array | float] | None = None) -> Recipe:
+    """What the words of a spec do in training and after it.
+
+    Args:
+        spec: the methods.
+        task: the problem.
+        counts: rows of each class that the resamplers left.
+        values: numbers to take in place of the spec's own, under the keys that `numbers` gives: floats, or float32
+            scalars, traced or not. What is traced is taken as it is; floats are checked like the spec's.
+
+    Raises:
+        UserError: as `build`.
+        ValueError: `values` has a key that `numbers` does not give.
+    """
+    values = values or {}
+    unknown = sorted(values.keys() - numbers(spec).keys())
+    if unknown:
+        raise ValueError(f"method {spec!r} has no number {unknown[0]!r}; it has {', '.join(numbers(spec)) or 'none'}")
+    words = [_with_values(i, word, values) for i, word in enumerate(parse(spec))]
     return compose([word.text for word in words], [_make(word, task._replace(counts=counts)) for word in words])
 
 
+def numbers(spec: str) -> dict[str, float]:
+    """The options of a spec that may be traced, with their values, defaults among them.
+
+    The keys are 'place.name.option', as in {'1.mixup.alpha': 0.2} for 'over | mixup', in the order of the words and of
+    their options. An option that was given something else than a number ('0.8,1.2' for affine's zoom) is none of them.
+    """
+    return {_key(i, word, option): value for i, word in enumerate(parse(spec)) for option, value in _traced(word).items()}
+
+
+def skeleton(spec: str) -> str:
+    """The spec with '_' for all `numbers`: 'over | mixup(alpha=_)'. Specs with equal skeletons differ in numbers alone."""
+    words = []
+    for word in parse(spec):
+        blanks = dict.fromkeys(_traced(word), "_")
+        words.append(written(word.name, blanks | {option: text for option, text in word.texts.items() if option not in blanks}))
+    return " | ".join(words)
+
+
+def with_options(spec: str, options: Mapping[str, Any]) -> str:
+    """The spec with options set, in every word of the name.
+
+    Args:
+        spec: the methods.
+        options: {'mixup.alpha': 0.4}: 'name.option' -> the value. A name that is not in the spec changes nothing.
+
+    Raises:
+        UserError: a key of another form, an unknown method or option, a value of the wrong kind.
+    """
+    words = parse(spec)
+    for key, value in options.items():
+        name, dot, option = key.partition(".")
+        if not dot:
+            raise UserError(f"option {key!r} cannot be read; write METHOD.OPTION, as in mixup.alpha")
+        text = repr(value.item() if isinstance(value, np.generic) else value)
+        _checked(parse(written(name, {option: text}))[0])
+        words = [_with_text(word, option, text) if word.name == name else word for word in words]
+    return " | ".join(word.text for word in words)
+
+
 def listing() -> str:
-    """All methods with what they do, their options with defaults, and their paper: plain text for a terminal."""
+    """All methods with what they do, their options with defaults, and their paper: plain text for a terminal.
+
+    The options after 'sweep:' are those of `numbers`.
+    """
     return "\n\n".join(_entry(name) for name in names())
 
 
@@ -81,7 +149,9 @@ def _entry(name: str) -> str:
         paper.append(line.strip())
     options = ", ".join(str(o.replace(annotation=inspect.Parameter.empty)) for o in _options(module.make).values())
     summary = inspect.cleandoc(module.__doc__ or "").splitlines()[0]
-    return "\n    ".join([f"{name}({options})", summary, *([" ".join(paper)] if paper else [])])
+    traced = _traced_names(name)
+    sweep = [f"sweep: {', '.join(traced)}"] if traced else []
+    return "\n    ".join([f"{name}({options})", summary, *([" ".join(paper)] if paper else []), *sweep])
 
 
 def _module(name: str) -> ModuleType:
@@ -92,7 +162,42 @@ def _options(make: Any) -> dict[str, inspect.Parameter]:
     return {name: parameter for name, parameter in inspect.signature(make).parameters.items() if name != "task"}
 
 
+def _key(place: int, word: Word, option: str) -> str:
+    return f"{place}.{word.name}.{option}"
+
+
+def _traced_names(name: str) -> tuple[str, ...]:
+    return getattr(_module(name), "TRACED", ())
+
+
+def _traced(word: Word) -> dict[str, float]:
+    """The numbers of a word, given or default, that may be traced."""
+    given, names = _checked(word), _traced_names(word.name)
+    values = {o.name: given.get(o.name, o.default) for o in _options(_module(word.name).make).values() if o.name in names}
+    return {name: float(value) for name, value in values.items() if isinstance(value, (int, float))}
+
+
+def _with_values(place: int, word: Word, values: Mapping[str, Any]) -> Word:
+    own = {option: values[key] for option in _traced_names(word.name) if (key := _key(place, word, option)) in values}
+    return word._replace(options=word.options | own)
+
+
+def _with_text(word: Word, option: str, text: str) -> Word:
+    texts = word.texts | {option: text}
+    return word._replace(text=written(word.name, texts), texts=texts)
+
+
 def _make(word: Word, task: Task) -> Method:
+    options = _checked(word)
+    return _module(word.name).make(task, **options)
+
+
+def _checked(word: Word) -> dict[str, Any]:
+    """The options of a word, floats where its method asks for them.
+
+    Raises:
+        UserError: an unknown method or option, a value of the wrong kind.
+    """
     known = names()
     if word.name not in known:
         raise UserError(f"unknown method {word.name!r}{nearest(word.name, known)}; known: {', '.join(known)}")
@@ -102,10 +207,10 @@ def _make(word: Word, task: Task) -> Method:
     for name, value in word.options.items():
         if name not in options:
             raise UserError(f"method {word.name!r} has no option {name!r}{nearest(name, list(options))}; {accepted}")
-        if not _is(value, kinds[name]):
+        if not isinstance(value, jax.Array) and not _is(value, kinds[name]):
             raise UserError(f"method {word.name!r}: {name}={value!r} is not {_kind(kinds[name])}; {accepted}")
-    as_asked = {name: float(value) if kinds[name] is float else value for name, value in word.options.items()}
-    return make(task, **as_asked)
+    floats = {name for name, value in word.options.items() if kinds[name] is float and not isinstance(value, jax.Array)}
+    return {name: float(value) if name in floats else value for name, value in word.options.items()}
 
 
 def _is(value: Any, kind: Any) -> bool:

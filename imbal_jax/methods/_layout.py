@@ -20,6 +20,11 @@ def missing_rows(counts: Sequence[int], wanted: Sequence[int]) -> tuple[int, ...
     return tuple(max(0, want - have) for have, want in zip(counts, wanted, strict=True))
 
 
+def together(counts: Sequence[int], more: Sequence[int]) -> tuple[int, ...]:
+    """Rows of each class, those that are added included."""
+    return tuple(n + m for n, m in zip(counts, more, strict=True))
+
+
 def only(counts: Sequence[int], chosen: Sequence[int]) -> tuple[int, ...]:
     """`counts` of the classes where `chosen` is above 0; 0 elsewhere."""
     return tuple(n if c else 0 for n, c in zip(counts, chosen, strict=True))
@@ -28,6 +33,17 @@ def only(counts: Sequence[int], chosen: Sequence[int]) -> tuple[int, ...]:
 def positions_of(counts: Sequence[int], chosen: Sequence[int]) -> np.ndarray:
     """Positions int32 of the rows of the classes where `chosen` is above 0, of rows that lie class by class."""
     return np.flatnonzero(np.asarray(chosen)[labels_of(counts)] > 0).astype(np.int32)
+
+
+def repeats(key: jax.Array, counts: Sequence[int], more: Sequence[int]) -> jax.Array:
+    """Positions int32 [sum(more)] of random rows, with replacement, `more` of each class, of rows that lie class by class."""
+    starts = np.cumsum(counts) - counts
+    drawn = [
+        start + jax.random.randint(jax.random.fold_in(key, label), (many,), 0, have)
+        for label, (start, have, many) in enumerate(zip(starts.tolist(), counts, more, strict=True))
+        if many
+    ]
+    return jnp.concatenate([jnp.zeros(0, jnp.int32), *drawn])
 
 
 def joined(train: Train, x: jax.Array, parents: np.ndarray, missing: Sequence[int], real: int) -> Train:
@@ -51,8 +67,8 @@ def joined(train: Train, x: jax.Array, parents: np.ndarray, missing: Sequence[in
         jnp.concatenate([train.pool.new_y, labels], axis=1),
     )
     width = max(train.parents.shape[2], parents.shape[2])
-    parents = np.concatenate([_widened(train.parents, width), _widened(parents, width)], axis=1)
-    return Train(pool, tuple(n + m for n, m in zip(train.counts, missing, strict=True)), parents)
+    parents = np.concatenate([widened(train.parents, width), widened(parents, width)], axis=1)
+    return Train(pool, together(train.counts, missing), parents)
 
 
 def appended_by_class(counts: Sequence[int], missing: Sequence[int]) -> np.ndarray:
@@ -60,5 +76,6 @@ def appended_by_class(counts: Sequence[int], missing: Sequence[int]) -> np.ndarr
     return np.argsort(np.concatenate([labels_of(counts), labels_of(missing)]), kind="stable")
 
 
-def _widened(parents: np.ndarray, width: int) -> np.ndarray:
+def widened(parents: np.ndarray, width: int) -> np.ndarray:
+    """Parents [L, S, P] as [L, S, width], with -1 where there is none."""
     return np.pad(parents, ((0, 0), (0, 0), (0, width - parents.shape[2])), constant_values=-1)

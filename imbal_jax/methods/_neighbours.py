@@ -11,10 +11,11 @@ from absl import logging
 
 from imbal_jax.batches import Pool, Shared, pick
 from imbal_jax.errors import UserError, nearest
-from imbal_jax.lanes import purpose
+from imbal_jax.lanes import purpose, purposes
 from imbal_jax.methods import _layout as layout
-from imbal_jax.methods.method import Context, Task, Train
+from imbal_jax.methods.method import Context, Method, Task, Train, at_least, check_range
 from imbal_jax.models.inference import apply_in_batches
+from imbal_jax.ops.knn import nearest as nearest_rows
 
 CHUNK = 2048  # rows that are in memory as floats at once where only their sums are needed
 
@@ -87,6 +88,30 @@ def between(key: jax.Array, x: jax.Array, bases: jax.Array, others: jax.Array, m
     return New(interpolate(x, bases, other, weight), jnp.asarray(y, jnp.int32), jnp.stack([bases, other], axis=1), weight)
 
 
+def foreign_neighbours(
+    z: jax.Array, counts: Sequence[int], chosen: Sequence[int], m: int, k: int = 0
+) -> tuple[jax.Array, jax.Array]:
+    """Neighbours among all rows, of the rows of the classes where `chosen` is above 0.
+
+    Args:
+        z: rows [M, D], class by class.
+        counts: rows of each class, static, adding up to M.
+        chosen: [K], static.
+        m: neighbours that are looked at; all other rows, where there are fewer.
+        k: neighbours that are returned.
+
+    Returns:
+        how many of the m nearest are of another class, int32 [M], and the positions of the k nearest, int32 [M, k]; 0 for
+        rows of other classes.
+    """
+    places = layout.positions_of(counts, chosen)
+    found, _ = nearest_rows(z[places], z, max(m, k, 1), exclude_self=jnp.asarray(places))
+    y, many = layout.labels_of(counts), z.shape[0]
+    foreign = jnp.sum(jnp.asarray(y)[found[:, : min(m, many - 1)]] != jnp.asarray(y[places])[:, None], axis=1)
+    everywhere = jnp.zeros(many, jnp.int32).at[places].set(foreign.astype(jnp.int32))
+    return everywhere, jnp.zeros((many, k), jnp.int32).at[places].set(jnp.maximum(found[:, :k], 0))
+
+
 def refill(key: jax.Array, keep: jax.Array, counts: Sequence[int]) -> jax.Array:
     """Positions int32 [M]: kept rows stay, a removed row becomes a random kept row of its class.
 
@@ -113,12 +138,6 @@ def check_word(name: str, option: str, value: str, known: Sequence[str]) -> None
     """Raise UserError for a word that an option does not know."""
     if value not in known:
         raise UserError(f"{name}: {option}={value!r}{nearest(value, known)}; known: {', '.join(known)}")
-
-
-def check_count(name: str, option: str, value: int) -> None:
-    """Raise UserError for a number below 1."""
-    if value < 1:
-        raise UserError(f"{name}: {option}={value}, at least 1 is needed")
 
 
 def warn_small(name: str, task: Task, missing: Sequence[int], k: int) -> None:
@@ -154,6 +173,62 @@ def principal_axes(total: jax.Array, products: jax.Array, rows: int, components:
     mean = total / rows
     _, axes = jnp.linalg.eigh(products / rows - jnp.outer(mean, mean))
     return mean[None], axes[:, ::-1][:, :components]
+
+
+def filler(function: Callable[..., New], name: str, task: Task, to: Any, k: int, space: str, *, whole: bool = False) -> Method:
+    """A method that fills up classes with the rows that `function` makes.
+
+    Args:
+        function: (key, x, counts, wanted, k=, z=) -> `New` rows, as `imbal_jax.methods.smote.smote`.
+        name: the method's.
+        task: the problem.
+        to: rows of each class afterwards, as in `smote`.
+        k: neighbours to choose from.
+        space: where neighbours are searched, as in `smote`.
+        whole: whether `function` needs the rows of all classes, or only of those that get new ones.
+
+    Raises:
+        UserError: an option outside its range; a class without a training row.
+    """
+    wanted = at_least(to, task, name)
+    check_range(name, "k", k, 1)
+    components = components_of(space, task, name)
+
+    def resample(keys: jax.Array, train: Train, context: Context) -> Train:
+        missing = layout.missing_rows(train.counts, wanted)
+        if not any(missing):
+            return train
+        warn_small(name, task, missing, k)
+
+        def of_lane(key: jax.Array, x: jax.Array, counts: tuple[int, ...], z: jax.Array | None) -> New:
+            return function(key, x, counts, layout.together(counts, missing), k=k, z=z)
+
+        return add_rows(of_lane, keys, train, context, missing, space=space, components=components, whole=whole)
+
+    return Method(resample=resample)
+
+
+def filled_then_cleaned(fill: Method, keep_of: Callable[[jax.Array, tuple[int, ...]], jax.Array]) -> Method:
+    """The resampler `fill`, then `clean` of its rows and the new ones."""
+    first = fill.resample
+    assert first is not None
+
+    def resample(keys: jax.Array, train: Train, context: Context) -> Train:
+        return clean(keep_of, purposes(keys, "clean"), first(purposes(keys, "smote"), train, context), context)
+
+    return Method(resample=resample)
+
+
+def keep_with_new(
+    keep_of: Callable[[jax.Array, tuple[int, ...]], jax.Array],
+    x: jax.Array,
+    counts: Sequence[int],
+    new: New,
+    more: Sequence[int],
+) -> jax.Array:
+    """`keep_of(rows, counts)` for the rows and `more` new rows together: bool [M + S], x's rows first, then the new ones."""
+    order = layout.appended_by_class(counts, more)
+    return keep_of(jnp.concatenate([x, new.x])[order], layout.together(counts, more))[np.argsort(order)]
 
 
 def add_rows(

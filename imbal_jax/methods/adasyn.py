@@ -1,16 +1,13 @@
 """ADASYN: SMOTE that makes more rows where other classes are close."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 
 from imbal_jax.lanes import purpose
 from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
-from imbal_jax.methods.method import Context, Method, Task, Train, at_least
+from imbal_jax.methods.method import Method, Task
 from imbal_jax.methods.smote import neighbours_of, same_class
-from imbal_jax.ops.knn import nearest
 
 
 def make(task: Task, to: int | float | str | dict = "max", k: int = 5, space: str = "raw") -> Method:
@@ -28,23 +25,7 @@ def make(task: Task, to: int | float | str | dict = "max", k: int = 5, space: st
         k: neighbours, for the share and to choose from.
         space: where neighbours are searched, as in `smote`.
     """
-    wanted = at_least(to, task, "adasyn")
-    near.check_count("adasyn", "k", k)
-    components = near.components_of(space, task, "adasyn")
-
-    def resample(keys: jax.Array, train: Train, context: Context) -> Train:
-        missing = layout.missing_rows(train.counts, wanted)
-        if not any(missing):
-            return train
-        near.warn_small("adasyn", task, missing, k)
-        new = partial(_of_lane, wanted=wanted, k=k)
-        return near.add_rows(new, keys, train, context, missing, space=space, components=components, whole=True)
-
-    return Method(resample=resample)
-
-
-def _of_lane(key, x, counts, z, *, wanted: tuple[int, ...], k: int) -> near.New:
-    return adasyn(key, x, counts, wanted, k, z)
+    return near.filler(adasyn, "adasyn", task, to, k, space, whole=True)
 
 
 def adasyn(
@@ -66,16 +47,7 @@ def adasyn(
     z = near.flat(x) if z is None else z
     missing = layout.missing_rows(counts, wanted)
     y = layout.labels_of(missing)
-    bases = near.draw(purpose(key, "base"), foreign_neighbours(z, counts, missing, k), counts, y)
+    foreign, _ = near.foreign_neighbours(z, counts, missing, k)
+    bases = near.draw(purpose(key, "base"), foreign, counts, y)
     others = same_class(z, counts, missing, k)
     return near.between(key, x, bases, others[bases], jnp.asarray(neighbours_of(counts, k)[y]), y)
-
-
-def foreign_neighbours(z: jax.Array, counts: tuple[int, ...], chosen: tuple[int, ...], k: int) -> jax.Array:
-    """How many of the k nearest of all rows are of another class, int32 [M]; 0 for classes where `chosen` is 0."""
-    places = layout.positions_of(counts, chosen)
-    k = min(k, z.shape[0] - 1)
-    found, _ = nearest(z[places], z, max(k, 1), exclude_self=jnp.asarray(places))
-    y = layout.labels_of(counts)
-    foreign = jnp.sum(jnp.asarray(y)[found[:, :k]] != jnp.asarray(y[places])[:, None], axis=1)
-    return jnp.zeros(z.shape[0], jnp.int32).at[places].set(foreign.astype(jnp.int32))

@@ -7,8 +7,10 @@ import jax.numpy as jnp
 
 from imbal_jax.batches import Batch
 from imbal_jax.errors import UserError, nearest
-from imbal_jax.methods.method import Draw, Method, Task
+from imbal_jax.methods.method import Draw, Method, Task, check_range, images
 from imbal_jax.ops import warp
+
+TRACED = ("rotation", "shear", "zoom", "translation")
 
 
 class Ranges(NamedTuple):
@@ -96,11 +98,9 @@ def read_ranges(
     Raises:
         UserError: rows that are not images, or an option out of its range; the text begins with `name`, the method's.
     """
-    if len(task.shape) != 3:
-        raise UserError(f"{name}: needs images [H, W, C], these rows are {task.shape}")
+    images(task, name)
     for option, given, most in (("rotation", rotation, 180), ("shear", shear, 89), ("translation", translation, 1)):
-        if isinstance(given, (int, float)) and not 0 <= given <= most:
-            raise UserError(f"{name}: {option}={given}, it must lie from 0 to {most}")
+        check_range(name, option, given, 0, most)
     if fill not in warp.FILLS:
         raise UserError(f"{name}: unknown fill {fill!r}{nearest(fill, warp.FILLS)}; known: {', '.join(warp.FILLS)}")
     return Ranges(rotation, shear, _factors(name, zoom), translation, fill)
@@ -128,8 +128,7 @@ def read_classes(name: str, task: Task, classes: int | str) -> tuple[bool, ...]:
 
 def _factors(name: str, zoom: float | str) -> tuple[float, float]:
     if not isinstance(zoom, str):
-        if isinstance(zoom, (int, float)) and not 0 <= zoom < 1:
-            raise UserError(f"{name}: zoom={zoom}, it must lie from 0 to below 1, or be two factors as in '0.8,1.2'")
+        check_range(name, "zoom", zoom, 0, 1, below=True, hint=", or be two factors as in '0.8,1.2'")
         return 1 - zoom, 1 + zoom
     try:
         low, high = (float(word) for word in zoom.split(","))

@@ -8,8 +8,8 @@ import numpy as np
 
 from imbal_jax.batches import Pool, Shared, pick
 from imbal_jax.lanes import purpose
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import affine
-from imbal_jax.methods._layout import joined
 from imbal_jax.methods.method import Context, Method, Task, Train, at_least
 from imbal_jax.models.inference import in_batches
 from imbal_jax.ops import warp
@@ -42,14 +42,14 @@ def make(
     wanted = at_least(to, task, f"affine_over(to={to})")
 
     def resample(keys: jax.Array, train: Train, context: Context) -> Train:
-        missing = tuple(max(w - n, 0) for w, n in zip(wanted, train.counts, strict=True))
+        missing = layout.missing_rows(train.counts, wanted)
         if not any(missing):
             return train
         draw = partial(_draw, train.counts, missing, ranges)
         images, bases = context.over_lanes(draw)((), (keys, train.pool), context.shared)
         real = context.shared.x.shape[0]
         parents = inherited(np.asarray(train.pool.rows), train.parents, np.asarray(bases), real)
-        return joined(train, images, parents, missing, real)
+        return layout.joined(train, images, parents, missing, real)
 
     return Method(resample=resample)
 
@@ -77,7 +77,7 @@ def transformed(
     Returns:
         uint8 [sum(more), H, W, C], class by class, and int32 [sum(more)]: the pool's row that each was made from.
     """
-    bases = _bases(purpose(key, "rows"), counts, more)
+    bases = layout.repeats(purpose(key, "rows"), counts, more)
     height, width, _ = shared.x.shape[1:]
     matrices = affine.random_matrices(purpose(key, "transforms"), sum(more), (height, width), ranges)
 
@@ -101,7 +101,7 @@ def inherited(rows: np.ndarray, parents: np.ndarray, bases: np.ndarray, real: in
         int32 [L, S2, max(P, 1)]: a real row is its copy's parent; a copy of a new row has that row's parents.
     """
     width = max(parents.shape[2], 1)
-    known = np.pad(parents, ((0, 0), (0, 0), (0, width - parents.shape[2])), constant_values=-1)
+    known = layout.widened(parents, width)
     numbers = np.take_along_axis(rows, bases, axis=1)
     further = np.full((*bases.shape, width), -1, np.int32)
     further[:, :, 0] = numbers
@@ -113,13 +113,3 @@ def inherited(rows: np.ndarray, parents: np.ndarray, bases: np.ndarray, real: in
 def _draw(counts, missing, ranges, lane, shared: Shared) -> tuple[jax.Array, jax.Array]:
     _, (key, pool) = lane
     return transformed(key, pool, shared, counts, missing, ranges)
-
-
-def _bases(key: jax.Array, counts: tuple[int, ...], more: tuple[int, ...]) -> jax.Array:
-    starts = np.cumsum([0, *counts])
-    drawn = [
-        start + jax.random.randint(jax.random.fold_in(key, label), (many,), 0, have)
-        for label, (start, have, many) in enumerate(zip(starts[:-1].tolist(), counts, more, strict=True))
-        if many
-    ]
-    return jnp.concatenate(drawn)

@@ -2,11 +2,13 @@
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from imbal_jax.batches import Batch
-from imbal_jax.methods.method import Draw, Method, Task
-from imbal_jax.methods.mixup import check_alpha, mix
+from imbal_jax.methods.method import Draw, Method, Task, check_range
+from imbal_jax.methods.mixup import mix
+from imbal_jax.methods.sampling import class_probabilities
+
+TRACED = ("alpha",)
 
 
 def make(task: Task, alpha: float = 0.2) -> Method:
@@ -22,9 +24,8 @@ def make(task: Task, alpha: float = 0.2) -> Method:
         task: the problem.
         alpha: above 0; towards 0 examples stay as they are.
     """
-    check_alpha("balanced_mixup", alpha)
-    present = np.asarray(task.counts) > 0
-    p = (present / present.sum()).astype(np.float32)
+    check_range("balanced_mixup", "alpha", alpha, 0, above=True)
+    p = class_probabilities(task.counts, 0.0)
 
     def transform(key: jax.Array, batch: Batch, draw: Draw, progress: jax.Array) -> Batch:
         share, second = jax.random.split(key)

@@ -9,9 +9,8 @@ from imbal_jax.errors import UserError
 from imbal_jax.lanes import purpose
 from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
-from imbal_jax.methods.method import Context, Method, Task, Train, at_least
+from imbal_jax.methods.method import Method, Task, check_range
 from imbal_jax.methods.smote import neighbours_of, same_class
-from imbal_jax.ops.knn import nearest
 
 
 def make(
@@ -35,26 +34,10 @@ def make(
         space: where neighbours are searched, as in `smote`.
     """
     name = "borderline_smote"
-    wanted = at_least(to, task, name)
-    near.check_count(name, "k", k)
-    near.check_count(name, "m", m)
+    check_range(name, "m", m, 1)
     if kind not in (1, 2):
         raise UserError(f"{name}: kind={kind}, it is 1 or 2")
-    components = near.components_of(space, task, name)
-
-    def resample(keys: jax.Array, train: Train, context: Context) -> Train:
-        missing = layout.missing_rows(train.counts, wanted)
-        if not any(missing):
-            return train
-        near.warn_small(name, task, missing, k)
-        new = partial(_of_lane, wanted=wanted, k=k, m=m, kind=kind)
-        return near.add_rows(new, keys, train, context, missing, space=space, components=components, whole=True)
-
-    return Method(resample=resample)
-
-
-def _of_lane(key, x, counts, z, *, wanted: tuple[int, ...], k: int, m: int, kind: int) -> near.New:
-    return borderline_smote(key, x, counts, wanted, k, m, kind, z)
+    return near.filler(partial(borderline_smote, m=m, kind=kind), name, task, to, k, space, whole=True)
 
 
 def borderline_smote(
@@ -85,7 +68,7 @@ def borderline_smote(
     z = near.flat(x) if z is None else z
     missing = layout.missing_rows(counts, wanted)
     y = layout.labels_of(missing)
-    danger, around = _in_danger(z, counts, missing, m, k if kind == 2 else 0)
+    danger, around = border(z, counts, missing, m, k if kind == 2 else 0)
     bases = near.draw(purpose(key, "base"), danger.astype(jnp.int32), counts, y)
     many = jnp.asarray(neighbours_of(counts, k)[y])
     others = same_class(z, counts, missing, k)[bases]
@@ -110,16 +93,22 @@ def in_danger(z: jax.Array, counts: tuple[int, ...], m: int = 10) -> jax.Array:
     Returns:
         bool [M].
     """
-    return _in_danger(z, counts, (1,) * len(counts), m, 0)[0]
+    return border(z, counts, (1,) * len(counts), m)[0]
 
 
-def _in_danger(z, counts, chosen, m: int, k: int) -> tuple[jax.Array, jax.Array]:
-    """For the rows of the chosen classes: whether they are in danger [M], and the k nearest of all rows [M, k]."""
-    places = layout.positions_of(counts, chosen)
+def border(z: jax.Array, counts: tuple[int, ...], chosen: tuple[int, ...], m: int, k: int = 0) -> tuple[jax.Array, jax.Array]:
+    """For the rows of the classes where `chosen` is above 0: whether they are in danger, and their neighbours.
+
+    Args:
+        z: rows [M, D], class by class.
+        counts: rows of each class, static, adding up to M.
+        chosen: [K], static.
+        m: neighbours that are looked at.
+        k: neighbours that are returned.
+
+    Returns:
+        bool [M] and the positions of the k nearest of all rows, int32 [M, k]; False and 0 for rows of other classes.
+    """
+    foreign, around = near.foreign_neighbours(z, counts, chosen, m, k)
     m = min(m, z.shape[0] - 1)
-    found, _ = nearest(z[places], z, max(m, k, 1), exclude_self=jnp.asarray(places))
-    y = layout.labels_of(counts)
-    others = jnp.sum(jnp.asarray(y)[found[:, :m]] != jnp.asarray(y[places])[:, None], axis=1)
-    danger = jnp.zeros(z.shape[0], bool).at[places].set((2 * others >= m) & (others < m))
-    around = jnp.zeros((z.shape[0], k), jnp.int32).at[places].set(jnp.maximum(found[:, :k], 0))
-    return danger, around
+    return (2 * foreign >= m) & (foreign < m), around

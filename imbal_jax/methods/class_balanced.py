@@ -2,11 +2,13 @@
 
 import math
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imbal_jax.errors import UserError
-from imbal_jax.methods.method import Method, Task, full
+from imbal_jax.methods.method import Method, Task, check_range, full
+
+TRACED = ("beta",)
 
 
 def make(task: Task, beta: float = 0.9999) -> Method:
@@ -26,30 +28,27 @@ def make(task: Task, beta: float = 0.9999) -> Method:
     Raises:
         UserError: beta outside its range; a class without a training row.
     """
-    check(beta, "class_balanced")
+    check_range("class_balanced", "beta", beta, 0, 1, below=True)
     full(task, "class_balanced")
     weights = effective_number(task.counts, beta)
     return Method(weight=lambda progress: jnp.asarray(weights))
 
 
-def check(beta: float, method: str) -> None:
-    """Raise UserError unless 0 <= beta < 1."""
-    if not 0 <= beta < 1:
-        raise UserError(f"{method}: beta={beta}, it must be from 0 to below 1")
-
-
-def effective_number(counts: tuple[int, ...], beta: float) -> np.ndarray:
+def effective_number(counts: tuple[int, ...], beta: jax.Array | float) -> np.ndarray | jax.Array:
     """Weights in proportion to (1 - beta) / (1 - beta^counts), adding up to K.
 
     Args:
         counts: rows of each class, [K], all above 0.
-        beta: from 0 to below 1.
+        beta: from 0 to below 1. An array has float32's precision, to which 0.9999 is 0.99989998: the weights then differ by
+            less than 0.0002 of themselves; one that is rounded to 1 weights in proportion to 1 / counts.
 
     Returns:
         float32 [K].
     """
-    n = np.asarray(counts, np.float64)
-    if beta == 0:
-        return np.ones(len(n), np.float32)
-    weights = 1.0 / -np.expm1(n * math.log(beta))  # 1 - beta^n, exact for beta close to 1
-    return (weights * len(n) / weights.sum()).astype(np.float32)
+    n = np.asarray(counts, np.float32)
+    # 1 - beta^n = -expm1(n log beta), exact for beta close to 1. beta - 1 is exact from 1/2 on.
+    if isinstance(beta, jax.Array):
+        weights = 1.0 / -jnp.expm1(n * jnp.minimum(jnp.log1p(beta - 1.0), -1e-12))
+    else:
+        weights = 1.0 / -np.expm1(n * (math.log(beta) if beta else -math.inf))
+    return weights * len(n) / weights.sum()

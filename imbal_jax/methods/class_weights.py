@@ -1,12 +1,12 @@
 """Class weights: the loss of a class counts the more, the fewer rows the class has."""
 
-import math
-
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imbal_jax.errors import UserError
-from imbal_jax.methods.method import Method, Task, full
+from imbal_jax.methods.method import Method, Task, check_range, full
+
+TRACED = ("power",)
 
 
 def make(task: Task, power: float = 1.0) -> Method:
@@ -23,14 +23,13 @@ def make(task: Task, power: float = 1.0) -> Method:
     Raises:
         UserError: a negative power; a class without a training row.
     """
-    if not 0 <= power < math.inf:
-        raise UserError(f"class_weights: power={power}, it must be 0 or above")
+    check_range("class_weights", "power", power, 0)
     full(task, "class_weights")
     weights = inverse_frequency(task.counts, power)
     return Method(weight=lambda progress: jnp.asarray(weights))
 
 
-def inverse_frequency(counts: tuple[int, ...], power: float) -> np.ndarray:
+def inverse_frequency(counts: tuple[int, ...], power: jax.Array | float) -> np.ndarray | jax.Array:
     """Weights in proportion to counts^-power, with mean 1 over the rows.
 
     Args:
@@ -40,6 +39,6 @@ def inverse_frequency(counts: tuple[int, ...], power: float) -> np.ndarray:
     Returns:
         float32 [K].
     """
-    n = np.asarray(counts, np.float64)
-    share = n / n.max()  # large powers stay in range
-    return (n.sum() * share**-power / (n * share**-power).sum()).astype(np.float32)
+    n = np.asarray(counts, np.float32)
+    weights = (n / n.min()) ** -power  # at most 1, so that large powers stay in range
+    return n.sum() * weights / (n * weights).sum()

@@ -1,6 +1,5 @@
 """cRT, classifier re-training: the last layer is trained anew with class-balanced batches on the frozen network."""
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -9,9 +8,10 @@ import jax.numpy as jnp
 import optax
 
 from imbal_jax.batches import balanced
-from imbal_jax.errors import UserError
 from imbal_jax.lanes import purpose
-from imbal_jax.methods.method import Head, Method, Stage, Task
+from imbal_jax.methods.method import Head, Method, Stage, Task, check_range
+
+TRACED = ("learning_rate",)
 
 
 def make(task: Task, epochs: int = 10, learning_rate: float = 0.1, batch: int = 128) -> Method:
@@ -39,12 +39,11 @@ def make(task: Task, epochs: int = 10, learning_rate: float = 0.1, batch: int = 
 
 def check(method: str, epochs: int, learning_rate: float, batch: int) -> None:
     """Raise UserError unless the options of a second training are above 0."""
-    for name, value in (("epochs", epochs), ("learning_rate", learning_rate), ("batch", batch)):
-        if not 0 < value < math.inf:
-            raise UserError(f"{method}: {name}={value}, it must be above 0")
+    for option, value in (("epochs", epochs), ("learning_rate", learning_rate), ("batch", batch)):
+        check_range(method, option, value, 0, above=True)
 
 
-def crt(key: jax.Array, head: Head, stage: Stage, epochs: int, learning_rate: float, batch: int) -> Head:
+def crt(key: jax.Array, head: Head, stage: Stage, epochs: int, learning_rate: jax.Array | float, batch: int) -> Head:
     """A last layer trained anew; of `head` only the shape is used.
 
     Args:
@@ -79,7 +78,7 @@ def second_training(
     logits: Callable[[Any, jax.Array], jax.Array],
     stage: Stage,
     epochs: int,
-    learning_rate: float,
+    learning_rate: jax.Array | float,
     batch: int,
 ) -> Any:
     """Minimise the cross-entropy on class-balanced batches: SGD, momentum 0.9, cosine rate.

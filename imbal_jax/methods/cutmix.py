@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from imbal_jax.batches import Batch
-from imbal_jax.errors import UserError
-from imbal_jax.methods.method import Draw, Method, Task
-from imbal_jax.methods.mixup import beta, blend, check_alpha
+from imbal_jax.methods.method import Draw, Method, Task, check_range, images
+from imbal_jax.methods.mixup import beta, blend
+
+TRACED = ("alpha", "p")
 
 
 def make(task: Task, alpha: float = 1.0, p: float = 1.0) -> Method:
@@ -26,11 +27,9 @@ def make(task: Task, alpha: float = 1.0, p: float = 1.0) -> Method:
         alpha: above 0; 1 draws lambda uniformly.
         p: how likely an example is to be cut, from 0 to 1.
     """
-    check_alpha("cutmix", alpha)
-    if len(task.shape) not in (2, 3):
-        raise UserError(f"cutmix: needs images [H, W, C] or signals [T, C], these rows are {task.shape}")
-    if isinstance(p, (int, float)) and not 0 <= p <= 1:
-        raise UserError(f"cutmix: p={p}, a probability lies from 0 to 1")
+    images(task, "cutmix", signals=True)
+    check_range("cutmix", "alpha", alpha, 0, above=True)
+    check_range("cutmix", "p", p, 0, 1)
 
     def transform(key: jax.Array, batch: Batch, draw: Draw, progress: jax.Array) -> Batch:
         share, chosen, place, second = jax.random.split(key, 4)

@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
-from imbal_jax.errors import UserError
-from imbal_jax.methods.method import Method, Task
+from imbal_jax.methods.method import Method, Task, check_range
 from imbal_jax.methods.sampling import class_probabilities
+
+TRACED = ("start",)
 
 
 def make(task: Task, start: float = 0.8) -> Method:
@@ -23,7 +24,6 @@ def make(task: Task, start: float = 0.8) -> Method:
     Raises:
         UserError: start outside its range.
     """
-    if not 0 <= start <= 1:
-        raise UserError(f"drs: start={start}, it must be from 0 to 1")
+    check_range("drs", "start", start, 0, 1)
     before, after = class_probabilities(task.counts, 1.0), class_probabilities(task.counts, 0.0)
     return Method(sample=lambda progress: jnp.where(progress < start, before, after))

@@ -2,9 +2,10 @@
 
 import jax.numpy as jnp
 
-from imbal_jax.errors import UserError
-from imbal_jax.methods.class_balanced import check, effective_number
-from imbal_jax.methods.method import Method, Task, full
+from imbal_jax.methods.class_balanced import effective_number
+from imbal_jax.methods.method import Method, Task, check_range, full
+
+TRACED = ("start", "beta")
 
 
 def make(task: Task, start: float = 0.8, beta: float = 0.9999) -> Method:
@@ -24,9 +25,8 @@ def make(task: Task, start: float = 0.8, beta: float = 0.9999) -> Method:
     Raises:
         UserError: an option outside its range; a class without a training row.
     """
-    if not 0 <= start <= 1:
-        raise UserError(f"drw: start={start}, it must be from 0 to 1")
-    check(beta, "drw")
+    check_range("drw", "start", start, 0, 1)
+    check_range("drw", "beta", beta, 0, 1, below=True)
     full(task, "drw")
     weights = effective_number(task.counts, beta)
     return Method(weight=lambda progress: jnp.where(progress < start, jnp.ones_like(weights), weights))

@@ -8,7 +8,7 @@ import numpy as np
 
 from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
-from imbal_jax.methods.method import Context, Method, Task, Train, full
+from imbal_jax.methods.method import Context, Method, Task, Train, check_range, full
 from imbal_jax.methods.tomek_links import STRATEGIES
 from imbal_jax.ops.knn import nearest
 
@@ -31,7 +31,7 @@ def make(task: Task, k: int = 3, vote: str = "all", strategy: str = "majority") 
         strategy: 'majority' removes rows of all classes but the smallest, 'all' of every class.
     """
     full(task, "enn")
-    near.check_count("enn", "k", k)
+    check_range("enn", "k", k, 1)
     near.check_word("enn", "vote", vote, VOTES)
     near.check_word("enn", "strategy", strategy, STRATEGIES)
     keep = partial(enn, k=k, vote=vote, strategy=strategy)

@@ -4,8 +4,9 @@ import jax
 import jax.numpy as jnp
 
 from imbal_jax.batches import Batch
-from imbal_jax.errors import UserError
-from imbal_jax.methods.method import Draw, Method, Task
+from imbal_jax.methods.method import Draw, Method, Task, check_range, images
+
+TRACED = ("p",)
 
 
 def make(task: Task, p: float = 0.5) -> Method:
@@ -15,10 +16,8 @@ def make(task: Task, p: float = 0.5) -> Method:
         task: the problem.
         p: from 0 (never) to 1 (always).
     """
-    if len(task.shape) != 3:
-        raise UserError(f"flip: needs images [H, W, C], these rows are {task.shape}")
-    if isinstance(p, (int, float)) and not 0 <= p <= 1:
-        raise UserError(f"flip: p={p}, a probability lies from 0 to 1")
+    images(task, "flip")
+    check_range("flip", "p", p, 0, 1)
 
     def transform(key: jax.Array, batch: Batch, draw: Draw, progress: jax.Array) -> Batch:
         return batch._replace(x=flip(key, batch.x, p))
@@ -26,7 +25,7 @@ def make(task: Task, p: float = 0.5) -> Method:
     return Method(transform=transform)
 
 
-def flip(key: jax.Array, x: jax.Array, p: float = 0.5) -> jax.Array:
+def flip(key: jax.Array, x: jax.Array, p: jax.Array | float = 0.5) -> jax.Array:
     """The images x [B, H, W, C], each mirrored left for right with probability p; x's shape and dtype."""
     mirrored = jax.random.bernoulli(key, p, (x.shape[0],))
     return jnp.where(mirrored[:, None, None, None], x[:, :, ::-1], x)

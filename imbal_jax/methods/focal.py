@@ -1,12 +1,11 @@
 """Focal loss: examples that are already classified well count less."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.errors import UserError
-from imbal_jax.methods.method import Method, Task
+from imbal_jax.methods.method import Method, Task, check_range
+
+TRACED = ("gamma",)
 
 
 def make(task: Task, gamma: float = 2.0) -> Method:
@@ -22,12 +21,11 @@ def make(task: Task, gamma: float = 2.0) -> Method:
         task: the problem.
         gamma: how much less they count, 0 or more.
     """
-    if not 0 <= gamma < math.inf:
-        raise UserError(f"focal: gamma={gamma}, it must be 0 or above")
+    check_range("focal", "gamma", gamma, 0)
     return Method(loss=lambda z, t: focal(z, t, gamma))
 
 
-def focal(z: jax.Array, t: jax.Array, gamma: float) -> jax.Array:
+def focal(z: jax.Array, t: jax.Array, gamma: jax.Array | float) -> jax.Array:
     """The focal loss of each example.
 
     Args:

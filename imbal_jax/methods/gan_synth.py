@@ -13,7 +13,7 @@ from imbal_jax.gan import sample
 from imbal_jax.gan.step import Nets
 from imbal_jax.lanes import purpose
 from imbal_jax.methods import _layout as layout
-from imbal_jax.methods.method import Context, Method, Task, Train, at_least
+from imbal_jax.methods.method import Context, Method, Task, Train, at_least, check_range
 from imbal_jax.models.inference import apply_in_batches
 
 FILTERS = ("none", "discriminator", "classifier", "random")
@@ -57,11 +57,10 @@ def make(
     sample.latents(jax.random.key(0), (1, 1), latent)
     if filter not in FILTERS:
         raise UserError(f"{name}: unknown filter {filter!r}{nearest(filter, FILTERS)}; known: {', '.join(FILTERS)}")
-    if not isinstance(candidates, (int, float)) or candidates < 1:
-        raise UserError(f"{name}: candidates={candidates!r}, at least 1 is needed")
+    check_range(name, "candidates", candidates, 1)
 
     def resample(keys: jax.Array, train: Train, context: Context) -> Train:
-        missing = tuple(w - n for w, n in zip(wanted, train.counts, strict=True))
+        missing = layout.missing_rows(train.counts, wanted)
         if not any(missing):
             return train
         gan: TrainedGan = context.trained["gan"]()

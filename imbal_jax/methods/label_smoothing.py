@@ -3,8 +3,9 @@
 import jax
 
 from imbal_jax.batches import Batch
-from imbal_jax.errors import UserError
-from imbal_jax.methods.method import Draw, Method, Task
+from imbal_jax.methods.method import Draw, Method, Task, check_range
+
+TRACED = ("epsilon",)
 
 
 def make(task: Task, epsilon: float = 0.1) -> Method:
@@ -18,8 +19,7 @@ def make(task: Task, epsilon: float = 0.1) -> Method:
         task: the problem, with K classes.
         epsilon: the share that is spread, from 0 (none) to below 1.
     """
-    if isinstance(epsilon, (int, float)) and not 0 <= epsilon < 1:
-        raise UserError(f"label_smoothing: epsilon={epsilon}, it must lie from 0 to below 1")
+    check_range("label_smoothing", "epsilon", epsilon, 0, 1, below=True)
 
     def transform(key: jax.Array, batch: Batch, draw: Draw, progress: jax.Array) -> Batch:
         return batch._replace(t=smooth(batch.t, epsilon))

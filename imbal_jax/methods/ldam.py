@@ -1,13 +1,12 @@
 """LDAM, label-distribution-aware margins: rarer classes have to win by more."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imbal_jax.errors import UserError
-from imbal_jax.methods.method import Method, Task, full
+from imbal_jax.methods.method import Method, Task, check_range, full
+
+TRACED = ("max_margin", "scale")
 
 
 def make(task: Task, max_margin: float = 0.5, scale: float = 1.0) -> Method:
@@ -34,19 +33,15 @@ def make(task: Task, max_margin: float = 0.5, scale: float = 1.0) -> Method:
     Raises:
         UserError: an option outside its range; a class without a training row.
     """
-    if not 0 <= max_margin < math.inf:
-        raise UserError(f"ldam: max_margin={max_margin}, it must be 0 or above")
-    if not 0 < scale < math.inf:
-        raise UserError(f"ldam: scale={scale}, it must be above 0")
+    check_range("ldam", "max_margin", max_margin, 0)
+    check_range("ldam", "scale", scale, 0, above=True)
     full(task, "ldam")
     m = margins(task.counts, max_margin)
-    return Method(
-        logits=lambda z, t, progress: ldam(z, t, m, scale),
-        predict=None if scale == 1 else lambda z, fitted: z * scale,
-    )
+    # Always with `predict`: arms that differ in traced numbers alone have the same hooks.
+    return Method(logits=lambda z, t, progress: ldam(z, t, m, scale), predict=lambda z, fitted: z * scale)
 
 
-def ldam(z: jax.Array, t: jax.Array, margin: np.ndarray | jax.Array, scale: float) -> jax.Array:
+def ldam(z: jax.Array, t: jax.Array, margin: np.ndarray | jax.Array, scale: jax.Array | float) -> jax.Array:
     """Logits with the true class's margin taken off.
 
     Args:
@@ -61,7 +56,7 @@ def ldam(z: jax.Array, t: jax.Array, margin: np.ndarray | jax.Array, scale: floa
     return scale * (z.astype(jnp.float32) - t.astype(jnp.float32) * margin[None, :])
 
 
-def margins(counts: tuple[int, ...], max_margin: float) -> np.ndarray:
+def margins(counts: tuple[int, ...], max_margin: jax.Array | float) -> np.ndarray | jax.Array:
     """Margins in proportion to counts^(-1/4), the largest being max_margin: float32 [K]; counts [K] all above 0."""
     m = np.asarray(counts, np.float64) ** -0.25
-    return (max_margin * m / m.max()).astype(np.float32)
+    return max_margin * (m / m.max()).astype(np.float32)

@@ -1,12 +1,12 @@
 """Logit adjustment in the loss: training logits are shifted by the log prior of their class."""
 
-import math
-
+import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imbal_jax.errors import UserError
-from imbal_jax.methods.method import Method, Task, full
+from imbal_jax.methods.method import Method, Task, check_range, full
+
+TRACED = ("tau",)
 
 
 def make(task: Task, tau: float = 1.0) -> Method:
@@ -29,16 +29,15 @@ def make(task: Task, tau: float = 1.0) -> Method:
     return Method(logits=lambda z, t, progress: z.astype(jnp.float32) + shift[None, :])
 
 
-def adjustment(task: Task, tau: float, method: str) -> np.ndarray:
+def adjustment(task: Task, tau: jax.Array | float, method: str) -> np.ndarray | jax.Array:
     """tau x log prior, float32 [K].
 
     Raises:
         UserError: a negative tau; a class without a training row.
     """
-    if not 0 <= tau < math.inf:
-        raise UserError(f"{method}: tau={tau}, it must be 0 or above")
+    check_range(method, "tau", tau, 0)
     full(task, method)
-    return (tau * log_prior(task.counts)).astype(np.float32)
+    return tau * log_prior(task.counts).astype(np.float32)
 
 
 def log_prior(counts: tuple[int, ...]) -> np.ndarray:

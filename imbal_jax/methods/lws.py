@@ -7,6 +7,8 @@ from imbal_jax.lanes import purpose
 from imbal_jax.methods.crt import check, second_training
 from imbal_jax.methods.method import Head, Method, Stage, Task
 
+TRACED = ("learning_rate",)
+
 
 def make(task: Task, epochs: int = 10, learning_rate: float = 0.1, batch: int = 128) -> Method:
     """Keep the directions of the last layer's weights and learn their lengths a second time.
@@ -29,7 +31,7 @@ def make(task: Task, epochs: int = 10, learning_rate: float = 0.1, batch: int = 
     return Method(finetune=lambda key, head, stage: lws(key, head, stage, epochs, learning_rate, batch))
 
 
-def lws(key: jax.Array, head: Head, stage: Stage, epochs: int, learning_rate: float, batch: int) -> Head:
+def lws(key: jax.Array, head: Head, stage: Stage, epochs: int, learning_rate: jax.Array | float, batch: int) -> Head:
     """The head with each class's weights and bias scaled; arguments and result as those of `crt`."""
     z = stage.features @ head.kernel + head.bias[None, :]
     size = jnp.sqrt(jnp.mean(z**2) + 1e-12)

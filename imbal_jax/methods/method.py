@@ -1,5 +1,11 @@
-"""What a balancing method is: a named tuple of pure hooks."""
+"""What a balancing method is: a named tuple of pure hooks, made by the function `make(task, **options)` of its file.
 
+A method's file may name options in `TRACED = ("alpha", ...)`: numbers that change neither shapes, nor which Python branch is
+taken, nor which hooks there are. `make` may be given a traced float32 scalar for each of them, so that lanes with different
+values share one compilation. Methods that resample have none: their rows are made before the training that is compiled.
+"""
+
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -116,6 +122,49 @@ class Method(NamedTuple):
     finetune: Callable[[jax.Array, Head, Stage], Head] | None = None
     fit: Callable[[jax.Array, jax.Array], Any] | None = None
     predict: Callable[[jax.Array, Any], jax.Array] | None = None
+
+
+def check_range(
+    name: str,
+    option: str,
+    value: jax.Array | float,
+    low: float,
+    high: float = math.inf,
+    *,
+    above: bool = False,
+    below: bool = False,
+    hint: str = "",
+) -> None:
+    """Raise UserError for a number outside the range of an option; arrays, such as traced values, pass unseen.
+
+    Args:
+        name: the method's.
+        option: the option's name.
+        value: what it was given; it has to be finite.
+        low: the smallest value allowed; with `above`, the value must be larger.
+        high: the largest value allowed; with `below`, the value must be smaller.
+        above: whether `low` itself is outside the range.
+        below: whether `high` itself is.
+        hint: what else the user may do, for the end of the message.
+    """
+    if isinstance(value, jax.Array):
+        return
+    large_enough = low < value if above else low <= value
+    small_enough = value < high if below or high == math.inf else value <= high
+    if large_enough and small_enough:
+        return
+    if high == math.inf:
+        wanted = f"it must be above {low:g}" if above else f"at least {low:g} is needed"
+    else:
+        wanted = f"it must lie from {'above ' * above}{low:g} to {'below ' * below}{high:g}"
+    raise UserError(f"{name}: {option}={value}, {wanted}{hint}")
+
+
+def images(task: Task, name: str, *, signals: bool = False) -> None:
+    """Raise UserError unless the rows are images [H, W, C] or, with `signals`, signals [T, C]; `name` is the method's."""
+    if len(task.shape) != 3 and not (signals and len(task.shape) == 2):
+        wanted = "images [H, W, C] or signals [T, C]" if signals else "images [H, W, C]"
+        raise UserError(f"{name}: needs {wanted}, these rows are {task.shape}")
 
 
 def full(task: Task, option: str) -> None:

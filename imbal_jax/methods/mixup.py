@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from imbal_jax.batches import Batch
-from imbal_jax.errors import UserError
-from imbal_jax.methods.method import Draw, Method, Task
+from imbal_jax.methods.method import Draw, Method, Task, check_range
 
 PROPOSALS = 8
+
+TRACED = ("alpha",)
 
 
 def make(task: Task, alpha: float = 0.2) -> Method:
@@ -23,7 +24,7 @@ def make(task: Task, alpha: float = 0.2) -> Method:
         task: the problem.
         alpha: above 0; towards 0 examples stay as they are, 1 draws lambda uniformly.
     """
-    check_alpha("mixup", alpha)
+    check_range("mixup", "alpha", alpha, 0, above=True)
 
     def transform(key: jax.Array, batch: Batch, draw: Draw, progress: jax.Array) -> Batch:
         share, second = jax.random.split(key)
@@ -63,9 +64,3 @@ def beta(key: jax.Array, a: jax.Array | float, b: jax.Array | float, many: int) 
     first = jnp.argmax(accepted, axis=0, keepdims=True)
     log_gamma = (jnp.log(d) + jnp.take_along_axis(log_v, first, axis=0) + jnp.log1p(-u[-1:]) / shape)[0]
     return jax.nn.sigmoid(log_gamma[0] - log_gamma[1])
-
-
-def check_alpha(name: str, alpha: float) -> None:
-    """Raise UserError unless alpha is above 0 and finite; `name` is the method's."""
-    if isinstance(alpha, (int, float)) and not 0 < alpha < float("inf"):
-        raise UserError(f"{name}: alpha={alpha}, it must be above 0")

@@ -5,6 +5,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods.method import Context, Method, Task, Train, at_least
 
 
@@ -37,11 +38,6 @@ def oversample(key: jax.Array, rows: jax.Array, counts: tuple[int, ...], wanted:
     Returns:
         int32 [sum(wanted)], class by class: the class's rows, then the repeats.
     """
-    parts, start = [], 0
-    for label, (have, want) in enumerate(zip(counts, wanted, strict=True)):
-        own = rows[start : start + have]
-        start += have
-        parts.append(own)
-        if want > have:
-            parts.append(own[jax.random.randint(jax.random.fold_in(key, label), (want - have,), 0, have)])
-    return jnp.concatenate(parts)
+    missing = layout.missing_rows(counts, wanted)
+    drawn = jnp.concatenate([rows, rows[layout.repeats(key, counts, missing)]])
+    return drawn[layout.appended_by_class(counts, missing)]

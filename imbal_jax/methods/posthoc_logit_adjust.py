@@ -5,6 +5,8 @@ import jax.numpy as jnp
 from imbal_jax.methods.logit_adjust import adjustment
 from imbal_jax.methods.method import Method, Task
 
+TRACED = ("tau",)
+
 
 def make(task: Task, tau: float = 1.0) -> Method:
     """Subtract tau log prior_k from the logits of a network trained in the ordinary way.

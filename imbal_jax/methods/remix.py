@@ -4,9 +4,10 @@ import jax
 import jax.numpy as jnp
 
 from imbal_jax.batches import Batch
-from imbal_jax.errors import UserError
-from imbal_jax.methods.method import Draw, Method, Task
-from imbal_jax.methods.mixup import beta, blend, check_alpha
+from imbal_jax.methods.method import Draw, Method, Task, check_range
+from imbal_jax.methods.mixup import beta, blend
+
+TRACED = ("alpha", "kappa", "tau")
 
 
 def make(task: Task, alpha: float = 1.0, kappa: float = 3.0, tau: float = 0.5) -> Method:
@@ -24,11 +25,9 @@ def make(task: Task, alpha: float = 1.0, kappa: float = 3.0, tau: float = 0.5) -
         kappa: how many times rarer a class has to be, at least 1.
         tau: from 0 (which is mixup) to 1: the target is given over when the commoner one's share is below.
     """
-    check_alpha("remix", alpha)
-    if isinstance(kappa, (int, float)) and not kappa >= 1:
-        raise UserError(f"remix: kappa={kappa}, it must be at least 1")
-    if isinstance(tau, (int, float)) and not 0 <= tau <= 1:
-        raise UserError(f"remix: tau={tau}, it must lie from 0 to 1")
+    check_range("remix", "alpha", alpha, 0, above=True)
+    check_range("remix", "kappa", kappa, 1)
+    check_range("remix", "tau", tau, 0, 1)
 
     def transform(key: jax.Array, batch: Batch, draw: Draw, progress: jax.Array) -> Batch:
         share, other = jax.random.split(key)

@@ -1,7 +1,5 @@
 """SMOTE: new rows on the line between a row and one of its nearest neighbours of the same class."""
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +7,7 @@ import numpy as np
 from imbal_jax.lanes import purpose
 from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
-from imbal_jax.methods.method import Context, Method, Task, Train, at_least
+from imbal_jax.methods.method import Method, Task
 from imbal_jax.ops.knn import nearest_in_class
 
 
@@ -30,23 +28,7 @@ def make(task: Task, to: int | float | str | dict = "max", k: int = 5, space: st
             lane's training rows) or 'features' (of a classifier trained on the lane's real rows). New rows always lie
             between raw rows.
     """
-    wanted = at_least(to, task, "smote")
-    near.check_count("smote", "k", k)
-    components = near.components_of(space, task, "smote")
-
-    def resample(keys: jax.Array, train: Train, context: Context) -> Train:
-        missing = layout.missing_rows(train.counts, wanted)
-        if not any(missing):
-            return train
-        near.warn_small("smote", task, missing, k)
-        new = partial(_of_lane, missing=missing, k=k)
-        return near.add_rows(new, keys, train, context, missing, space=space, components=components)
-
-    return Method(resample=resample)
-
-
-def _of_lane(key, x, counts, z, *, missing: tuple[int, ...], k: int) -> near.New:
-    return smote(key, x, counts, tuple(n + m for n, m in zip(counts, missing, strict=True)), k, z)
+    return near.filler(smote, "smote", task, to, k, space)
 
 
 def smote(

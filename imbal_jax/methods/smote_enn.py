@@ -4,12 +4,12 @@ from functools import partial
 
 import jax
 
-from imbal_jax.lanes import purpose, purposes
+from imbal_jax.lanes import purpose
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods import smote as over
 from imbal_jax.methods.enn import VOTES, enn
-from imbal_jax.methods.method import Context, Method, Task, Train
-from imbal_jax.methods.smote_tomek import keep_with_new
+from imbal_jax.methods.method import Method, Task, check_range
 
 
 def make(
@@ -34,16 +34,10 @@ def make(
         vote: 'all' or 'mode', as in `enn`.
         space: where SMOTE searches neighbours, as in `smote`; the cleaning looks at raw rows.
     """
-    near.check_count("smote_enn", "enn_k", enn_k)
+    check_range("smote_enn", "enn_k", enn_k, 1)
     near.check_word("smote_enn", "vote", vote, VOTES)
-    first = over.make(task, to=to, k=k, space=space).resample
-    assert first is not None
     keep = partial(enn, k=enn_k, vote=vote, strategy="all")
-
-    def resample(keys: jax.Array, train: Train, context: Context) -> Train:
-        return near.clean(keep, purposes(keys, "clean"), first(purposes(keys, "smote"), train, context), context)
-
-    return Method(resample=resample)
+    return near.filled_then_cleaned(over.make(task, to=to, k=k, space=space), keep)
 
 
 def smote_enn(
@@ -70,4 +64,5 @@ def smote_enn(
         the `New` rows of SMOTE and bool [M + S]: x's rows first, then the new ones.
     """
     new = over.smote(purpose(key, "smote"), x, counts, wanted, k)
-    return new, keep_with_new(partial(enn, k=enn_k, vote=vote, strategy="all"), x, counts, wanted, new)
+    missing = layout.missing_rows(counts, wanted)
+    return new, near.keep_with_new(partial(enn, k=enn_k, vote=vote, strategy="all"), x, counts, new, missing)

@@ -3,14 +3,12 @@
 from functools import partial
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
-from imbal_jax.lanes import purpose, purposes
+from imbal_jax.lanes import purpose
 from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods import smote as over
-from imbal_jax.methods.method import Context, Method, Task, Train
+from imbal_jax.methods.method import Method, Task
 from imbal_jax.methods.tomek_links import tomek_links
 
 
@@ -27,14 +25,8 @@ def make(task: Task, to: int | float | str | dict = "max", k: int = 5, space: st
         k: neighbours of SMOTE.
         space: where SMOTE searches neighbours, as in `smote`; links are found between raw rows.
     """
-    first = over.make(task, to=to, k=k, space=space).resample
-    assert first is not None
     keep = partial(tomek_links, strategy="all")
-
-    def resample(keys: jax.Array, train: Train, context: Context) -> Train:
-        return near.clean(keep, purposes(keys, "clean"), first(purposes(keys, "smote"), train, context), context)
-
-    return Method(resample=resample)
+    return near.filled_then_cleaned(over.make(task, to=to, k=k, space=space), keep)
 
 
 def smote_tomek(
@@ -53,12 +45,5 @@ def smote_tomek(
         the `New` rows of SMOTE and bool [M + S]: x's rows first, then the new ones.
     """
     new = over.smote(purpose(key, "smote"), x, counts, wanted, k)
-    return new, keep_with_new(partial(tomek_links, strategy="all"), x, counts, wanted, new)
-
-
-def keep_with_new(keep_of, x: jax.Array, counts: tuple[int, ...], wanted: tuple[int, ...], new: near.New) -> jax.Array:
-    """`keep_of(rows, counts)` for the rows and new rows together: bool [M + S], x's rows first, then the new ones."""
     missing = layout.missing_rows(counts, wanted)
-    order = layout.appended_by_class(counts, missing)
-    together = tuple(n + m for n, m in zip(counts, missing, strict=True))
-    return keep_of(jnp.concatenate([x, new.x])[order], together)[np.argsort(order)]
+    return new, near.keep_with_new(partial(tomek_links, strategy="all"), x, counts, new, missing)

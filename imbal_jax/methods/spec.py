@@ -1,6 +1,7 @@
 """Method specs: 'smote(k=3) | mixup(alpha=0.2)' -> words with options."""
 
 import ast
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from imbal_jax.errors import UserError
@@ -9,11 +10,17 @@ FORM = "'name', 'name(option=value)' or several joined by ' | '"
 
 
 class Word(NamedTuple):
-    """One method of a spec: its name, its options, and the text it came from."""
+    """One method of a spec: its name, its options, the text it came from, and that of each option's value."""
 
     name: str
     options: dict[str, Any]
     text: str
+    texts: dict[str, str]
+
+
+def written(name: str, texts: Mapping[str, str]) -> str:
+    """A word of a spec from the texts of its options' values: 'name(option=text)', or 'name' without any."""
+    return f"{name}({', '.join(f'{option}={text}' for option, text in texts.items())})" if texts else name
 
 
 def parse(spec: str) -> list[Word]:
@@ -37,10 +44,11 @@ def _joined(node: ast.expr) -> list[ast.expr]:
 
 def _word(spec: str, node: ast.expr) -> Word:
     if isinstance(node, ast.Name):
-        return Word(node.id, {}, node.id)
+        return Word(node.id, {}, node.id, {})
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.args:
         options = {str(k.arg): _value(spec, k.value) for k in node.keywords}
-        return Word(node.func.id, options, ast.unparse(node))
+        texts = {str(k.arg): ast.unparse(k.value) for k in node.keywords}
+        return Word(node.func.id, options, ast.unparse(node), texts)
     raise UserError(f"method {spec!r} cannot be read; write {FORM}")
 
 

@@ -1,12 +1,11 @@
 """tau-normalisation: the last layer's weights are brought to similar lengths after the training."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.errors import UserError
-from imbal_jax.methods.method import Head, Method, Stage, Task
+from imbal_jax.methods.method import Head, Method, Stage, Task, check_range
+
+TRACED = ("tau",)
 
 
 def make(task: Task, tau: float = 1.0) -> Method:
@@ -27,8 +26,7 @@ def make(task: Task, tau: float = 1.0) -> Method:
     Raises:
         UserError: a negative tau.
     """
-    if not 0 <= tau < math.inf:
-        raise UserError(f"tau_norm: tau={tau}, it must be 0 or above")
+    check_range("tau_norm", "tau", tau, 0)
 
     def finetune(key: jax.Array, head: Head, stage: Stage) -> Head:
         return tau_norm(head, tau)
@@ -36,7 +34,7 @@ def make(task: Task, tau: float = 1.0) -> Method:
     return Method(finetune=finetune)
 
 
-def tau_norm(head: Head, tau: float) -> Head:
+def tau_norm(head: Head, tau: jax.Array | float) -> Head:
     """The head with kernel [D, K] columns divided by their Euclidean length to the power tau, and no bias."""
     length = jnp.sqrt(jnp.sum(head.kernel**2, axis=0))
     safe = jnp.where(length > 0, length, 1.0)  # a class without weights stays without

@@ -7,9 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax.errors import UserError, nearest
-from imbal_jax.methods.method import Method, Task
+from imbal_jax.methods.method import Method, Task, check_range
 
 METRICS = ("balanced_accuracy", "macro_f1")
+
+TRACED = ("largest",)
 
 
 def make(task: Task, metric: str = "balanced_accuracy", largest: float = 1000.0, grid: int = 61, passes: int = 3) -> Method:
@@ -33,12 +35,10 @@ def make(task: Task, metric: str = "balanced_accuracy", largest: float = 1000.0,
     """
     if metric not in METRICS:
         raise UserError(f"thresholds: unknown metric {metric!r}{nearest(metric, METRICS)}; known: {', '.join(METRICS)}")
-    if not 1 < largest < math.inf:
-        raise UserError(f"thresholds: largest={largest}, it must be above 1")
+    check_range("thresholds", "largest", largest, 1, above=True)
     if grid < 3 or grid % 2 == 0:
         raise UserError(f"thresholds: grid={grid}, it must be an odd number of 3 or more")
-    if passes < 1:
-        raise UserError(f"thresholds: passes={passes}, it must be 1 or above")
+    check_range("thresholds", "passes", passes, 1)
     values = log_grid(largest, grid)
 
     def fit(z: jax.Array, y: jax.Array) -> jax.Array:
@@ -50,13 +50,14 @@ def make(task: Task, metric: str = "balanced_accuracy", largest: float = 1000.0,
     return Method(fit=fit, predict=predict)
 
 
-def log_grid(largest: float, grid: int) -> np.ndarray:
+def log_grid(largest: jax.Array | float, grid: int) -> np.ndarray | jax.Array:
     """Logarithms from -log(largest) to log(largest), float32 [grid], the middle one exactly 0."""
-    half = np.linspace(0.0, math.log(largest), grid // 2 + 1)[1:]
-    return np.concatenate([-half[::-1], [0.0], half]).astype(np.float32)
+    half = np.linspace(0.0, 1.0, grid // 2 + 1)[1:]
+    steps = np.concatenate([-half[::-1], [0.0], half]).astype(np.float32)
+    return (jnp.log(largest) if isinstance(largest, jax.Array) else math.log(largest)) * steps
 
 
-def log_thresholds(z: jax.Array, y: jax.Array, metric: str, values: np.ndarray, passes: int) -> jax.Array:
+def log_thresholds(z: jax.Array, y: jax.Array, metric: str, values: np.ndarray | jax.Array, passes: int) -> jax.Array:
     """Logarithms of the best class thresholds found.
 
     Logarithms, because rows on the edge of a threshold would change sides with another rounding.
@@ -76,7 +77,7 @@ def log_thresholds(z: jax.Array, y: jax.Array, metric: str, values: np.ndarray, 
     truth = jax.nn.one_hot(y, classes)
     score = _balanced_accuracy if metric == "balanced_accuracy" else _macro_f1
     # The best value comes first among equals if the values are tried in the order of their distance from 0.
-    order = jnp.asarray(values[np.argsort(np.abs(values), kind="stable")])
+    order = jnp.asarray(values)[jnp.argsort(jnp.abs(values), stable=True)]
 
     def improve(step: jax.Array, c: jax.Array) -> jax.Array:
         k = step % classes

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from imbal_jax.methods import _layout as layout
 from imbal_jax.methods.method import Context, Method, Task, Train, at_most
 
 
@@ -41,7 +42,7 @@ def undersample(key: jax.Array, rows: jax.Array, counts: tuple[int, ...], wanted
         int32 [sum(wanted)], class by class, in the order in which they lay.
     """
     size = rows.shape[0]
-    y = np.repeat(np.arange(len(counts), dtype=np.int32), counts)
+    y = layout.labels_of(counts)
     lottery = jax.random.bits(key, (size,))
     _, _, drawn = jax.lax.sort((jnp.asarray(y), lottery, jnp.arange(size, dtype=jnp.int32)), num_keys=2)
     rank = np.arange(size) - np.repeat(np.cumsum(counts) - counts, counts)
