@@ -1,18 +1,20 @@
-"""The plots and the page, on a made-up run: three arms, some seeds, a failed lane, warnings, generator quality."""
+"""The plots and the page, on made-up runs: three arms, some seeds, a failed lane, warnings, generator quality; and joins."""
 
 import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import jax
 import numpy as np
 import pytest
 
+from imbal_jax import records
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import SCALARS
-from imbal_jax.report import page, plots
+from imbal_jax.report import build, headline, markup, plots, table
+from imbal_jax.report.run import Run, analysed
+from imbal_jax.report.run import read as read_run
 
 ARMS = ("none", "over(to=5000)", "gan_synth(to=5000)")
 NAMES = [str(i) for i in range(10)]
@@ -59,54 +61,65 @@ def digits(n: int, rng: np.random.Generator) -> np.ndarray:
     return np.clip(image, 0, 255).astype(np.uint8)[..., None]
 
 
-def fabricate(workdir: Path, seeds: int = 2, failed: bool = True, note: str = "", pictures: bool = True) -> Path:
+def fabricate(
+    workdir: Path, seeds: int = 2, failed: bool = True, note: str = "", arms: tuple[str, ...] = ARMS, samples: bool = False
+) -> Path:
     """A plausible run directory; the last seed of the over-sampling arm fails where there is more than one."""
     rng = np.random.default_rng(0)
-    rows = [row(arm, seed, rng) for seed in range(seeds) for arm in ARMS]
+    rows = [row(arm, seed, rng) for seed in range(seeds) for arm in arms]
     if failed and seeds > 1:
         lost = next(r for r in rows if r["seed"] == seeds - 1 and r["method"] == ARMS[1])
         empty = {name: None for name in lost if stats.is_metric(name)}
         lost |= empty | {"confusion": None, "failed": "the classifier's loss became NaN in epoch 4"}
-    history = curves(seeds, 8, rng)
     message = "discriminator loss is at 0: <the generator> learns nothing"
-    warnings = [{"stage": "warning", "seed": seed, "epoch": 6, "message": message} for seed in range(seeds)]
+    history = curves(seeds, 8, rng)
+    history += [{"stage": "warning", "seed": seed, "epoch": 6, "message": message} for seed in range(seeds)]
     quality = {"frechet": 12.3, "precision": 0.71, "recall": 0.32, "density": 0.64, "coverage": 0.41}
     quality |= {"nearest_train_mean": 4.61, "nearest_train_min": 2.02, "copies": 0.013}
     data = {"name": "mnist", "source": "tfds (array_record)", "digest": "5b1f" * 16, "class_names": NAMES, "note": note}
-    results = {
-        "name": "mnist_cgan", "data": data, "seeds": list(range(seeds)), "selection": "last step",
-        "methods": stats.results(rows), "paired": stats.comparisons(rows, jax.random.key(0)),
+    files = {
+        "environment": {
+            "device_kind": "cpu", "commit": "0123abc", "command": "python launch.py --config=configs/mnist_cgan.py",
+            "data": data | {"counts": BEFORE, "minority": [6, 8, 9]},
+            "generator_space": "dense layer of 128 of a classifier trained on the full real training set",
+        },
         "generator": {name: {k: v * (1 + i / 40) for k, v in quality.items()} for i, name in enumerate(NAMES)},
-        "generator_space": "dense layer of 128 of a classifier trained on the full real training set",
-        "warnings": ["the cut was scaled to the data at hand"], "compile_seconds": 14.2,
+        "config": {
+            "name": "mnist_cgan", "method": arms[-1], "baselines": arms[:-1], "seeds": seeds, "seed": 0,
+            "expected": {"source system, experiment 1": 0.8487}, "classifier": {"epochs": 8},
+        },
     }  # fmt: skip
-    config = {"method": ARMS[2], "seeds": seeds, "expected": {"source system, experiment 1": 0.8487}}
-    environment = {"device": "2 CPU cores", "commit": "0123abc", "jax": "0.10.2"}
-    workdir.mkdir(parents=True, exist_ok=True)
-    for name, value in {"results": results, "config": config, "environment": environment}.items():
-        (workdir / f"{name}.json").write_text(json.dumps(value, allow_nan=False))
-    (workdir / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in rows))
-    (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in history + warnings))
-    if pictures:
-        draw(workdir / "plots", rows, history, rng)
+    for name, value in files.items():
+        records.write_json(workdir / f"{name}.json", value)
+    rewrite(workdir, rows, history)
+    if samples:
+        (workdir / "plots").mkdir()
+        rare = plots.minority(BEFORE)
+        for name, title in {"samples_epoch_004": "epoch 4", "samples_epoch_008": "epoch 8", "samples": "end"}.items():
+            plots.sample_grid(workdir / "plots" / f"{name}.png", digits(8, rng), digits(8, rng), NAMES, rare, title)
     return workdir
 
 
-def draw(folder: Path, rows: list[dict], history: list[dict], rng: np.random.Generator) -> None:
-    folder.mkdir(exist_ok=True)
-    rare = plots.minority(BEFORE)
-    of = {arm: [r for r in rows if r["method"] == arm and r["confusion"]] for arm in ARMS}
-    matrices = {arm: np.sum([r["confusion"] for r in lanes], axis=0) for arm, lanes in of.items()}
-    recall = {arm: np.array([[r[f"recall_{i}"] for i in range(10)] for r in lanes]) for arm, lanes in of.items()}
-    for epoch in (4, 8):
-        name = f"samples_epoch_{epoch:03d}.png"
-        plots.sample_grid(folder / name, digits(8, rng), digits(8, rng), NAMES, rare, f"MNIST, epoch {epoch}")
-    plots.sample_grid(folder / "samples.png", digits(8, rng), digits(8, rng), NAMES, rare, "MNIST, end of training")
-    plots.losses(folder / "losses.png", history)
-    plots.confusion(folder / "confusion.png", matrices, NAMES)
-    plots.recalls(folder / "recalls.png", recall, NAMES, rare)
-    after = {arm: BEFORE if arm == "none" else AFTER for arm in ARMS}
-    plots.class_counts(folder / "class_counts.png", BEFORE, after, NAMES)
+def rewrite(workdir: Path, rows: list[dict], history: list[dict] | None = None) -> None:
+    for name, lines in {"rows": rows, "metrics": history}.items():
+        if lines is not None:
+            (workdir / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def configure(workdir: Path, **fields: object) -> Path:
+    records.write_json(workdir / "config.json", records.read_json(workdir / "config.json") | fields)
+    return workdir
+
+
+def analyse(workdir: Path) -> Run:
+    run = read_run(workdir)
+    return run._replace(results=analysed(run, {}))
+
+
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No plot is drawn: they take most of the time."""
+    monkeypatch.setattr(build, "_draw", lambda run: None)
 
 
 class Reader(HTMLParser):
@@ -119,7 +132,7 @@ class Reader(HTMLParser):
         self.shown = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "img", "input", "br"):
+        if tag not in ("meta", "img", "input", "br", "link"):
             self.open.append(tag)
         self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
 
@@ -130,121 +143,234 @@ class Reader(HTMLParser):
         self.shown += data if not {"style", "script"} & set(self.open) else ""
 
 
-def read(workdir: Path) -> Reader:
+def parsed(page: Path) -> Reader:
     reader = Reader()
-    reader.feed(page.write(workdir).read_text(encoding="utf-8"))
+    reader.feed(page.read_text(encoding="utf-8"))
     assert reader.open == []
     return reader
 
 
 @pytest.fixture(scope="module")
-def run_with_pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fabricate(tmp_path_factory.mktemp("run"), note="5,000 images only")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with its report."""
+    workdir = fabricate(tmp_path_factory.mktemp("run"), note="5,000 images only", samples=True)
+    build.build(workdir, {"compile_seconds": 14.2})
+    return workdir
 
 
-def test_every_plot_is_a_picture(run_with_pictures):
+def test_every_plot_is_a_picture(whole):
     from PIL import Image
 
-    for path in sorted((run_with_pictures / "plots").iterdir()):
+    for path in sorted((whole / "plots").iterdir()):
         assert path.suffix == ".png"
         with Image.open(path) as image:
             assert min(image.size) > 300 and max(image.size) < 4000
             assert len(np.unique(np.asarray(image.convert("L")))) > 10
 
 
-def test_the_page_stands_alone(run_with_pictures):
-    reader = read(run_with_pictures)
-    assert len(reader.links) == 7 and all(link.startswith("data:image/png;base64,") for link in reader.links)
-    text = (run_with_pictures / "report.html").read_text()
+def test_the_page_stands_alone(whole):
+    reader = parsed(whole / "report.html")
+    pictures = [link for link in reader.links if link.startswith("data:image/png;base64,")]
+    assert len(pictures) == 7 and len(reader.links) == 8 and "data:," in reader.links
+    text = (whole / "report.html").read_text()
     assert not re.search(r"https?://|@import|url\(", text) and "default-src 'none'" in text
-    assert "None" not in reader.shown and "null" not in reader.shown.split("Configuration")[0]
+    assert "None" not in reader.shown.split("Configuration")[0] and "null" not in reader.shown.split("Configuration")[0]
 
 
-def test_the_page_says_what_happened(run_with_pictures):
-    shown = read(run_with_pictures).shown
+def test_the_page_says_what_happened(whole):
+    shown = parsed(whole / "report.html").shown
     for text in (
         "gan_synth(to=5000) lost", "to doing nothing", "2 paired seeds", "source system, experiment 1 published",
-        "84.87%", "570,000 examples",
+        "84.87%", "570,000", "Recall of 8", "undecided", "±0.2 points", "python launch.py --config=configs/mnist_cgan.py",
         "over(to=5000), seed 1: the classifier's loss became NaN in epoch 4", "1 failed", "seeds 0, 1; epoch 6",
-        "the cut was scaled", "<the generator> learns nothing", "5,000 images only", "tfds (array_record)", "5b1f5b1f",
+        "<the generator> learns nothing", "5,000 images only", "tfds (array_record)", "5b1f5b1f", "14 s",
         "last step", "dense layer of 128", "3 min 20 s", "GAN 3 min 32 s", "the best arm was over(to=5000)",
     ):  # fmt: skip
         assert text in shown, text
 
 
-def test_one_seed_has_no_interval(tmp_path):
-    shown = read(fabricate(tmp_path, seeds=1, pictures=False)).shown
+def test_results_are_built_from_the_files_alone(whole, undrawn):
+    before = records.read_json(whole / "results.json")
+    assert before["selection"] == "last step" and before["metric"] == "balanced_accuracy" and before["baseline"] == "none"
+    assert [warning["seed"] for warning in before["warnings"]] == [0, 1]
+    assert list(before["methods"]) == list(ARMS) and before["data"]["class_names"] == NAMES
+    build.build(whole)  # without what compiling cost, which is kept
+    assert records.read_json(whole / "results.json") == before
+
+
+def test_an_older_run_lacks_fields(tmp_path, undrawn):
+    workdir = fabricate(tmp_path)
+    rewrite(workdir, [*records.read(workdir / "rows.jsonl"), row("none", 0, np.random.default_rng(0)) | {"method": "smote"}])
+    for name in ("config.json", "environment.json", "generator.json", "metrics.jsonl"):
+        (workdir / name).unlink()
+    build.build(workdir)
+    results = records.read_json(workdir / "results.json")
+    assert results["data"]["class_names"] == NAMES and results["data"]["minority"] == [6, 8, 9]
+    assert list(results["methods"]) == [*ARMS, "smote"] and results["data"]["source"] == "tfds"
+
+
+def test_the_table_is_sorted_by_the_chosen_metric(tmp_path, undrawn):
+    workdir = fabricate(tmp_path, seeds=3, failed=False)
+    order = [text.split()[0] for text in table.text(analyse(workdir).results).splitlines()[2:]]
+    assert order == ["over(to=5000)", "none", "gan_synth(to=5000)"]
+    rows = records.read(workdir / "rows.jsonl")
+    rewrite(workdir, [r | {"ece": 0.1 * (r["method"] == "none")} for r in rows])
+    configure(workdir, metric="ece", baseline=ARMS[1])
+    shown = parsed(build.build(workdir)).shown
+    assert "3none" in shown and "1over(to=5000)" in shown  # lower is better
+    assert "gan_synth(to=5000) equals over(to=5000): 0.0000 against 0.0000 ECE" in shown
+    with pytest.raises(UserError, match="config.metric is 'balanced'.*did you mean 'balanced_accuracy'"):
+        build.build(configure(workdir, metric="balanced"))
+
+
+def test_one_seed_has_no_interval(tmp_path, undrawn):
+    shown = parsed(build.build(fabricate(tmp_path, seeds=1))).shown
     assert "one seed: no interval" in shown and "One seed: no interval, and no claim beyond this seed" in shown
-    assert "None" not in shown and "p =" not in shown
+    assert "None" not in shown.split("Configuration")[0] and "p =" not in shown
 
 
 @pytest.mark.parametrize(
     ("arm", "verdict", "words"),
     [
-        ("over(to=5000)", "gain", "gained"),
-        ("gan_synth(to=5000)", "loss", "lost"),
-        ("none", "loss", "lost"),  # the baseline is compared with nothing: the last arm is taken
+        ("over(to=5000)", "better", "gained"),
+        ("gan_synth(to=5000)", "worse", "lost"),
+        ("none", "better", "gained"),  # the baseline is compared with nothing: the best arm is taken
     ],
 )
 def test_headline_is_plain(tmp_path, arm, verdict, words):
-    workdir = fabricate(tmp_path, seeds=8, failed=False, pictures=False)
-    config = json.loads((workdir / "config.json").read_text()) | {"method": arm}
-    (workdir / "config.json").write_text(json.dumps(config))
-    found, sentence, detail = page.headline(page._read(workdir))
+    workdir = fabricate(tmp_path, seeds=8, failed=False)
+    found, sentence, detail = headline.headline(analyse(configure(workdir, method=arm, baseline="none")))
     assert found == verdict and words in sentence and "8 paired seeds" in detail
 
 
 def test_headline_without_a_clear_difference(tmp_path):
-    workdir = fabricate(tmp_path, seeds=4, pictures=False)
-    rows = [json.loads(line) for line in (workdir / "rows.jsonl").read_text().splitlines()]
+    workdir = fabricate(tmp_path, seeds=4)
+    rows = records.read(workdir / "rows.jsonl")
     for r in rows:
         r["balanced_accuracy"] = 0.9 + 0.01 * ((r["seed"] + (r["method"] == ARMS[2])) % 2)
-    results = json.loads((workdir / "results.json").read_text())
-    results |= {"methods": stats.results(rows), "paired": stats.comparisons(rows, jax.random.key(0))}
-    (workdir / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    (workdir / "results.json").write_text(json.dumps(results))
-    verdict, sentence, _ = page.headline(page._read(workdir))
-    assert verdict == "even" and "no clear difference" in sentence
+    rewrite(workdir, rows)
+    verdict, sentence, _ = headline.headline(analyse(workdir))
+    assert verdict == "undecided" and "no clear difference" in sentence
 
 
-def test_a_method_whose_every_seed_failed(tmp_path):
-    workdir = fabricate(tmp_path, seeds=2, pictures=False)
-    rows = [json.loads(line) for line in (workdir / "rows.jsonl").read_text().splitlines()]
+def test_among_many_the_best_makes_the_headline(tmp_path):
+    rng = np.random.default_rng(0)
+    workdir = fabricate(tmp_path, seeds=3, failed=False)
+    rewrite(
+        workdir, records.read(workdir / "rows.jsonl") + [row("none", s, rng) | {"method": m} for s in range(3) for m in "abc"]
+    )
+    _, sentence, detail = headline.headline(analyse(workdir))
+    assert "over(to=5000)" in sentence and "the best of 5" in detail
+
+
+def test_a_method_whose_every_seed_failed(tmp_path, undrawn):
+    workdir = fabricate(tmp_path, seeds=2)
+    rows = records.read(workdir / "rows.jsonl")
     for r in (r for r in rows if r["method"] == ARMS[2]):
         r |= {name: None for name in r if stats.is_metric(name)} | {"confusion": None, "failed": "NaN"}
-    results = json.loads((workdir / "results.json").read_text())
-    results |= {"methods": stats.results(rows), "paired": stats.comparisons(rows, jax.random.key(0))}
-    (workdir / "rows.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-    (workdir / "results.json").write_text(json.dumps(results))
-    assert "every seed of it failed" in read(workdir).shown
+    rewrite(workdir, rows)
+    assert "every seed of it failed" in parsed(build.build(workdir)).shown
 
 
-def test_an_unfinished_run_is_reported_from_its_rows(tmp_path):
-    workdir = fabricate(tmp_path, pictures=False)
-    (workdir / "results.json").unlink()
+def test_a_sweep_that_looks_often_says_so(tmp_path, undrawn):
+    workdir = fabricate(tmp_path, seeds=8, failed=False)
+    environment = records.read_json(workdir / "environment.json")
+    records.write_json(workdir / "environment.json", environment | {"looks": 4})
+    page = parsed(build.build(workdir))
+    assert "2 comparisons and 4 looks" in page.shown and "4 looks at the growing data" in page.shown
+    p = records.read_json(workdir / "results.json")["paired"][ARMS[1]]["accuracy"]
+    assert p["p_holm"] == pytest.approx(8 * p["p"])
+
+
+def test_an_unfinished_run_is_reported_from_its_rows(tmp_path, undrawn):
+    workdir = configure(fabricate(tmp_path), seeds=3, baselines=["none", "smote"])
     with (workdir / "rows.jsonl").open("a") as file:
         file.write('{"seed": 7, "meth')  # torn by a kill
-    shown = read(workdir).shown
-    assert "has not reached its end" in shown and "gan_synth(to=5000)" in shown
+    shown = parsed(build.build(workdir)).shown
+    assert "has not reached its end" in shown and "none, 2 of 3 seeds; smote;" in shown
+    assert "has not reached" not in parsed(build.build(configure(workdir, stop="decided", baselines=["none"]))).shown
 
 
-def test_text_of_the_run_is_escaped(tmp_path):
-    workdir = fabricate(tmp_path, pictures=False)
+def test_text_of_the_run_is_escaped(tmp_path, undrawn):
+    workdir = fabricate(tmp_path)
     evil = "<script>alert(1)</script>"
-    for name in ("results.json", "rows.jsonl", "metrics.jsonl", "config.json"):
+    for name in ("rows.jsonl", "metrics.jsonl", "config.json", "environment.json", "generator.json"):
         text = (workdir / name).read_text().replace("gan_synth(to=5000)", evil).replace("mnist", evil)
-        (workdir / name).write_text(text.replace("source system", evil).replace("last step", evil))
-    reader = read(workdir)
+        (workdir / name).write_text(text.replace("source system", evil).replace("dense layer", evil))
+    reader = parsed(build.build(workdir))
     assert evil in reader.shown
     assert (workdir / "report.html").read_text().count("<script>") == 1
 
 
 def test_bad_files_are_named(tmp_path):
-    with pytest.raises(UserError, match="neither results.json"):
-        page.write(tmp_path)
-    (tmp_path / "results.json").write_text("{")
-    with pytest.raises(UserError, match="results.json is no JSON"):
-        page.write(tmp_path)
+    with pytest.raises(UserError, match="holds no finished row"):
+        build.build(tmp_path)
+    fabricate(tmp_path)
+    (tmp_path / "config.json").write_text("{")
+    with pytest.raises(UserError, match="config.json is damaged"):
+        build.build(tmp_path)
+
+
+def two(tmp_path: Path, seeds: int = 2, **fields: object) -> list[Path]:
+    """Two runs; the second one's config differs in the given fields."""
+    runs = [fabricate(tmp_path / name, seeds=seeds, failed=False) for name in ("first", "second")]
+    configure(runs[1], **fields)
+    return runs
+
+
+def test_equal_configs_join_into_one_set_of_seeds(tmp_path, undrawn):
+    first, second = two(tmp_path, name="again", margin=0.01, method=ARMS[1], baselines=["none"])
+    rows = records.read(second / "rows.jsonl")
+    rewrite(second, [{**r, "seed": r["seed"] + 1, "accuracy": 0.5} for r in rows])
+    page = parsed(build.join([first, second], tmp_path / "both"))
+    results = records.read_json(tmp_path / "both" / "results.json")
+    assert results["seeds"] == [0, 1, 2] and list(results["methods"]) == list(ARMS)
+    assert [source["repeated"] for source in results["sources"]] == [0, 3] and "Left out: rows" in page.shown
+    assert results["methods"]["none"]["metrics"]["accuracy"]["worst"] == 0.5  # of seed 2 alone
+    assert results["name"] == "mnist_cgan + again"
+
+
+def test_arms_of_different_configs_are_named_apart(tmp_path, undrawn):
+    first, second = two(tmp_path, classifier={"epochs": 10}, parallel="pmap")
+    rows = records.read(second / "rows.jsonl")
+    rewrite(second, [{**r, "balanced_accuracy": r["balanced_accuracy"] - 0.1} for r in rows])
+    page = parsed(build.join([first, second], tmp_path / "both"))
+    results = records.read_json(tmp_path / "both" / "results.json")
+    point = " [classifier.epochs=10]"
+    assert f"over(to=5000){point}" in results["methods"] and "over(to=5000) [classifier.epochs=8]" in results["methods"]
+    assert len(results["methods"]) == 6 and len(results["paired"]) == 4
+    ours, theirs = (results["paired"][f"over(to=5000) [classifier.epochs={n}]"]["balanced_accuracy"]["mean"] for n in (8, 10))
+    assert ours == pytest.approx(theirs)  # each against its own baseline
+    assert "classifier.epochs" in page.shown and str(second) in page.shown and "parallel" not in page.shown.split("Conf")[0]
+    assert page.shown.count("python launch.py --config=configs/mnist_cgan.py") >= 2
+
+
+def test_a_point_of_a_grid_stays_in_the_name(tmp_path, undrawn):
+    first, second = two(tmp_path, seed=1)
+    rows = records.read(second / "rows.jsonl")
+    place = "classifier.learning_rate=0.1"
+    rewrite(second, [{**r, "method": stats.at_point(r["method"], place), "point": place} for r in rows])
+    build.join([first, second], tmp_path / "both")
+    assert f"none [seed=1, {place}]" in records.read_json(tmp_path / "both" / "results.json")["methods"]
+
+
+def test_runs_that_differ_in_much_are_named_by_their_folder(tmp_path, undrawn):
+    build.join(two(tmp_path, a=1, b=2, c=3, d=4), tmp_path / "both")
+    assert "none [second]" in records.read_json(tmp_path / "both" / "results.json")["methods"]
+
+
+def test_a_join_refuses_what_does_not_belong_together(tmp_path, undrawn):
+    first, second = two(tmp_path)
+    with pytest.raises(UserError, match="is one of the runs"):
+        build.join([first, second], first)
+    with pytest.raises(UserError, match="no run to report"):
+        build.join([], tmp_path)
+    environment = records.read_json(second / "environment.json")
+    environment["data"]["counts"] = [5] * 10
+    records.write_json(second / "environment.json", environment)
+    with pytest.raises(UserError, match=r"first and .*second do not belong .* rows of each class after the cut \[5923"):
+        build.join([first, second], tmp_path / "both")
+    assert build.join([second], tmp_path / "both") == second / "report.html"
 
 
 @pytest.mark.parametrize(
@@ -252,10 +378,11 @@ def test_bad_files_are_named(tmp_path):
     [(None, "–"), (0.42, "0.4 s"), (45, "45 s"), (200.3, "3 min 20 s"), (7500, "2 h 05 min"), (3599.7, "1 h 00 min")],
 )
 def test_durations(seconds, text):
-    assert page.duration(seconds) == text
+    assert markup.duration(seconds) == text
 
 
-def test_plots_take_edge_cases(tmp_path):
+def test_plots_take_edge_cases(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "DPI", 40)  # quicker
     rng = np.random.default_rng(0)
     plots.losses(tmp_path / "none.png", [])
     plots.losses(tmp_path / "nan.png", [{"stage": "gan", "seed": 0, "epoch": 1, "d_loss": float("nan"), "g_loss": 1.0}])
@@ -268,7 +395,10 @@ def test_plots_take_edge_cases(tmp_path):
     plots.class_counts(tmp_path / "same.png", [5, 5], {"none": [5, 5]}, ["a", "b"])
     colour = rng.integers(0, 256, (2, 3, 8, 8, 3)).astype(np.uint8)
     plots.sample_grid(tmp_path / "colour.png", colour, None, ["a", "b"], {1}, "colour")
-    assert len(list(tmp_path.iterdir())) == 8 and not list(tmp_path.glob("*.part"))
+    arms = {f"arm {i}": rng.random((2, 10)) for i in range(24)}
+    plots.recalls(tmp_path / "many_arms.png", arms | {"failed": np.full((1, 10), np.nan)}, NAMES, {6})
+    plots.class_counts(tmp_path / "many.png", BEFORE, {arm: [i + 1] * 10 for i, arm in enumerate(arms)}, NAMES)
+    assert len(list(tmp_path.iterdir())) == 9 and not list(tmp_path.glob("*.part"))
 
 
 def test_minority_is_below_half_of_the_largest():

@@ -6,11 +6,13 @@ import json
 import jax
 import numpy as np
 import pytest
-from scipy import stats as reference
 
 from imbal_jax.evaluate import stats
 
+reference = pytest.importorskip("scipy.stats")
 KEY = jax.random.key(0)
+SEED = (0, 0)
+RUNS = 2_000  # simulations
 
 
 def test_summary_has_the_t_interval():
@@ -71,14 +73,73 @@ def test_few_pairs_take_the_t_interval():
     }
 
 
-def test_bootstrap_interval_covers_about_95_percent():
-    rng = np.random.default_rng(0)
-    covered = 0
-    for _ in range(150):
-        a = rng.normal(0.5, 1.0, 10)
-        low, high = stats.paired(a, np.zeros(10), KEY)["ci95"]
-        covered += low <= 0.5 <= high
-    assert 0.88 <= covered / 150 <= 0.995
+@pytest.mark.parametrize("n", [10, 15, 40])
+def test_bootstrap_agrees_with_scipy_at_the_expanded_level(n):
+    differences = np.random.default_rng(n).normal(0.01, 0.02, n)
+    level = 1 - 2 * reference.norm.cdf(np.sqrt(n / (n - 1)) * reference.t.ppf(0.025, n - 1))
+    options = {"confidence_level": level, "method": "percentile", "n_resamples": 20_000, "rng": np.random.default_rng(1)}
+    theirs = reference.bootstrap((differences,), np.mean, **options).confidence_interval
+    ours = stats.paired(differences, np.zeros(n), KEY)
+    assert ours["interval"] == "bootstrap"
+    np.testing.assert_allclose(ours["ci95"], theirs, atol=0.08 * (theirs.high - theirs.low))
+
+
+def simulated(n: int, mean: float = 0.0, arms: int = 1, shape: str = "normal") -> np.ndarray:
+    """Paired differences [RUNS, arms, n] to one baseline, which all arms of a run share."""
+    rng = np.random.default_rng(n)
+    draw = rng.standard_normal if shape == "normal" else lambda size: rng.standard_t(3, size)
+    return mean + draw((RUNS, arms, n)) - draw((RUNS, 1, n))
+
+
+def p_values(differences: np.ndarray) -> np.ndarray:
+    """[RUNS, arms, n] -> [RUNS, arms], in parts that fit the memory."""
+    return np.concatenate([stats._sign_flips(part, SEED) for part in np.array_split(differences, 40)])
+
+
+@pytest.mark.parametrize("n", [5, 8, 20])
+def test_the_t_interval_covers_95_percent(n):
+    intervals = [stats.summary("accuracy", values)["ci95"] for values in simulated(n, mean=0.3)[:, 0]]
+    assert 0.93 <= np.mean([low <= 0.3 <= high for low, high in intervals]) <= 0.97
+
+
+@pytest.mark.parametrize(("n", "level"), [(6, 0.05), (8, 0.05), (20, 0.05), (20, 0.05 / 4)])
+def test_the_bootstrap_interval_covers_what_it_says(n, level):
+    assert stats._tail(n, level) * stats.RESAMPLES >= stats.FEWEST_BEYOND
+    parts = np.array_split(simulated(n, mean=0.3)[:, 0], 20)
+    low, high = np.concatenate([stats._bootstrap(part, SEED, level) for part in parts]).T
+    covered = np.mean((low <= 0.3) & (high >= 0.3))
+    assert abs(covered - (1 - level)) <= 0.4 * level
+
+
+def test_paired_takes_the_interval_that_covers():
+    kinds = {n: stats.paired(np.arange(n), np.zeros(n), KEY)["interval"] for n in (5, 6, 20)}
+    assert kinds == {5: "t", 6: "bootstrap", 20: "bootstrap"}
+    wide = stats.paired(np.arange(8.0), np.zeros(8), KEY, level=0.05 / 4)
+    assert wide["interval"] == "t"  # no resample lies that far out
+    low, high = reference.t.interval(1 - 0.05 / 4, 7, loc=3.5, scale=reference.sem(np.arange(8.0)))
+    np.testing.assert_allclose(wide["ci95"], [low, high])
+
+
+@pytest.mark.parametrize("n", [6, 8, 20])
+@pytest.mark.parametrize("shape", ["normal", "heavy-tailed"])
+def test_the_permutation_test_errs_in_at_most_5_percent(n, shape):
+    assert np.mean(p_values(simulated(n, shape=shape)) < 0.05) <= 0.05 + 0.006  # and 1.2 standard errors of 2,000 runs
+
+
+def test_holm_over_six_arms_errs_in_at_most_5_percent_of_runs():
+    p = p_values(simulated(10, arms=6))
+    wrong = [min(stats.holm(dict(enumerate(row))).values()) < 0.05 for row in p]
+    assert np.mean(wrong) <= 0.05
+    assert np.mean((p < 0.05).any(axis=1)) > 0.1  # which unadjusted p-values would not hold
+
+
+def test_looking_four_times_errs_in_at_most_5_percent_of_sweeps():
+    looks = (7, 8, 10, 12)  # up to 12 pairs the test is exact and quick
+    differences = simulated(12, arms=2)
+    p = np.stack([p_values(differences[..., :n]) for n in looks], axis=1)  # [RUNS, looks, arms]
+    adjusted = np.array([[min(stats.holm(dict(enumerate(look))).values()) for look in run] for run in p])
+    assert np.mean((len(looks) * adjusted < 0.05).any(axis=1)) <= 0.05
+    assert np.mean((adjusted < 0.05).any(axis=1)) > 0.06  # which looking without an adjustment would not hold
 
 
 def test_the_same_key_gives_the_same_interval():
@@ -161,3 +222,44 @@ def test_comparisons_are_adjusted_over_the_methods():
     assert good["verdict"] == "better" and good["p_holm"] == pytest.approx(2 * good["p"])
     assert good["effect"] == pytest.approx(good["mean"] / np.std([0.001 * ((3 * s) % 7) for s in range(8)], ddof=1))
     assert same["p_holm"] >= same["p"]
+
+
+def sweep(gains: dict[str, float], seeds: int, noise: float = 0.002, point: str = "", first: int = 0) -> list[dict]:
+    """Rows of a sweep whose true differences to the baseline are known."""
+    rows = []
+    for place, (method, gain) in enumerate(gains.items()):
+        rng = np.random.default_rng(100 * place + first)
+        for seed in range(seeds):
+            accuracy = 0.9 + 0.001 * (seed % 5) + gain + (noise * rng.standard_normal() if gain else 0.0)
+            rows.append({"seed": seed, "method": stats.at_point(method, point), "point": point, "accuracy": accuracy})
+    return rows
+
+
+def test_a_sweep_is_decided_when_every_verdict_is_clear():
+    gains = {"none": 0.0, "good": 0.02, "bad": -0.02, "same": 0.0001}
+    rows = sweep(gains, 16, noise=0.0005)
+    assert stats.undecided(rows, KEY, "accuracy", looks=4) == []
+    assert stats.undecided(rows, KEY, "accuracy", methods=["new", "none"], looks=4) == ["new"]
+    assert stats.undecided(sweep(gains, 5, noise=0.0005), KEY, "accuracy") == ["good", "bad", "same"]  # too few pairs
+    found = stats.comparisons(rows, KEY, looks=4)
+    assert [found[name]["accuracy"]["verdict"] for name in ("good", "bad", "same")] == ["better", "worse", "equivalent"]
+    assert stats.undecided(rows[16:], KEY, "accuracy") == ["good", "bad", "same"]  # there is no baseline
+
+
+def test_looks_make_the_verdict_more_cautious():
+    rows = sweep({"none": 0.0, "good": 0.02}, 8)
+    once, often = (stats.comparisons(rows, KEY, looks=looks)["good"]["accuracy"] for looks in (1, 10))
+    assert often["p_holm"] == pytest.approx(10 * once["p_holm"]) and often["p"] == once["p"]
+    assert often["ci95"][0] < once["ci95"][0] and often["ci95"][1] > once["ci95"][1]
+    assert (once["verdict"], often["verdict"]) == ("better", "undecided")
+
+
+def test_an_arm_is_paired_with_the_baseline_of_its_own_point():
+    slow, fast = "classifier.learning_rate=0.001", "classifier.learning_rate=0.01"
+    rows = sweep({"none": 0.0, "over": 0.02}, 8, point=slow) + sweep({"none": 0.3, "over": 0.29}, 8, point=fast)
+    rows += sweep({"mixup": 0.5}, 8, point="no.baseline=here")
+    found = stats.comparisons(rows, KEY)
+    assert list(found) == [f"over [{slow}]", f"over [{fast}]"]
+    assert found[f"over [{slow}]"]["accuracy"]["mean"] == pytest.approx(0.02, abs=0.003)
+    assert found[f"over [{fast}]"]["accuracy"]["mean"] == pytest.approx(-0.01, abs=0.003)
+    assert stats.off_point(rows[0]) == "none" and stats.off_point({"method": "over | affine"}) == "over | affine"

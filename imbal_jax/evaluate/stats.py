@@ -8,11 +8,11 @@ import jax
 import numpy as np
 
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, is_metric
-from imbal_jax.lanes import purpose
 
 EXACT_UP_TO = 12  # seeds: 2**12 sign patterns are still listed in full
 RESAMPLES = 10_000
-FEWEST_TO_RESAMPLE = 6  # the range of n paired differences covers the median with 1 - 2**(1-n): 95 % needs 6
+FEWEST_BEYOND = 20  # resamples beyond each end of an interval; an end found from fewer is an accident
+FEWEST_TO_DECIDE = 6  # with 5 pairs the sign-flip test cannot come below 2 / 2**5 = 0.0625
 LEVEL = 0.05  # of the tests, over all methods compared
 MARGIN = 0.002  # differences below it are of no interest, unless said otherwise
 COSTS = ("seconds", "gan_seconds", "classifier_seconds", "examples_seen")
@@ -42,17 +42,19 @@ def summary(name: str, values: Iterable[float | None]) -> dict[str, Any]:
     }
 
 
-def paired(a: Iterable[float | None], b: Iterable[float | None], key: jax.Array) -> dict[str, Any]:
+def paired(a: Iterable[float | None], b: Iterable[float | None], key: jax.Array, level: float = LEVEL) -> dict[str, Any]:
     """The difference a - b between two methods on the same seeds.
 
     The interval is the expanded percentile bootstrap (Hesterberg 2015, "What teachers should know about the
-    bootstrap") from 6 pairs on, and Student's t below: with fewer pairs no resample leaves the range of the
-    differences, and that range itself covers less than 95 %. The p-value is that of the two-sided sign-flip
-    permutation test of the mean: exact up to 12 pairs (so never below 2 / 2**n), from 10,000 random flips with more.
+    bootstrap") where at least 20 of the 10,000 resamples lie beyond each of its ends: from 6 pairs on for 95 %. Student's
+    t elsewhere: with fewer pairs no resample leaves the range of the differences, which itself covers too little. The
+    p-value is that of the two-sided sign-flip permutation test of the mean: exact up to 12 pairs (so never below 2 / 2**n),
+    from 10,000 random flips with more.
 
     Args:
         a, b: numbers in the order of the same seeds; a pair with None or NaN on either side is left out.
         key: typed key, the source of resamples and flips.
+        level: the interval covers 1 - level.
 
     Returns:
         {"mean", "ci95": [low, high], "p", "n" (pairs used), "interval": "t" or "bootstrap", "effect" (mean / standard
@@ -62,20 +64,7 @@ def paired(a: Iterable[float | None], b: Iterable[float | None], key: jax.Array)
     Raises:
         ValueError: when a and b differ in length.
     """
-    left, right = (np.array([np.nan if v is None else v for v in side], np.float64) for side in (a, b))
-    if left.shape != right.shape:
-        raise ValueError(f"paired() needs the same seeds on both sides: got {left.size} and {right.size} numbers")
-    difference = (left - right)[np.isfinite(left - right)]
-    n = int(difference.size)
-    if n < 2:
-        return {"mean": float(difference[0]) if n else None, "ci95": None, "p": None, "n": n, "interval": None, "effect": None}
-    resampled = n >= FEWEST_TO_RESAMPLE
-    interval = _bootstrap(difference, _generator(key, "bootstrap")) if resampled else _t_interval(difference)
-    p = _sign_flips(difference, _generator(key, "flips"))
-    kind = "bootstrap" if resampled else "t"
-    mean, spread = float(difference.mean()), float(difference.std(ddof=1))
-    effect = mean / spread if spread > 0 else None
-    return {"mean": mean, "ci95": interval, "p": p, "n": n, "interval": kind, "effect": effect}
+    return _paired(a, b, _seed(key), level)
 
 
 def holm(p: Mapping[str, float | None]) -> dict[str, float | None]:
@@ -137,28 +126,40 @@ def results(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def comparisons(
-    rows: Sequence[Mapping[str, Any]], key: jax.Array, baseline: str = "none", margin: float = MARGIN
+    rows: Sequence[Mapping[str, Any]], key: jax.Array, baseline: str = "none", margin: float = MARGIN, looks: int = 1
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Every method against a baseline, paired by seed.
+    """Every method against a baseline, paired by seed; at a point of a grid against the baseline at the same point.
+
+    Where the data are looked at several times before they are all there (seeds are added until the verdicts are clear),
+    each look spends an equal share of the error: the p-values are multiplied by the number of looks planned, the intervals
+    cover 1 - 0.05 / looks. This is linear alpha-spending (Lan and DeMets 1983, "Discrete sequential boundaries for
+    clinical trials") with Bonferroni's bound in place of the looks' joint distribution, so it holds for any test and
+    wherever the sweep stops: the chance of one wrong 'better' or 'worse', over all methods and looks, is at most 5 %.
+    'equivalent' is guarded method by method (two one-sided tests at 2.5 % over all looks), not over the methods.
 
     Args:
-        rows: flat dicts, one for each (seed, method).
-        key: typed key; each (method, metric) draws from its own fold of it.
+        rows: flat dicts, one for each (seed, method); a row's "point" ('' or absent without a grid) says which baseline
+            it belongs to (see `at_point`).
+        key: typed key; all comparisons of n pairs share their resamples and flips.
         baseline: the method compared against.
         margin: see `verdict`.
+        looks: how often, at most, such a table is made of these seeds and more of them.
 
     Returns:
-        {method: {metric: paired(method, baseline) with "p_holm" (adjusted over the methods) and "verdict"}} for the
-        methods other than the baseline; {} without a baseline.
+        {method: {metric: paired(method, baseline) with "p_holm" (adjusted over the methods and looks) and "verdict"}} for
+        the methods that have a baseline; {} without one.
     """
     arms = _by_method(rows)
-    reference = {row["seed"]: row for row in arms.pop(baseline, [])}
     table: dict[str, dict[str, dict[str, Any]]] = {}
-    draw = functools.partial(purpose, key)
-    for method, lanes in arms.items() if reference else ():
+    seed, level = _seed(key), LEVEL / looks
+    for method, lanes in arms.items():
+        own = at_point(baseline, lanes[0].get("point"))
+        if method == own or own not in arms:
+            continue
+        reference = {row["seed"]: row for row in arms[own]}
         shared = [(row, reference[row["seed"]]) for row in lanes if row["seed"] in reference]
         table[method] = {
-            name: paired([a.get(name) for a, _ in shared], [b.get(name) for _, b in shared], draw(method + name))
+            name: _paired([a.get(name) for a, _ in shared], [b.get(name) for _, b in shared], seed, level)
             for name in _metric_names(lanes)
         }
     for name in {name for metrics in table.values() for name in metrics}:
@@ -166,8 +167,77 @@ def comparisons(
         adjusted = holm({method: found["p"] for method, found in having.items()})
         for method, found in having.items():
             p = adjusted[method]
+            p = None if p is None else min(1.0, looks * p)
             found |= {"p_holm": p, "verdict": verdict(name, found["ci95"], p, margin)}
     return table
+
+
+def undecided(
+    rows: Sequence[Mapping[str, Any]],
+    key: jax.Array,
+    metric: str,
+    *,
+    methods: Iterable[str] = (),
+    baseline: str = "none",
+    margin: float = MARGIN,
+    looks: int = 1,
+) -> list[str]:
+    """The methods whose comparison with the baseline is still open; a sweep may stop when there is none.
+
+    With fewer than 6 pairs a method is always open: neither its interval nor its p-value could carry a verdict. p never
+    comes below 1 / 10,000 before it is adjusted, so methods x looks must stay below 500 for a 'better' or a 'worse'.
+
+    Args:
+        rows, key, baseline, margin: as for `comparisons`.
+        metric: the metric that decides.
+        methods: names that must be decided even where they have no row yet, besides those in the rows.
+        looks: how often this is asked, at most, as the seeds become more; see `comparisons` for how the error is kept.
+
+    Returns:
+        names, in the order of `methods`, then of the rows; baselines are not among them. A method without a baseline to
+        compare with is open.
+    """
+    only = [
+        {**{name: row[name] for name in ("seed", "method", "point") if name in row}, metric: row.get(metric)} for row in rows
+    ]
+    found = comparisons(only, key, baseline, margin, looks)
+    baselines = {baseline} | {at_point(baseline, row.get("point")) for row in rows}
+    names = dict.fromkeys([*methods, *(row["method"] for row in rows)])
+    return [name for name in names if name not in baselines and _is_open(found.get(name, {}).get(metric))]
+
+
+def at_point(method: str, point: str | None) -> str:
+    """The name of a method's arm at a point of a grid: 'over [classifier.epochs=10]'; without a point the method's own."""
+    return f"{method} [{point}]" if point else method
+
+
+def off_point(row: Mapping[str, Any]) -> str:
+    """The method of a row without its point: the inverse of `at_point`."""
+    return str(row["method"]).removesuffix(f" [{row.get('point')}]")
+
+
+def _is_open(found: Mapping[str, Any] | None) -> bool:
+    return found is None or found["n"] < FEWEST_TO_DECIDE or found["verdict"] == "undecided"
+
+
+def _paired(a: Iterable[float | None], b: Iterable[float | None], seed: tuple[int, ...], level: float) -> dict[str, Any]:
+    left, right = (np.array([np.nan if v is None else v for v in side], np.float64) for side in (a, b))
+    if left.shape != right.shape:
+        raise ValueError(f"paired() needs the same seeds on both sides: got {left.size} and {right.size} numbers")
+    difference = (left - right)[np.isfinite(left - right)]
+    n = int(difference.size)
+    if n < 2:
+        return {"mean": float(difference[0]) if n else None, "ci95": None, "p": None, "n": n, "interval": None, "effect": None}
+    resampled = _tail(n, level) * RESAMPLES >= FEWEST_BEYOND
+    mean, spread = float(difference.mean()), float(difference.std(ddof=1))
+    return {
+        "mean": mean,
+        "ci95": _bootstrap(difference, seed, level).tolist() if resampled else _t_interval(difference, level),
+        "p": float(_sign_flips(difference, seed)),
+        "n": n,
+        "interval": "bootstrap" if resampled else "t",
+        "effect": mean / spread if spread > 0 else None,
+    }
 
 
 def _by_method(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Mapping[str, Any]]]:
@@ -193,36 +263,55 @@ def _metric_names(lanes: Sequence[Mapping[str, Any]]) -> list[str]:
     return list(dict.fromkeys(name for row in lanes for name in row if is_metric(name)))
 
 
-def _t_interval(values: np.ndarray) -> list[float] | None:
-    from scipy import stats
+def _t_interval(values: np.ndarray, level: float = LEVEL) -> list[float] | None:
+    from scipy import special
 
     if values.size < 2:
         return None
-    half = stats.t.ppf(0.975, values.size - 1) * values.std(ddof=1) / np.sqrt(values.size)
+    half = special.stdtrit(values.size - 1, 1.0 - level / 2) * values.std(ddof=1) / np.sqrt(values.size)
     return [float(values.mean() - half), float(values.mean() + half)]
 
 
-def _bootstrap(difference: np.ndarray, generator: np.random.Generator) -> list[float]:
-    from scipy import stats
+@functools.cache
+def _tail(n: int, level: float) -> float:
+    """The share of resamples to leave out at each end, for n values.
 
-    n = difference.size
-    means = difference[generator.integers(0, n, (RESAMPLES, n))].mean(axis=1)
-    # The plain percentiles are too narrow by sqrt((n - 1) / n) and take the normal's quantile for t's.
-    tail = stats.norm.cdf(np.sqrt(n / (n - 1)) * stats.t.ppf(0.025, n - 1))
-    return [float(v) for v in np.quantile(means, [tail, 1.0 - tail])]
+    The plain percentiles are too narrow by sqrt((n - 1) / n) and take the normal's quantile for t's.
+    """
+    from scipy import special
 
-
-def _sign_flips(difference: np.ndarray, generator: np.random.Generator) -> float:
-    n = difference.size
-    exact = n <= EXACT_UP_TO
-    if exact:
-        signs = 1.0 - 2.0 * ((np.arange(2**n)[:, None] >> np.arange(n)[None, :]) & 1)
-    else:
-        signs = generator.choice([-1.0, 1.0], (RESAMPLES, n))
-    observed = abs(difference.mean())
-    as_far = np.abs(signs @ difference / n) >= observed - 1e-12 * np.abs(difference).max()  # rounding is no evidence
-    return float(as_far.mean()) if exact else float((as_far.sum() + 1) / (RESAMPLES + 1))
+    return float(special.ndtr(np.sqrt(n / (n - 1)) * special.stdtrit(n - 1, level / 2)))
 
 
-def _generator(key: jax.Array, name: str) -> np.random.Generator:
-    return np.random.default_rng(np.asarray(jax.random.key_data(purpose(key, name))).tolist())
+def _bootstrap(differences: np.ndarray, seed: tuple[int, ...], level: float = LEVEL) -> np.ndarray:
+    """[..., n] -> [..., 2]: the expanded percentile interval of each mean."""
+    tail = _tail(differences.shape[-1], level)
+    means = differences @ _weights(differences.shape[-1], seed)
+    return np.moveaxis(np.quantile(means, [tail, 1.0 - tail], axis=-1), 0, -1)
+
+
+def _sign_flips(differences: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
+    """[..., n] -> [...]: the two-sided p-value of each mean."""
+    n = differences.shape[-1]
+    observed = np.abs(differences.mean(axis=-1)) - 1e-12 * np.abs(differences).max(axis=-1)  # rounding is no evidence
+    flipped = np.abs(differences @ _signs(n, seed)) / n
+    as_far = (flipped >= observed[..., None]).sum(axis=-1)
+    return as_far / 2**n if n <= EXACT_UP_TO else (as_far + 1) / (RESAMPLES + 1)
+
+
+@functools.lru_cache(maxsize=4)
+def _weights(n: int, seed: tuple[int, ...]) -> np.ndarray:
+    """float64 [n, RESAMPLES]: the weight of each value in the mean of each resample."""
+    return np.random.default_rng((*seed, 0)).multinomial(n, np.full(n, 1.0 / n), RESAMPLES).T / n
+
+
+@functools.lru_cache(maxsize=4)
+def _signs(n: int, seed: tuple[int, ...]) -> np.ndarray:
+    """float64 [n, P] of 1 and -1: all patterns up to 12 values, else 10,000 random ones."""
+    if n <= EXACT_UP_TO:
+        return 1.0 - 2.0 * ((np.arange(2**n)[None, :] >> np.arange(n)[:, None]) & 1)
+    return np.random.default_rng((*seed, 1)).choice([-1.0, 1.0], (n, RESAMPLES))
+
+
+def _seed(key: jax.Array) -> tuple[int, ...]:
+    return tuple(int(word) for word in np.asarray(jax.random.key_data(key)).ravel())

@@ -19,6 +19,8 @@ DOING_NOTHING = "#8a94a6"
 ARMS = ("#2563eb", "#0f9d76", "#a445c9", "#d9456b", "#0e96b5", "#a07f10", "#5b57d6", "#6b8e23")
 DPI = 160
 MOST_BARS = 20  # classes; beyond, bars are too thin and points are drawn
+MOST_INSIDE = 4  # curves whose legend finds room among them
+MOST_GROUPS = 8  # arms side by side, one colour each; beyond, a heat map
 
 
 def minority(counts: Sequence[int]) -> set[int]:
@@ -110,7 +112,8 @@ def losses(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
         ),
     ]
     panels = [panel for panel in panels if any(curves for _, _, curves in panel[2])]
-    with _figure(path, (4.1 * max(len(panels), 1), 3.5)) as figure:
+    aside = 2.3 if len(arms) > MOST_INSIDE else 0.0  # inches for a legend beside the last panel
+    with _figure(path, (4.1 * max(len(panels), 1) + aside, 3.5)) as figure:
         for place, (title, unit, lines) in enumerate(panels):
             axes = figure.add_subplot(1, len(panels), place + 1)
             _panel(axes, title, "epoch", unit)
@@ -146,12 +149,16 @@ def confusion(path: Path, matrices: Mapping[str, np.ndarray], class_names: Seque
 def recalls(path: Path, per_arm: Mapping[str, np.ndarray], class_names: Sequence[str], minority: AbstractSet[int]) -> None:
     """Recall of every class and arm: bars are means over seeds, whiskers reach from the lowest to the highest seed.
 
+    More than 8 arms become the rows of a heat map of the means, in the given order.
+
     Args:
         path: the PNG to write.
         per_arm: for each arm float [L, K] in [0, 1], one row for each seed; rows with NaN are left out of the mean.
         class_names: K names.
         minority: class numbers, printed in the minority's colour.
     """
+    if len(per_arm) > MOST_GROUPS:
+        return _recall_map(path, per_arm, class_names, minority)
     seeds = max(len(np.atleast_2d(values)) for values in per_arm.values())
     whiskers = "whiskers: lowest and highest seed" if seeds > 1 else "one seed"
     bars = {arm: 100 * np.atleast_2d(np.asarray(values, np.float64)) for arm, values in per_arm.items()}
@@ -167,6 +174,8 @@ def recalls(path: Path, per_arm: Mapping[str, np.ndarray], class_names: Sequence
 def class_counts(path: Path, before: Sequence[int], after: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> None:
     """Training rows of every class before balancing and after it; arms with the same counts share their bars.
 
+    Of more than 7 different results the first 7 are drawn, and the title says how many are not.
+
     Args:
         path: the PNG to write.
         before: int [K].
@@ -178,17 +187,46 @@ def class_counts(path: Path, before: Sequence[int], after: Mapping[str, Sequence
     for arm, counts in after.items():
         same.setdefault(tuple(int(c) for c in counts), []).append(arm)
     same.pop(tuple(int(c) for c in before), None)
+    hidden = max(0, len(same) + 1 - MOST_GROUPS)
+    same = dict(list(same.items())[: MOST_GROUPS - 1])
     bars |= {"after " + ", ".join(arms): np.asarray(counts) for counts, arms in same.items()}
     colours = arm_colours(list(after))
+    more = f" ({hidden} more results of balancing are not drawn)" if hidden else ""
     paint = {"before": DOING_NOTHING} | {"after " + ", ".join(arms): colours[arms[0]] for arms in same.values()}
     with _figure(path, (_bars_width(len(class_names), len(bars)), 3.7)) as figure:
         axes = figure.add_subplot()
-        _panel(axes, "Training rows by class", "", "rows")
+        _panel(axes, f"Training rows by class{more}", "", "rows")
         _draw_groups(axes, {name: np.stack([counts] * 3) for name, counts in bars.items()}, paint, numbers=True)
         _class_axis(axes, class_names, minority(before))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.set_ylim(0, 1.2 * max(max(counts) for counts in bars.values()))  # room for the numbers
         _legend_below(figure, axes, len(bars))
+
+
+def _recall_map(path: Path, per_arm: Mapping[str, np.ndarray], class_names: Sequence[str], minority: AbstractSet[int]) -> None:
+    from matplotlib import colormaps
+
+    names = [_short(arm, 38) for arm in per_arm]
+    means = np.stack([_low_mean_high(100 * np.atleast_2d(np.asarray(v, np.float64)))[1] for v in per_arm.values()])
+    low = min(95.0, 5 * np.floor(np.nanmin(means, initial=100.0) / 5))
+    share = (means - low) / (100 - low)
+    margin = 0.3 + 0.075 * max(len(name) for name in names)  # inches for the arms' names
+    cell = float(np.clip(6.0 / len(class_names), 0.12, 0.62))
+    with _figure(path, (margin + cell * len(class_names) + 0.3, 0.27 * len(names) + 1.3)) as figure:
+        axes = figure.add_subplot()
+        axes.imshow(np.where(np.isfinite(share)[..., None], colormaps["Blues"](0.85 * share), 1.0), aspect="auto")
+        axes.set_title(f"Recall by class (%; colours from {low:.0f} to 100)", size=10.5, weight="bold", loc="left", pad=9)
+        _class_axis(axes, class_names, minority)
+        axes.set_xlim(-0.5, len(class_names) - 0.5)
+        axes.set_yticks(range(len(names)), names, size=8, color=INK)
+        axes.tick_params(length=0)
+        axes.spines[:].set_color(GRID)
+        for row, column in np.ndindex(means.shape) if len(class_names) <= MOST_BARS else ():
+            if np.isfinite(means[row, column]):
+                colour = "white" if share[row, column] > 0.65 else INK
+                text = f"{means[row, column]:.1f}" if cell > 0.4 else f"{means[row, column]:.0f}"
+                axes.text(column, row, text, ha="center", va="center", size=7, color=colour)
+        figure.tight_layout(pad=1.0)
 
 
 @contextmanager
@@ -263,7 +301,11 @@ def _draw_curves(axes: Any, lines: Sequence[tuple[str, str, list[np.ndarray]]], 
         axes.set_ylim(-3, 103)
     else:
         _robust_limits(axes, np.concatenate([curve[:, 1] for _, _, curves in lines for curve in curves]))
-    axes.legend(framealpha=0.8, edgecolor="none", fontsize=8 if len(lines) < 6 else 6.5, loc="best", handlelength=1.4)
+    style = {"framealpha": 0.8, "edgecolor": "none", "handlelength": 1.4}
+    if len(lines) > MOST_INSIDE:
+        axes.legend(fontsize=7.5, loc="upper left", bbox_to_anchor=(1.01, 1.03), **style)
+    else:
+        axes.legend(fontsize=8, loc="best", **style)
 
 
 def _middle(curves: Sequence[np.ndarray]) -> np.ndarray:

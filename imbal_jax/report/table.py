@@ -2,26 +2,41 @@
 
 from typing import Any
 
+from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
+
 COLUMNS = ("accuracy", "balanced_accuracy", "macro_f1", "g_mean", "ece")
+PLAIN = ("mcc", "brier", "nll")  # no shares of anything
 
 
 def text(results: dict[str, Any]) -> str:
-    """Method by metric, mean and half width of the 95% interval over seeds, from the content of results.json."""
-    arms = results["methods"]
+    """Method by metric, from the content of results.json, sorted by its chosen metric.
+
+    Means and half widths of the 95% intervals over seeds; the verdict against the baseline.
+    """
+    metric, arms = results["metric"], results["methods"]
+    columns = list(dict.fromkeys([metric, *COLUMNS]))
     width = max(len(name) for name in arms)
     seeds = len(results["seeds"])
     title = f"{results['name']}: {seeds} seed{'s' if seeds > 1 else ''}, test set whole, {results['selection']}"
-    head = f"{'method':<{width}} " + " ".join(f"{name:>18}" for name in COLUMNS) + f" {'s per seed':>11} {'failed':>6}"
-    lines = [title, head]
-    for name, arm in arms.items():
-        cells = " ".join(f"{_cell(arm['metrics'].get(column)):>18}" for column in COLUMNS)
-        lines.append(f"{name:<{width}} {cells} {arm['seconds']:>11.1f} {arm['failed']:>6}")
+    head = f"{'method':<{width}} " + " ".join(f"{name:>18}" for name in columns) + f" {'s per seed':>11} {'failed':>6}"
+    lines = [title, f"{head}  against {results['baseline']}"]
+    for name, arm in sorted(arms.items(), key=lambda item: _place(item[1], metric)):
+        cells = " ".join(f"{_cell(column, arm['metrics'].get(column)):>18}" for column in columns)
+        said = results["paired"].get(name, {}).get(metric, {}).get("verdict", "-")
+        lines.append(f"{name:<{width}} {cells} {arm['seconds']:>11.1f} {arm['failed']:>6}  {said}")
     return "\n".join(lines)
 
 
-def _cell(metric: dict[str, Any] | None) -> str:
+def _place(arm: dict[str, Any], metric: str) -> tuple[bool, float]:
+    mean = (arm["metrics"].get(metric) or {}).get("mean")
+    return mean is None, (mean or 0.0) * (1 if metric in LOWER_IS_BETTER else -1)
+
+
+def _cell(name: str, metric: dict[str, Any] | None) -> str:
     if not metric or metric.get("mean") is None:
         return "-"
-    if not metric.get("ci95"):
-        return f"{100 * metric['mean']:.2f} %"
-    return f"{100 * metric['mean']:.2f} ± {50 * (metric['ci95'][1] - metric['ci95'][0]):.2f} %"
+    mean, ends = metric["mean"], metric.get("ci95")
+    scale, unit = (1, "") if name in PLAIN else (100, " %")
+    if not ends:
+        return f"{scale * mean:.2f}{unit}"
+    return f"{scale * mean:.2f} ± {scale * (ends[1] - ends[0]) / 2:.2f}{unit}"

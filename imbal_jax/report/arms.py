@@ -1,0 +1,120 @@
+"""The main table: one row for each arm, sorted by the chosen metric, with published figures below."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from imbal_jax.evaluate import stats
+from imbal_jax.report.markup import (
+    NO_INTERVAL,
+    Cell,
+    band,
+    capital,
+    down,
+    duration,
+    gap,
+    is_share,
+    name_of,
+    number,
+    p_value,
+    section,
+    table,
+    text,
+    with_interval,
+)
+from imbal_jax.report.plots import arm_colours
+from imbal_jax.report.run import Run, baselines, ranked, recall_key, values_of
+
+MOST_CLASSES = 6  # of the minority with a column of their own; of more only the mean
+TAG = '<span class="tag">published</span>'
+
+
+def compared(run: Run) -> str:
+    """The section with the table, in HTML."""
+    metric = run.results["metric"]
+    against = f"'{run.results['baseline']}'"
+    units = "in points, " if is_share(metric) else ""
+    looks = f" and the {run.results['looks']} looks planned" if run.results["looks"] > 1 else ""
+    note = (
+        f"Worst seed and difference are of {name_of(metric)}; small print: 95% intervals over seeds. Difference: {units}to "
+        f"{against} on the same seeds. p: sign-flip test, adjusted for the number of arms (Holm){looks}. Effect: the mean "
+        "difference in its standard deviations over seeds. Verdict: better or worse where p is below 0.05 and the interval "
+        f"holds no 0; equivalent where the interval lies within {band(metric, run.results['margin'])}. Time: "
+        "of one seed. A click on a column's head sorts."
+    )
+    return section("Arms compared", _table(run), note)
+
+
+def labels(run: Run) -> dict[str, str]:
+    """For each arm its number in the table, in its colour, and its name: HTML for the table and the charts."""
+    colours = arm_colours(list(run.results["methods"]))
+    return {
+        arm: f'<span class="who"><i class="chip" style="--c:{colours[arm]}">{place}</i><span>{text(arm)}</span></span>'
+        for place, arm in enumerate(ranked(run), 1)
+    }
+
+
+def _table(run: Run) -> str:
+    metric, rare = run.results["metric"], run.data["minority"]
+    heads = ["Method", capital(name_of(metric)) + down(metric), "Worst seed", "Difference", "p (Holm)", "Effect", "Verdict"]
+    measures = [] if metric == "accuracy" else ["accuracy"]
+    measures += [recall_key(run, label) for label in rare] if len(rare) <= MOST_CLASSES else ["minority"]
+    measures += [] if metric == "ece" else ["ece"]
+    heads += [_head(run, name) for name in measures] + ["Time", "Seeds", "Failed"]
+    label = labels(run)
+    rows = [_row(run, arm, measures, label[arm]) for arm in ranked(run)]
+    for source, value in (run.config.get("expected") or {}).items():
+        row: list[Cell] = [(None, "")] * len(heads)
+        row[0] = (source, f"{text(source)} {TAG}")
+        row[1 if metric == "accuracy" else heads.index("Accuracy")] = (value, number("accuracy", value))
+        rows.append(row)
+    return table(heads, rows, (1, "ascending" if down(metric) else "descending"))
+
+
+def _head(run: Run, measure: str) -> str:
+    for label in run.data["minority"]:
+        if measure == recall_key(run, label):
+            return f"Recall of {run.data['class_names'][label]}"
+    return capital(name_of(measure)) + down(measure)
+
+
+def _row(run: Run, arm: str, measures: list[str], label: str) -> list[Cell]:
+    metric, found = run.results["metric"], run.results["methods"][arm]
+    summary = found["metrics"].get(metric) or {}
+    others = [stats.summary(name, values_of(run, arm, name)) for name in measures]
+    failed = found["failed"]
+    return [
+        (arm, label),
+        with_interval(metric, summary),
+        (summary.get("worst"), number(metric, summary.get("worst"))),
+        *_against(run, arm),
+        *((other["mean"], number(name, other["mean"])) for name, other in zip(measures, others, strict=True)),
+        _time(found),
+        (len(found["seeds"]), str(len(found["seeds"]))),
+        (failed, f'<span class="bad">{failed} failed</span>' if failed else "0"),
+    ]
+
+
+def _against(run: Run, arm: str) -> list[Cell]:
+    """Difference, p, effect and verdict."""
+    metric = run.results["metric"]
+    found: Mapping[str, Any] = run.results["paired"].get(arm, {}).get(metric) or {}
+    blank: Cell = (None, "–")
+    if arm in baselines(run):
+        return [(0.0, '<span class="soft">baseline</span>'), blank, blank, blank]
+    if found.get("mean") is None:
+        return [blank] * 4
+    mean, ends, effect = found["mean"], found["ci95"], found["effect"]
+    if not ends:
+        return [(mean, gap(metric, mean) + NO_INTERVAL), blank, blank, blank]
+    small = f"<small>{gap(metric, ends[0])} to {gap(metric, ends[1])}</small>"
+    return [
+        (mean, gap(metric, mean) + small),
+        (found["p_holm"], p_value(found["p_holm"])),
+        blank if effect is None else (effect, f"{effect:+.1f}".replace("-", "−")),
+        (found["verdict"], f'<span class="{found["verdict"]}">{found["verdict"]}</span>'),
+    ]
+
+
+def _time(found: Mapping[str, Any]) -> Cell:
+    seconds, gan = found.get("seconds"), found.get("gan_seconds")
+    return seconds, duration(seconds) + (f"<small>GAN {duration(gan)}</small>" if gan else "")

@@ -1,0 +1,98 @@
+"""results.json, the plots and report.html of a run, or of several, from the files of their directories alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbal_jax import records
+from imbal_jax.errors import UserError
+from imbal_jax.report import page, plots
+from imbal_jax.report.join import joined
+from imbal_jax.report.run import Run, analysed, baselines, best, ranked, read, recall_key
+
+KEPT = ("compile_seconds", "trace_seconds", "cache_hits", "cache_misses")  # of an earlier results.json
+MOST_LINES = 8  # arms whose training is drawn
+MOST_MATRICES = 6  # arms whose confusion is drawn
+
+
+def build(workdir: Path, compiled: Mapping[str, Any] | None = None) -> Path:
+    """Write results.json, plots/ and report.html of a run.
+
+    Args:
+        workdir: holds rows.jsonl; config.json, environment.json, metrics.jsonl and generator.json are used where they are
+            there.
+        compiled: what compiling cost, to be kept in results.json; what is there already by default.
+
+    Returns:
+        the path of report.html.
+
+    Raises:
+        UserError: no finished row, a damaged file, or a config.metric that the rows lack.
+    """
+    if compiled is None:
+        earlier = records.read_json(workdir / "results.json") if (workdir / "results.json").exists() else {}
+        compiled = {name: earlier[name] for name in KEPT if name in earlier}
+    return _write(read(workdir), compiled)
+
+
+def join(workdirs: Sequence[Path], out: Path) -> Path:
+    """Write one report of several runs on the same data, without training; see `report.join.joined`.
+
+    Args:
+        workdirs: directories of runs; of one alone the report is built anew in its place.
+        out: where results.json, plots/ and report.html go; none of `workdirs`.
+
+    Returns:
+        the path of report.html.
+
+    Raises:
+        UserError: the data differ, `out` is one of the runs, no finished row, or a damaged file.
+    """
+    if len(workdirs) == 1:
+        return build(workdirs[0])
+    if not workdirs:
+        raise UserError("no run to report: give the directories of one or more runs")
+    if out.resolve() in {workdir.resolve() for workdir in workdirs}:
+        raise UserError(f"{out} is one of the runs to be joined: choose another --workdir for the report")
+    return _write(joined(workdirs, out), {})
+
+
+def _write(run: Run, compiled: Mapping[str, Any]) -> Path:
+    run = run._replace(results=analysed(run, compiled))
+    records.write_json(run.folder / "results.json", run.results)
+    _draw(run)
+    return page.write(run)
+
+
+def _draw(run: Run) -> None:
+    """The plots that compare the arms."""
+    folder, names, rare = run.folder / "plots", run.data["class_names"], set(run.data["minority"])
+    folder.mkdir(exist_ok=True)
+    arms = run.results["methods"]
+    plots.losses(folder / "losses.png", _curves(run))
+    matrices = {arm: arms[arm]["confusion"] for arm in best(run, MOST_MATRICES) if arms[arm]["confusion"]}
+    if matrices:
+        plots.confusion(folder / "confusion.png", matrices, names)
+        order = list(arms) if len(arms) <= plots.MOST_GROUPS else ranked(run)
+        recalls = {arm: _recalls(run, arm) for arm in order if arms[arm]["confusion"]}
+        plots.recalls(folder / "recalls.png", recalls, names, rare)
+    after = {arm: found["class_counts"]["after"] for arm, found in arms.items() if found["class_counts"]["after"]}
+    if after:
+        plots.class_counts(folder / "class_counts.png", run.data["counts"], after, names)
+
+
+def _curves(run: Run) -> list[dict[str, Any]]:
+    """The history without the arms beyond the best few, which no eye could follow."""
+    trained = dict.fromkeys(line["method"] for line in run.history if line.get("stage") == "classifier")
+    good = [arm for arm in dict.fromkeys([*baselines(run)[:1], *ranked(run)]) if arm in trained]
+    shown = set(good[:MOST_LINES] if len(trained) > MOST_LINES else trained)
+    return [line for line in run.history if line.get("stage") != "classifier" or line["method"] in shown]
+
+
+def _recalls(run: Run, arm: str) -> np.ndarray:
+    """float [L, K]: the recall of each class on each seed that has numbers; NaN where a class has no test row."""
+    keys = [recall_key(run, label) for label in range(len(run.data["class_names"]))]
+    rows = [row for row in run.rows if row["method"] == arm and row.get("confusion")]
+    return np.array([[np.nan if row.get(key) is None else row[key] for key in keys] for row in rows])

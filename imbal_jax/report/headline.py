@@ -1,0 +1,128 @@
+"""The first words of the page: what the method brought against the baseline, and how sure that is."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from imbal_jax.evaluate import stats
+from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
+from imbal_jax.report.markup import band, gap, is_share, name_of, number, p_value, text
+from imbal_jax.report.run import BASELINE, Run, baselines, mean_of, ranked
+
+FEW = 4  # methods beside the baseline; among more, the best one makes the headline
+INTERVALS = {"t": "Student's t", "bootstrap": "bootstrap"}
+BADGES = {
+    "better": "better than {baseline}",
+    "worse": "worse than {baseline}",
+    "equivalent": "equivalent within {margin}",
+    "undecided": "undecided",
+    "single": "one seed only",
+    "unknown": "open",
+}
+
+
+def header(run: Run) -> str:
+    """The page's head, in HTML."""
+    verdict, sentence, detail = headline(run)
+    data, seeds, arms = run.data, run.results["seeds"], run.results["methods"]
+    facts = [run.name, data.get("name"), f"{len(arms)} arms", f"{len(seeds)} seed{'s' if len(seeds) != 1 else ''}"]
+    banners = [data["note"]] if data.get("note") else []
+    if run.results["missing"]:
+        names = "; ".join(run.results["missing"])
+        banners.append(f"This run has not reached its end: the page shows what there is so far. To come: {names}.")
+    margin = band(run.results["metric"], run.results["margin"])
+    badge = BADGES[verdict].format(baseline=_nothing(run), margin=margin)
+    return (
+        f'<header><p class="facts">{" · ".join(text(fact) for fact in facts if fact)}</p>'
+        f"{''.join(f'<p class={chr(34)}banner{chr(34)}>{text(banner)}</p>' for banner in banners)}"
+        f'<p><span class="verdict {verdict}">{text(badge)}</span></p><h1>{sentence}</h1>'
+        f'<p class="detail">{text(detail)}</p></header>'
+    )
+
+
+def headline(run: Run) -> tuple[str, str, str]:
+    """What the config's method (among many, the best one) brought against the baseline, on the seeds both finished.
+
+    Returns:
+        (verdict, sentence, detail): verdict is that of `stats.comparisons`, or 'single' (one seed) or 'unknown'; the
+        sentence is HTML with escaped names, the detail plain text.
+    """
+    method, metric, found = _method(run), run.results["metric"], run.results["methods"]
+    if method is None:
+        best = [f"{text(arm)} reaches {number(metric, mean_of(run, arm, metric))}" for arm in found]
+        return "unknown", f"Nothing to compare: {'; '.join(best)}.", ""
+    name = f"<b>{text(method)}</b>"
+    pairs = _pairs(run, method)
+    if not pairs:
+        lost = found[method]["failed"] == len(found[method]["seeds"])
+        why = "every seed of it failed" if lost else f"no seed has a result of it and of '{text(run.results['baseline'])}'"
+        return "unknown", f"{name} cannot be compared with {text(_nothing(run))}: {why}.", ""
+    ours, nothing = (float(np.mean(side)) for side in zip(*pairs, strict=True))
+    interval = run.results["paired"].get(method, {}).get(metric) or {}
+    verdict = interval.get("verdict", "undecided") if interval.get("ci95") else "single"
+    return verdict, _sentence(run, name, ours, nothing, interval.get("ci95")), _evidence(run, method, interval)
+
+
+def _sentence(run: Run, name: str, ours: float, nothing: float, ends: list[float] | None) -> str:
+    metric, other = run.results["metric"], text(_nothing(run))
+    against = f"{number(metric, ours)} against {number(metric, nothing)}"
+    better = (ours > nothing) != (metric in LOWER_IS_BETTER)
+    size = f"{100 * abs(ours - nothing):.2f} points of {name_of(metric)}" if is_share(metric) else name_of(metric)
+    if ours == nothing and not (ends and ends[0] < ends[1]):
+        return f"{name} equals {other}: {against} {name_of(metric)}."
+    if ends and ends[0] <= 0 <= ends[1]:
+        difference = gap(metric, ours - nothing)
+        return f"{name} made no clear difference to {other}: {against} {name_of(metric)} ({difference})."
+    if not is_share(metric):
+        return f"{name} has {'better' if better else 'worse'} {size} than {other}: {against}."
+    return f"{name} {'gained' if better else 'lost'} {size} {'over' if better else 'to'} {other}: {against}."
+
+
+def _evidence(run: Run, method: str, interval: Mapping[str, Any]) -> str:
+    metric, parts = run.results["metric"], []
+    n = interval.get("n") or len(_pairs(run, method))
+    if interval.get("ci95"):
+        low, high = (gap(metric, end) for end in interval["ci95"])
+        kind = INTERVALS[interval["interval"]]
+        parts.append(f"95% interval of the difference {low} to {high} ({kind}, {n} paired seeds)")
+        floor = f" (the lowest possible with {n} seeds: {2 / 2**n:.2g})" if n < stats.FEWEST_TO_DECIDE else ""
+        adjusted = p_value(interval["p_holm"]).replace("&lt;", "<")
+        parts.append(f"sign-flip test p = {interval['p']:.2g}{floor}, {adjusted} adjusted for {_tests(run)}")
+    else:
+        parts.append("One seed: no interval, and no claim beyond this seed" if n == 1 else f"{n} paired seeds")
+    found = run.results["methods"][method]
+    if found["failed"]:
+        parts.append(f"{found['failed']} of {len(found['seeds'])} seeds of this method failed")
+    others = [arm for arm in run.results["methods"] if arm not in baselines(run)]
+    best = ranked(run)[0]
+    if len(others) > FEW:
+        parts.append(f"chosen as the best of {len(others)} on the seeds it is judged by, which flatters it")
+    elif best != method and best not in baselines(run) and mean_of(run, best, metric) is not None:
+        parts.append(f"the best arm was {best} with {number(metric, mean_of(run, best, metric))}")
+    return "; ".join(parts) + "."
+
+
+def _tests(run: Run) -> str:
+    arms, looks = len(run.results["paired"]), run.results["looks"]
+    return f"{arms} comparison{'s' if arms != 1 else ''}" + (f" and {looks} looks" if looks > 1 else "")
+
+
+def _method(run: Run) -> str | None:
+    others = [arm for arm in ranked(run) if arm not in baselines(run)]
+    asked = [arm for arm in others if arm == run.config.get("method")]
+    return next(iter(asked if asked and len(others) <= FEW else others), None)
+
+
+def _nothing(run: Run) -> str:
+    baseline = run.results["baseline"]
+    return "doing nothing" if baseline == BASELINE else baseline
+
+
+def _pairs(run: Run, method: str) -> list[tuple[float, float]]:
+    metric = run.results["metric"]
+    score = {(row["method"], row["seed"]): row.get(metric) for row in run.rows}
+    lanes = [row for row in run.rows if row["method"] == method]
+    others = {row["seed"]: stats.at_point(run.results["baseline"], row.get("point")) for row in lanes}
+    pairs = [(score[method, seed], score.get((other, seed))) for seed, other in others.items()]
+    return [(ours, nothing) for ours, nothing in pairs if ours is not None and nothing is not None]

@@ -1,0 +1,131 @@
+"""Several runs as one: the same data, arms named apart where the configs differ."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imbal_jax.errors import UserError
+from imbal_jax.evaluate import stats
+from imbal_jax.report.run import Run, Source, ordered, read
+
+# Fields that say which rows there are, how they were computed or how they are shown, and not what a row is.
+ROWS = {"seeds", "baselines", "method", "grid", "stop"}
+SHOWN = {"name", "expected", "metric", "margin", "baseline"}
+COMPUTED = {"conv", "lanes", "parallel", "lanes_per_device", "data_devices", "chunk_seconds", "save_seconds", "data.dir"}
+MOST_NAMED = 3  # fields; arms of runs that differ in more are named by their directory
+
+
+def joined(workdirs: Sequence[Path], out: Path) -> Run:
+    """The rows of several runs on the same data.
+
+    A (method, seed) that two runs with equal configs have is taken from the first. Where configs differ in what a row is,
+    the arms are named apart ('over [classifier.epochs=10]'), and each is compared with the baseline of its own config.
+
+    Args:
+        workdirs: directories of runs, at least one.
+        out: where the report will lie.
+
+    Raises:
+        UserError: the data differ, or a directory holds no finished row.
+    """
+    runs = [read(workdir) for workdir in workdirs]
+    for run in runs[1:]:
+        _refuse_other_data(runs[0], run)
+    configs = [_flat(run.config) for run in runs]
+    differing = _differing(configs)
+    differences = [{field: config.get(field) for field in differing} for config in configs]
+    taken: dict[tuple[str, int], dict[str, Any]] = {}
+    history: list[dict[str, Any]] = []
+    sources = []
+    drawn = next((run for run in runs if run.generator), runs[0])  # one run's generator is shown
+    for run, differs in zip(runs, differences, strict=True):
+        point = _point(run, differs)
+        names = {row["method"]: _placed(row, point)["method"] for row in run.rows}
+        placed = {(names[row["method"]], row["seed"]): _placed(row, point) for row in run.rows}
+        new = {lane: row for lane, row in placed.items() if lane not in taken}
+        taken |= new
+        lines = [{**line, "method": names.get(line.get("method", ""), line.get("method"))} for line in run.history]
+        history += [line for line in lines if _told(line, new, run is drawn)]
+        repeated = len(placed) - len(new)
+        sources.append(Source(str(run.folder), run.environment.get("command"), differs, len(new), repeated))
+    config = _config(runs)
+    return Run(
+        name=" + ".join(dict.fromkeys(run.name for run in runs)),
+        config=config,
+        environment=_environment(runs, drawn),
+        data=runs[0].data,
+        rows=ordered(list(taken.values()), config),
+        history=history,
+        generator=drawn.generator,
+        folder=out,
+        sources=tuple(sources),
+    )
+
+
+def _refuse_other_data(first: Run, other: Run) -> None:
+    for field, word in {
+        "name": "data set",
+        "digest": "digest of the data",
+        "counts": "rows of each class after the cut",
+    }.items():
+        ours, theirs = first.data[field], other.data[field]
+        if ours != theirs and ours and theirs:
+            raise UserError(
+                f"{first.folder} and {other.folder} do not belong into one report: {word} {ours} there, {theirs} here; "
+                "report each on its own"
+            )
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """The fields that decide what a row is, as {'classifier.epochs': 10}."""
+    fields: dict[str, Any] = {}
+    for name, value in config.items():
+        name = prefix + name
+        if name in ROWS | SHOWN | COMPUTED:
+            continue
+        fields |= _flat(value, f"{name}.") if isinstance(value, Mapping) else {name: value}
+    return fields
+
+
+def _differing(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    fields = dict.fromkeys(field for config in configs for field in config)
+    return [field for field in fields if any(config.get(field) != configs[0].get(field) for config in configs)]
+
+
+def _point(run: Run, differs: Mapping[str, Any]) -> str:
+    if len(differs) > MOST_NAMED:
+        return run.folder.name
+    return ", ".join(f"{field}={value}" for field, value in differs.items())
+
+
+def _placed(row: dict[str, Any], point: str) -> dict[str, Any]:
+    """The row with its arm named by `point` too."""
+    if not point:
+        return row
+    both = ", ".join(filter(None, (point, row.get("point"))))
+    return {**row, "method": stats.at_point(stats.off_point(row), both), "point": both}
+
+
+def _told(line: Mapping[str, Any], new: Mapping[tuple[str, int], Any], drawn: bool) -> bool:
+    """Whether a line of metrics.jsonl belongs to a row that was taken, or to the generator that is shown."""
+    if line.get("method") is not None:
+        return (line["method"], line.get("seed")) in new
+    return drawn or (line.get("stage") == "warning" and line.get("seed") in {seed for _, seed in new})
+
+
+def _config(runs: Sequence[Run]) -> dict[str, Any]:
+    """The first run's config, with the methods and published figures of all."""
+    specs = dict.fromkeys(spec for run in runs for spec in (*run.config.get("baselines", ()), run.config.get("method")) if spec)
+    expected = {source: value for run in runs for source, value in (run.config.get("expected") or {}).items()}
+    return {**runs[0].config, "baselines": list(specs), "method": None, "expected": expected}
+
+
+def _environment(runs: Sequence[Run], drawn: Run) -> dict[str, Any]:
+    """The first run's surroundings; what is said of one run alone names it."""
+    space = drawn.environment.get("generator_space")
+    return {
+        **runs[0].environment,
+        "command": None,
+        "generator_space": f"{space}; of {drawn.folder}" if space else None,
+        "looks": max(int(run.environment.get("looks") or 1) for run in runs),
+    }

@@ -1,0 +1,203 @@
+"""What a report is made from: the files of a run's directory, read once."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from imbal_jax import records
+from imbal_jax.errors import UserError, nearest
+from imbal_jax.evaluate import stats
+from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, class_key
+from imbal_jax.report.plots import minority
+
+METRIC = "balanced_accuracy"
+BASELINE = "none"
+
+
+class Source(NamedTuple):
+    """One of the directories that a report joins.
+
+    Attributes:
+        folder: its path.
+        command: that began it, or None.
+        differs: the fields of its config in which the directories differ, with its values.
+        rows: how many of its rows are in the report.
+        repeated: how many were left out, since an earlier directory has them.
+    """
+
+    folder: str
+    command: str | None
+    differs: dict[str, Any]
+    rows: int
+    repeated: int
+
+
+class Run(NamedTuple):
+    """The content of a run's directory, or of several.
+
+    Attributes:
+        name: the title.
+        config, environment: as in config.json and environment.json; {} where the file is missing.
+        data: {"name", "source", "digest", "class_names" [K], "note", "counts" [K] (after the cut), "minority" (class
+            numbers)}; what an older run did not keep is found in its rows, or None.
+        rows: as in rows.jsonl; the arms in the order of the config, then of the rows.
+        history: as in metrics.jsonl.
+        generator: as in generator.json.
+        folder: where plots/ lies.
+        sources: the directories joined; () for one.
+        results: the content of results.json, once there is any.
+    """
+
+    name: str
+    config: dict[str, Any]
+    environment: dict[str, Any]
+    data: dict[str, Any]
+    rows: list[dict[str, Any]]
+    history: list[dict[str, Any]]
+    generator: dict[str, Any]
+    folder: Path
+    sources: tuple[Source, ...] = ()
+    results: dict[str, Any] = {}
+
+
+def read(workdir: Path) -> Run:
+    """Read a run's directory.
+
+    Raises:
+        UserError: it has no finished row, or a file is damaged.
+    """
+    rows = records.read(workdir / "rows.jsonl")
+    if not rows:
+        raise UserError(f"{workdir} holds no finished row (rows.jsonl): give the directory of a run")
+    config, environment = _json(workdir / "config.json"), _json(workdir / "environment.json")
+    return Run(
+        name=str(config.get("name") or workdir.name),
+        config=config,
+        environment=environment,
+        data=_data(environment.get("data", {}), rows),
+        rows=ordered(rows, config),
+        history=records.read(workdir / "metrics.jsonl"),
+        generator=_json(workdir / "generator.json"),
+        folder=workdir,
+    )
+
+
+def ordered(rows: Sequence[dict[str, Any]], config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The rows by arm (the config's baselines, its method, then others as they come) and seed."""
+    place: dict[str, int] = {spec: i for i, spec in enumerate(_specs(config))}
+    arms: dict[str, int] = {}
+    for row in rows:
+        arms.setdefault(row["method"], len(arms))
+    return sorted(rows, key=lambda row: (place.get(stats.off_point(row), len(place)), arms[row["method"]], row["seed"]))
+
+
+def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
+    """The content of results.json: aggregates by arm, comparisons with the baseline, and what they rest on.
+
+    Raises:
+        UserError: config.metric is no metric of the rows.
+    """
+    config = run.config
+    metric = str(config.get("metric") or METRIC)
+    baseline = str(config.get("baseline") or next(iter(_specs(config)), BASELINE))
+    margin = stats.MARGIN if config.get("margin") is None else float(config["margin"])
+    looks = int(run.environment.get("looks") or 1)
+    known = [name for name in run.rows[0] if stats.is_metric(name)]
+    if metric not in known:
+        raise UserError(f"config.metric is {metric!r}, which no row has{nearest(metric, known)}")
+    key = jax.random.key(int(config.get("seed") or 0))
+    return {
+        "name": run.name,
+        "data": run.data,
+        "seeds": sorted({row["seed"] for row in run.rows}),
+        "selection": "last step",
+        "metric": metric,
+        "baseline": baseline,
+        "margin": margin,
+        "looks": looks,
+        "missing": _missing(run),
+        "methods": stats.results(run.rows),
+        "paired": stats.comparisons(run.rows, key, baseline, margin, looks),
+        "generator": run.generator,
+        "generator_space": run.environment.get("generator_space"),
+        "warnings": [line for line in run.history if line.get("stage") == "warning"],
+        "sources": [source._asdict() for source in run.sources],
+        **compiled,
+    }
+
+
+def ranked(run: Run) -> list[str]:
+    """The arms from the best to the worst by the chosen metric; those without a number last, in the order of the run."""
+    metric, arms = run.results["metric"], list(run.results["methods"])
+    sign = 1 if metric in LOWER_IS_BETTER else -1
+    numbers = {arm: mean_of(run, arm, metric) for arm in arms}
+    return sorted(arms, key=lambda arm: (numbers[arm] is None, sign * (numbers[arm] or 0.0)))
+
+
+def baselines(run: Run) -> list[str]:
+    """The arms that others are compared with: one, or one for each point of a grid."""
+    names = {stats.at_point(run.results["baseline"], row.get("point")) for row in run.rows}
+    return [arm for arm in run.results["methods"] if arm in names]
+
+
+def best(run: Run, most: int) -> list[str]:
+    """At most so many arms, in the order of the run: the first baseline and the best others."""
+    chosen = [*baselines(run)[:1], *ranked(run)]
+    kept = list(dict.fromkeys(chosen))[:most]
+    return [arm for arm in run.results["methods"] if arm in kept]
+
+
+def mean_of(run: Run, arm: str, metric: str) -> float | None:
+    """The arm's mean over seeds, or None."""
+    return (run.results["methods"][arm]["metrics"].get(metric) or {}).get("mean")
+
+
+def values_of(run: Run, arm: str, metric: str) -> list[float]:
+    """The arm's numbers, seed by seed where it has one; 'minority' is the mean recall of the minority classes."""
+    keys = [recall_key(run, i) for i in run.data["minority"]] if metric == "minority" else [metric]
+    rows = [[row.get(key) for key in keys] for row in run.rows if row["method"] == arm]
+    found = [[float(value) for value in row if value is not None] for row in rows]
+    return [sum(row) / len(row) for row in found if row and len(row) == len(keys)]
+
+
+def recall_key(run: Run, label: int) -> str:
+    """The name of a class's recall in a row."""
+    return class_key("recall", run.data["class_names"][label])
+
+
+def _json(path: Path) -> dict[str, Any]:
+    return records.read_json(path) if path.exists() else {}
+
+
+def _data(kept: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    counts = kept.get("counts") or rows[0].get("counts_before") or []
+    names = [name.removeprefix("recall_") for name in rows[0] if name.startswith("recall_")]
+    rare = kept.get("minority")
+    return {
+        "name": kept.get("name"),
+        "source": kept.get("source") or rows[0].get("source"),
+        "digest": kept.get("digest") or rows[0].get("digest"),
+        "class_names": [str(name) for name in kept.get("class_names") or names or range(len(counts))],
+        "note": kept.get("note"),
+        "counts": list(counts),
+        "minority": sorted(minority(counts) if rare is None else rare),
+    }
+
+
+def _specs(config: Mapping[str, Any]) -> list[str]:
+    return [spec for spec in dict.fromkeys([*config.get("baselines", ()), config.get("method")]) if spec]
+
+
+def _missing(run: Run) -> list[str]:
+    """What of a run's config has no row yet: methods, or 'METHOD, 3 of 5 seeds' where no rule may stop it earlier."""
+    if run.sources:
+        return []
+    seeds: dict[str, set[int]] = {}
+    for row in run.rows:
+        seeds.setdefault(stats.off_point(row), set()).add(row["seed"])
+    asked = run.config.get("seeds")
+    wanted = asked if isinstance(asked, int) and not run.config.get("stop") else 1
+    found = {spec: len(seeds.get(spec, ())) for spec in _specs(run.config)}
+    return [f"{spec}, {n} of {wanted} seeds" if n else spec for spec, n in found.items() if n < wanted]
