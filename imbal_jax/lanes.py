@@ -3,7 +3,7 @@
 import zlib
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +12,8 @@ from jax.sharding import AxisType, Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from imbal_jax.errors import UserError
+
+Tree = TypeVar("Tree")
 
 
 def purpose(key: jax.Array, name: str) -> jax.Array:
@@ -35,17 +37,62 @@ def lane_keys(root: int, seeds: Sequence[int]) -> jax.Array:
     return jax.vmap(lambda seed: jax.random.fold_in(base, seed))(jnp.asarray(seeds, jnp.uint32))
 
 
+class Spread(NamedTuple):
+    """A function of one lane, compiled for all of them: what `over_lanes` returns, called as `(state, inputs, shared)`.
+
+    Attributes:
+        run: the compiled function, for a number of lanes that is a multiple of `slots`.
+        lower: the same, lowered for shapes.
+        slots: how many lanes run side by side, each on its own device or devices.
+        least: the fewest lanes that are run.
+    """
+
+    run: Callable[..., Any]
+    lower: Callable[..., jax.stages.Lowered]
+    slots: int
+    least: int
+
+    def __call__(self, state: Any, inputs: Any, shared: Any) -> Any:
+        """The outputs of all lanes, leaves [L, ...]."""
+        lanes = _leading((state, inputs))
+        missing = self._filled(lanes) - lanes
+        if missing:  # equal shares: the last lane is repeated and its copies are dropped
+            state, inputs = jax.tree.map(partial(_repeat_last, times=missing), (state, inputs))
+        out = self.run(state, inputs, shared)
+        return jax.tree.map(lambda leaf: leaf[:lanes], out) if missing else out
+
+    def lowered(self, state: Any, inputs: Any, shared: Any) -> jax.stages.Lowered:
+        """The program that a call with these shapes runs, lowered but not compiled; nothing is run.
+
+        Args:
+            state, inputs: arrays or ShapeDtypeStructs, leaves [L, ...] (see `shapes`).
+            shared: best the arrays that the call will have: then the call does not compile again. ShapeDtypeStructs
+                otherwise.
+        """
+        total = self._filled(_leading((state, inputs)))
+        return self.lower(*shapes((state, inputs), total), shared)
+
+    def _filled(self, lanes: int) -> int:
+        return -(-max(lanes, self.least) // self.slots) * self.slots
+
+
 def over_lanes(
     function: Callable[..., Any],
     *,
     parallel: str = "shard_map",
     inner: str = "auto",
     devices: Sequence[jax.Device] | None = None,
-) -> Callable[..., Any]:
+    data: int = 1,
+    least: int = 1,
+) -> Spread:
     """Compile `function(lane, shared)`, written for one lane, to run on all lanes at once.
 
     The result is called as `(state, inputs, shared)`: the leaves of the first two have a leading axis L; `shared` is read
     by all lanes (see `replicate`). It returns the lanes' outputs with the leading axis L. `state` is donated.
+
+    With `data` = D above 1 each lane has D devices, and whatever the function passes through `split_batch` is divided among
+    them; everything else is there D times. The compiler adds up what it divided, so sums, means and batch statistics are
+    those of the whole batch, and random numbers are those of one device.
 
     Args:
         function: ((state, inputs), shared) -> outputs, of one lane.
@@ -53,33 +100,41 @@ def over_lanes(
         inner: 'vmap' (lanes batched inside a device), 'loop' (one after the other) or 'auto': 'loop' on a CPU, where one
             lane fills the machine and its working set stays in cache, 'vmap' elsewhere.
         devices: the devices to use (see `devices_for`); all local ones by default.
+        data: devices for each lane.
+        least: fewer lanes than this are filled up with copies of the last, so that a last, shorter chunk of lanes (see
+            `memory.chunks`) is the same program as those before it.
 
     Raises:
-        UserError: an unknown value of `parallel` or `inner`.
+        UserError: an unknown value of `parallel` or `inner`; `data` does not divide the number of devices.
     """
     devices = list(devices or jax.local_devices())
     if inner not in ("auto", "vmap", "loop"):
         raise UserError(f"config.lanes is {inner!r}: use 'auto', 'vmap' or 'loop'")
     if parallel not in ("shard_map", "pmap"):
         raise UserError(f"config.parallel is {parallel!r}: use 'shard_map' or 'pmap'")
+    if parallel == "pmap" and data > 1:
+        raise UserError(f"config.parallel 'pmap' spreads lanes only: with config.data_devices={data} use 'shard_map'")
+    _check_data(data, len(devices))
     loop = inner == "loop" or (inner == "auto" and devices[0].platform == "cpu")
     many = _in_loop(function) if loop else _in_vmap(function)
-    spread = _by_shard_map(many, devices) if parallel == "shard_map" else _by_pmap(many, devices)
-
-    def call(state: Any, inputs: Any, shared: Any) -> Any:
-        lanes = jax.tree.leaves((state, inputs))[0].shape[0]
-        missing = -lanes % len(devices)
-        if missing:  # equal shares: the last lane is repeated and its copies are dropped
-            state, inputs = jax.tree.map(partial(_repeat_last, times=missing), (state, inputs))
-        out = spread(state, inputs, shared)
-        return jax.tree.map(lambda leaf: leaf[:lanes], out) if missing else out
-
-    return call
+    run, lower = _by_shard_map(many, devices, data) if parallel == "shard_map" else _by_pmap(many, devices)
+    return Spread(run, lower, len(devices) // data, least)
 
 
-def devices_for(lanes: int) -> list[jax.Device]:
-    """The local devices that so many lanes can keep busy."""
-    return jax.local_devices()[: max(1, lanes)]
+def shapes(tree: Any, many: int) -> Any:
+    """The ShapeDtypeStructs that a tree with leaves [L, ...] would have with `many` lanes."""
+    return jax.tree.map(lambda leaf: jax.ShapeDtypeStruct((many, *leaf.shape[1:]), leaf.dtype), tree)
+
+
+def devices_for(lanes: int, data: int = 1) -> list[jax.Device]:
+    """The local devices that so many lanes can keep busy, with `data` devices for each.
+
+    Raises:
+        UserError: `data` does not divide the number of local devices.
+    """
+    devices = jax.local_devices()
+    _check_data(data, len(devices))
+    return devices[: max(1, lanes) * data]
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
@@ -89,8 +144,35 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
     return jax.device_put(tree, NamedSharding(_mesh(devices), P()))
 
 
-def _mesh(devices: Sequence[jax.Device]) -> Mesh:
-    return Mesh(np.array(devices), ("lanes",), axis_types=(AxisType.Auto,))
+def split_batch(data: int, batch: int) -> Callable[[Tree], Tree]:
+    """A function that divides arrays [batch, ...] among the `data` devices of a lane, inside `over_lanes(..., data=data)`.
+
+    It changes no value: it only says where the rows lie, and the compiler divides what is computed from them. With
+    data = 1 it does nothing.
+
+    Raises:
+        UserError: `data` does not divide the batch.
+    """
+    if data == 1:
+        return lambda tree: tree
+    if batch % data:
+        raise UserError(f"config.data_devices is {data}, which does not divide a batch of {batch} rows: change one of them")
+    return lambda tree: jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, P("data")), tree)
+
+
+def _check_data(data: int, devices: int) -> None:
+    if data < 1 or devices % data:
+        fitting = ", ".join(str(n) for n in range(1, devices + 1) if devices % n == 0)
+        raise UserError(f"config.data_devices is {data}, which does not divide the {devices} devices: use {fitting}")
+
+
+def _mesh(devices: Sequence[jax.Device], data: int = 1) -> Mesh:
+    grid = np.array(devices).reshape(-1, data)  # the devices of a lane are neighbours
+    return Mesh(grid, ("lanes", "data"), axis_types=(AxisType.Auto, AxisType.Auto))
+
+
+def _leading(tree: Any) -> int:
+    return jax.tree.leaves(tree)[0].shape[0]
 
 
 def _repeat_last(leaf: jax.Array, times: int) -> jax.Array:
@@ -103,7 +185,7 @@ def _in_vmap(function):
 
 def _in_loop(function):
     def run(state, inputs, shared):
-        if jax.tree.leaves((state, inputs))[0].shape[0] == 1:  # no loop around a single lane: it would copy its state
+        if _leading((state, inputs)) == 1:  # no loop around a single lane: it would copy its state
             single = jax.tree.map(lambda leaf: leaf[0], (state, inputs))
             return jax.tree.map(lambda leaf: leaf[None], function(single, shared))
         return jax.lax.map(lambda lane: function(lane, shared), (state, inputs))
@@ -111,17 +193,25 @@ def _in_loop(function):
     return run
 
 
-def _by_shard_map(many, devices):
-    mesh = _mesh(devices)
+def _by_shard_map(many, devices, data):
+    mesh = _mesh(devices, data)
     lanes = P("lanes")
-    mapped = jax.shard_map(many, mesh=mesh, in_specs=(lanes, lanes, P()), out_specs=lanes, check_vma=False)
-    compiled = jax.jit(mapped, donate_argnums=0)
+    # Lanes are spread by hand; the axis 'data' is left to the compiler, which follows `split_batch`.
+    by_hand = {"lanes"} if data > 1 else {"lanes", "data"}
+    mapped = jax.shard_map(many, mesh=mesh, in_specs=(lanes, lanes, P()), out_specs=lanes, axis_names=by_hand, check_vma=False)
     placed = NamedSharding(mesh, lanes)  # from the first call on, or the second would compile again
+    compiled = jax.jit(mapped, donate_argnums=0, out_shardings=placed)
 
     def run(state, inputs, shared):
         return compiled(*jax.device_put((state, inputs), placed), shared)
 
-    return run
+    def lower(state, inputs, shared):
+        state, inputs = jax.tree.map(partial(_shape, sharding=placed), (state, inputs))
+        everywhere = NamedSharding(mesh, P())
+        shared = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else _shape(leaf, everywhere), shared)
+        return compiled.lower(state, inputs, shared)
+
+    return run, lower
 
 
 def _by_pmap(many, devices):
@@ -133,4 +223,12 @@ def _by_pmap(many, devices):
         out = mapped(split(state), split(inputs), shared)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), out)
 
-    return run
+    def lower(state, inputs, shared):
+        split = lambda leaf: jax.ShapeDtypeStruct((used, leaf.shape[0] // used, *leaf.shape[1:]), leaf.dtype)  # noqa: E731
+        return mapped.lower(*jax.tree.map(split, (state, inputs)), shared)
+
+    return run, lower
+
+
+def _shape(leaf: Any, sharding: NamedSharding) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding)

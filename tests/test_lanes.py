@@ -37,6 +37,31 @@ def test_a_lane_is_the_same_alone_and_among_others(parallel, inner):
     np.testing.assert_allclose(result([5, 0], parallel=parallel, inner=inner), among[[5, 0]], rtol=1e-6)
 
 
+@pytest.mark.parametrize("parallel", ["shard_map", "pmap"])
+def test_a_program_lowered_for_shapes_is_the_one_that_is_called(parallel, caplog):
+    devices = jax.local_devices()[:4]
+    run = lanes.over_lanes(walk, parallel=parallel, devices=devices)
+    shared = lanes.replicate((jnp.arange(5.0), jnp.asarray(4)), devices)
+    state, keys = jnp.zeros(8), lanes.lane_keys(7, range(8))
+    with jax.log_compiles():
+        program = run.lowered(*lanes.shapes((state, keys), 8), shared).compile()
+        assert "float32[5]" in caplog.text  # the table, which only the whole program takes
+        caplog.clear()
+        run(state, keys, shared)
+    assert program.memory_analysis().argument_size_in_bytes < 200  # of each device: 2 lanes of 12 bytes, the table
+    assert "float32[5]" not in caplog.text
+
+
+def test_chunks_of_different_length_are_one_program():
+    devices = jax.local_devices()[:2]
+    run = lanes.over_lanes(walk, devices=devices, least=3)
+    shared = lanes.replicate((jnp.arange(5.0), jnp.asarray(4)), devices)
+    keys = lanes.lane_keys(7, range(3))
+    long, short = (run.lowered(*lanes.shapes((jnp.zeros(3), keys), n), shared).as_text() for n in (3, 2))
+    assert long == short
+    np.testing.assert_array_equal(run(jnp.zeros(2), keys[:2], shared), run(jnp.zeros(3), keys, shared)[:2])
+
+
 def test_the_machine_of_the_tests_has_several_devices():
     assert len(jax.local_devices()) > 1
     assert len(lanes.devices_for(1)) == 1
