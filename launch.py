@@ -1,10 +1,13 @@
 """Run an experiment: python launch.py --config=configs/mnist_cgan.py [--workdir=DIR] [--config.seeds=8 ...].
 
 python launch.py --list_methods prints every balancing method with its options.
+python launch.py --report=DIR [DIR ...] writes a report anew, or joins several workdirs, without training.
+With --distributed, the same command on every host shares the seeds among them.
 """
 
 import errno
 import os
+import signal
 import sys
 import time
 from pathlib import Path
@@ -12,38 +15,54 @@ from pathlib import Path
 from absl import app, flags, logging
 
 from imbal_jax import environment
-from imbal_jax.errors import UserError
+from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.flags import define, parse
 
 USERS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 
 
-def main(_: list[str]) -> None:
+def main(argv: list[str]) -> None:
     """Run what the flags ask for."""
     logging.set_verbosity(logging.WARNING)
-    if flags.FLAGS.list_methods:
+    values = flags.FLAGS
+    if values.list_methods:
         from imbal_jax import methods
 
         print(methods.listing())
         return
-    config, asked = flags.FLAGS.config, flags.FLAGS.workdir
-    workdir = Path(asked or f"runs/{config.name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
-    print(f"workdir: {workdir}", flush=True)
-    cache = flags.FLAGS.compilation_cache
-    environment.enable_compilation_cache(Path(cache) if cache else None)
-    from imbal_jax import experiment  # after the flags, so that a mistake in them is answered at once
-
+    name = "report" if values.report else values.config.name
+    workdir = Path(values.workdir or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     try:
-        report = experiment.run(config, workdir)
+        report = _report(values, argv[1:], workdir) if values.report else _run(values, workdir)
     except UserError as error:
         _stop(str(error))
     except OSError as error:
         if error.errno not in USERS:
             raise
         _stop(f"cannot write {error.filename or workdir}: {os.strerror(error.errno)}; then run the same command again")
+    except Interrupted as stopped:
+        _stop(f"asked to end: {stopped}; the same command goes on from here", 128 + signal.SIGTERM)
     except KeyboardInterrupt:
         _stop("interrupted: the same command goes on from here", 130)
     print(f"report: {report}")
+
+
+def _run(values: flags.FlagValues, workdir: Path) -> Path:
+    print(f"workdir: {workdir}", flush=True)
+    asked: list[int] = []
+    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))  # a machine that is taken back says so
+    environment.enable_compilation_cache(Path(values.compilation_cache) if values.compilation_cache else None)
+    from imbal_jax import experiment, hosts  # after the flags, so that a mistake in them is answered at once
+
+    if values.distributed:
+        hosts.start(values.coordinator, values.processes, values.process)
+    return experiment.run(values.config, workdir, stopping=lambda: bool(asked))
+
+
+def _report(values: flags.FlagValues, others: list[str], out: Path) -> Path:
+    from imbal_jax.report import build
+
+    return build.join([Path(folder).absolute() for folder in (values.report, *others)], out)
 
 
 def _stop(message: str, status: int = 2) -> None:

@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from benchmarks import harness, results
+from benchmarks import harness, results, sweep_vs_keras
 
 NAMES = {  # steps (or calls) timed in one process, unless --steps says otherwise
     "classifier_step": 40,
@@ -26,8 +26,13 @@ NAMES = {  # steps (or calls) timed in one process, unless --steps says otherwis
     "smote-vectors": 5,
     "affine-28": 250,
     "affine-64": 250,
+    "sweep_scaling": 40,
+    "sweep_vs_keras": 2,  # epochs
 }
 LANES = {"classifier_step": (1, 4), "cgan_step": (1, 4), "smote-mnist": (1, 16)}  # without NAME; else one lane
+SWEEP_LANES = {"cpu": (2, 4, 8)}  # of sweep_scaling, which is held against one lane
+SWEEP_LANES_ELSEWHERE = (2, 4, 8, 16, 32, 64, 128)
+WHOLE = {"sweep_vs_keras": 4}  # whole processes, in which a peer trains as many seeds
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -51,9 +56,9 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--peer", choices=sorted(harness.PEER_NAMES), help="default: the first that NAME has; without NAME: all"
     )
-    parser.add_argument("--lanes", type=_positive, help="seeds at once (default: 1; without NAME: several)")
+    parser.add_argument("--lanes", type=_positive, help="seeds at once (default: hangs on NAME)")
     parser.add_argument("--repeats", type=_positive, default=3, help="processes per side (default: 3)")
-    parser.add_argument("--steps", type=_positive, help=f"steps timed in a process (default: {NAMES})")
+    parser.add_argument("--steps", type=_positive, help=f"steps (or epochs) timed in a process (default: {NAMES})")
     parser.add_argument("--batch", type=_positive, default=128, help="examples in a batch (default: 128)")
     parser.add_argument("--json", action="store_true", help="print one JSON line for each comparison")
     args = parser.parse_args(argv)
@@ -82,6 +87,9 @@ def everything(args: argparse.Namespace) -> int:
     found: list[results.Comparison] = []
     path = harness.ROOT / "benchmarks" / "RESULTS.md"
     for name in (name for name in NAMES if set(peers_of(name)) & set(args.peers)):
+        if name in WHOLE and (lacks := sweep_vs_keras.lacking_data()):
+            print(lacks, file=sys.stderr)
+            continue
         for comparison in compare(name, args):
             print(json.dumps(comparison.line()) if args.json else comparison.sentence(), flush=True)
             found.append(comparison)
@@ -93,16 +101,16 @@ def everything(args: argparse.Namespace) -> int:
 def compare(name: str, args: argparse.Namespace) -> list[results.Comparison]:
     """Times ours with every number of lanes and every peer in turn, and pairs them up.
 
-    A peer has no lanes: its users train one seed after the other, so its time per lane is its time per step.
+    A peer's step has no lanes: its users train one seed after the other, so its time per lane is its time per step.
     """
     steps = args.steps or NAMES[name]
     jobs, forms = {}, {}
-    lane_counts = (args.lanes,) if args.lanes else LANES.get(name, (1,)) if args.name is None else (1,)
+    lane_counts = lanes_of(name, args)
     peers = [peer for peer in args.peers if peer in peers_of(name)]
     for lanes in lane_counts:
         jobs[f"ours x {lanes}"] = harness.Job(name, "ours", "auto", lanes, steps, args.batch)
     for peer in peers:
-        job = harness.Job(name, peer, "", 1, steps, args.batch)
+        job = harness.Job(name, peer, "", lane_counts[0] if name in WHOLE else 1, steps, args.batch)
         form, forms[peer] = harness.fastest_form(job, harness.FORMS[peer][name])
         jobs[peer] = job._replace(form=form)
     measured = harness.alternate(jobs, args.repeats)
@@ -111,6 +119,17 @@ def compare(name: str, args: argparse.Namespace) -> list[results.Comparison]:
         for peer in peers
         for lanes in lane_counts
     ]
+
+
+def lanes_of(name: str, args: argparse.Namespace) -> tuple[int, ...]:
+    """The numbers of lanes that a benchmark is run with."""
+    if args.lanes:
+        return (args.lanes,)
+    if name == "sweep_scaling":
+        return SWEEP_LANES.get(harness.backend(), SWEEP_LANES_ELSEWHERE)
+    if name in WHOLE:
+        return (WHOLE[name],)
+    return LANES.get(name, (1,)) if args.name is None else (1,)
 
 
 def _positive(text: str) -> int:

@@ -1,4 +1,4 @@
-"""Timing of one train step against a peer: separate processes that take turns, and medians.
+"""Timing of a train step, a call or a whole process against a peer: separate processes that take turns, and medians.
 
 Two frameworks in one process fight over threads and memory, and a machine's speed drifts over minutes. So every
 measurement is a process of its own, and the sides take turns (ours, peer, ours, peer, ...), which spreads the drift
@@ -6,6 +6,7 @@ over both.
 """
 
 import argparse
+import importlib
 import importlib.util
 import json
 import math
@@ -17,7 +18,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BLOCKS = 5
@@ -28,6 +30,7 @@ PACKAGES = {  # of each side, as distributions are called
     "imblearn": ("imbalanced-learn", "scikit-learn"),
     "scipy": ("scipy",),
     "plain": (),
+    "single": (),
 }
 MODULES = {"imbalanced-learn": "imblearn", "scikit-learn": "sklearn"}  # where the module has another name
 PEER_NAMES = {
@@ -36,6 +39,7 @@ PEER_NAMES = {
     "imblearn": "imbalanced-learn",
     "scipy": "SciPy",
     "plain": "our own step without it",
+    "single": "one seed alone",
 }
 # The ways in which a peer's user may write the step: tf.function without and with jit_compile, PyTorch channels last,
 # channels first, and under torch.compile. Which is fastest hangs on the device, so all are tried.
@@ -46,14 +50,17 @@ FORMS: dict[str, dict[str, tuple[str, ...]]] = {
         "cgan_step": ("function", "function_xla"),
         "affine-28": ("numpy",),  # random_rotation, random_shear, random_zoom, image by image
         "affine-64": ("numpy",),
+        "sweep_vs_keras": ("fit",),
     },
     "torch": {
         "classifier_step": ("eager", "eager_nchw", "compile"),
         "cgan_step": ("eager", "eager_nchw", "compile"),
+        "sweep_vs_keras": ("indices", "loader"),  # batches by index of the whole set, or from a DataLoader
     },
     "imblearn": dict.fromkeys(("smote-mnist", "smote-beats", "smote-vectors"), ("fit_resample",)),
     "scipy": dict.fromkeys(("affine-28", "affine-64"), ("loop",)),
     "plain": dict.fromkeys(("method_step-mixup", "method_step-affine", "method_step-losses"), ("none",)),
+    "single": {"sweep_scaling": ("auto",)},
 }
 
 
@@ -62,10 +69,12 @@ class Steps(NamedTuple):
 
     run: `run(n)` makes n train steps and returns when their results are there.
     device: what they run on, in words.
+    notes: what else is to be said once they have run, in JSON values.
     """
 
     run: Callable[[int], None]
     device: str
+    notes: Callable[[], dict[str, Any]] = dict
 
 
 class Job(NamedTuple):
@@ -84,11 +93,20 @@ class Job(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A worker's answer: milliseconds per step and lane, the device it ran on, and the most memory it held, in MiB."""
+    """A worker's answer.
+
+    ms: milliseconds per step and lane (of a whole process: per lane).
+    device: what it ran on.
+    memory: the most that the process held, in MiB.
+    first: seconds of the first step: compilation, mostly.
+    notes: what else the job says about itself.
+    """
 
     ms: float
     device: str
     memory: float = 0.0
+    first: float = 0.0
+    notes: Mapping[str, Any] = MappingProxyType({})
 
 
 class BenchmarkError(Exception):
@@ -117,14 +135,41 @@ def median_ms(steps: Steps, count: int) -> float:
 
 def work(build: Callable[[Job], Steps], argv: Sequence[str] | None = None) -> None:
     """A worker's main: measures one job and prints a `Measured` as the last line of its output."""
+    job = job_of(argv)
+    steps = build(job)
+    began = time.perf_counter()
+    steps.run(1)
+    first = time.perf_counter() - began
+    ms = median_ms(steps, job.steps) / job.lanes
+    answer(Measured(ms, steps.device, peak_mib(resource.RUSAGE_SELF), round(first, 2), steps.notes()))
+
+
+def job_of(argv: Sequence[str] | None) -> Job:
+    """The job that a worker's command line asks for."""
     parser = argparse.ArgumentParser()
     for field, kind in Job.__annotations__.items():
         parser.add_argument(f"--{field}", type=kind, required=True)
-    job = Job(**vars(parser.parse_args(argv)))
-    steps = build(job)
-    ms = median_ms(steps, job.steps) / job.lanes
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps(Measured(ms, steps.device, round(memory))._asdict()), flush=True)
+    return Job(**vars(parser.parse_args(argv)))
+
+
+def answer(measured: Measured) -> None:
+    """Prints a worker's last line."""
+    print(json.dumps(measured._asdict()), flush=True)
+
+
+def peak_mib(who: int) -> float:
+    """The most memory held by this process (RUSAGE_SELF) or by the largest of its children (RUSAGE_CHILDREN), in MiB."""
+    return round(resource.getrusage(who).ru_maxrss / 1024)
+
+
+def peer_steps(job: Job, network: str) -> Steps:
+    """A peer's train steps of 'classifier' or 'cgan'; its framework is imported only in the process that times it."""
+    return getattr(importlib.import_module(f"benchmarks.peers.{job.side}_s0"), network)(job.form, job.batch)
+
+
+def backend() -> str:
+    """jax's default backend ('cpu', 'gpu', 'tpu'), asked in a process that then lets go of the device."""
+    return run([sys.executable, "-c", "import jax; print(jax.default_backend())"], "jax")
 
 
 def run_worker(job: Job, timeout: float | None = None) -> Measured:
@@ -134,19 +179,28 @@ def run_worker(job: Job, timeout: float | None = None) -> Measured:
         BenchmarkError: the process failed or took more than `timeout` seconds; holds the end of what it wrote.
     """
     flags = [f"--{field}={value}" for field, value in job._asdict().items()]
+    command = [sys.executable, "-m", f"benchmarks.{job.name.split('-')[0]}", *flags]
+    return Measured(**json.loads(run(command, f"{job.name}, {job.side} ({job.form})", timeout)))
+
+
+def run(command: Sequence[str], what: str, timeout: float | None = None) -> str:
+    """Runs a process in the repository's root to its end; returns the last line of its output.
+
+    Raises:
+        BenchmarkError: `what` failed, said nothing or took more than `timeout` seconds; holds the end of what it wrote.
+    """
     environment = {"TF_CPP_MIN_LOG_LEVEL": "3", "KERAS_BACKEND": "tensorflow"} | dict(os.environ)
     try:
         done = subprocess.run(
-            [sys.executable, "-m", f"benchmarks.{job.name.split('-')[0]}", *flags],
-            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False,
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout, check=False
         )  # fmt: skip
     except subprocess.TimeoutExpired as error:
-        raise BenchmarkError(f"{job.name}, {job.side} ({job.form}): no answer within {timeout:.0f} s") from error
+        raise BenchmarkError(f"{what}: no answer within {timeout:.0f} s") from error
     lines = done.stdout.strip().splitlines()
     if done.returncode or not lines:
         tail = "\n".join((done.stderr or done.stdout).strip().splitlines()[-12:])
-        raise BenchmarkError(f"{job.name}, {job.side} ({job.form}) failed with exit code {done.returncode}:\n{tail}")
-    return Measured(**json.loads(lines[-1]))
+        raise BenchmarkError(f"{what} failed with exit code {done.returncode}:\n{tail}")
+    return lines[-1]
 
 
 def missing(peer: str) -> list[str]:
@@ -154,18 +208,20 @@ def missing(peer: str) -> list[str]:
     return [package for package in PACKAGES[peer] if importlib.util.find_spec(MODULES.get(package, package)) is None]
 
 
-def fastest_form(job: Job, forms: Sequence[str], timeout: float = 300.0) -> tuple[str, dict[str, float]]:
-    """Times every form of a peer's step shortly, each in its own process.
+def fastest_form(job: Job, forms: Sequence[str], timeout: float = 600.0) -> tuple[str, dict[str, float]]:
+    """Times every form of a peer's step shortly, each in its own process; a single form is taken as it is.
 
     A form that fails (no compiler at hand, say) or is not done within `timeout` seconds counts as infinitely slow.
 
     Returns:
-        the fastest form's name, and milliseconds per step of each.
+        the fastest form's name, and milliseconds per step of each that was tried.
     """
+    if len(forms) == 1:
+        return forms[0], {}
     times = {}
     for form in forms:
         try:
-            times[form] = run_worker(job._replace(form=form, steps=max(BLOCKS, job.steps // 2)), timeout).ms
+            times[form] = run_worker(job._replace(form=form, steps=min(job.steps, max(BLOCKS, job.steps // 2))), timeout).ms
         except BenchmarkError as error:
             print(f"left out: {error}", file=sys.stderr)
             times[form] = math.inf

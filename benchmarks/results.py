@@ -6,10 +6,13 @@ import importlib.metadata
 import os
 import pathlib
 import platform
+import statistics
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from benchmarks import harness
+
+REQUIRED = {"sweep_scaling": 1.05, "sweep_vs_keras": 1.0}  # the ratio may be at most this
 
 
 class Comparison(NamedTuple):
@@ -36,16 +39,35 @@ class Comparison(NamedTuple):
             "peer": round(harness.median(self.theirs), 3),
             "peer_name": harness.PEER_NAMES[self.peer],
             "ratio": round(self.ratio, 4),
-            "unit": "ms/step" if self.lanes == 1 else f"ms/step per lane, {self.lanes} lanes",
+            "unit": self.unit(),
+            **self.of_sweep(),
         }
+
+    def unit(self) -> str:
+        """What the times are."""
+        if self.name == "sweep_vs_keras":
+            return f"ms per seed of a whole process of {self.lanes} seeds"
+        return "ms/step" if self.lanes == 1 else f"ms/step per lane, {self.lanes} lanes"
+
+    def of_sweep(self) -> dict[str, Any]:
+        """What is said of sweeps only: the ratio required, the first step's seconds, memory, and the job's own notes."""
+        if self.name not in REQUIRED:
+            return {}
+        last = self.ours[-1]
+        return {"required": REQUIRED[self.name], "first_s": last.first, "memory_mib": last.memory, **last.notes}
 
     def sentence(self) -> str:
         """The same for a reader."""
         line = self.line()
-        return (
-            f"{self.name}, {self.lanes} lane{'s' * (self.lanes > 1)}: ours {line['ours']:.1f}, "
-            f"{line['peer_name']} ({self.form}) {line['peer']:.1f} ms/step per lane, ratio {self.ratio:.2f}"
+        sentence = (
+            f"{self.name}: ours {line['ours']:.1f}, {line['peer_name']} ({self.form}) {line['peer']:.1f} {line['unit']}, "
+            f"ratio {self.ratio:.2f}"
         )
+        if not (more := self.of_sweep()):
+            return sentence
+        required = more.pop("required")
+        told = ", ".join(f"{name} {value}" for name, value in more.items())
+        return f"{sentence} (required: {required:.2f}, {'met' if self.ratio <= required else 'missed'}); {told}"
 
 
 def table(found: Sequence[Comparison], args: argparse.Namespace, start: datetime.datetime, load: float) -> str:
@@ -62,12 +84,12 @@ def table(found: Sequence[Comparison], args: argparse.Namespace, start: datetime
         f"| **{_ratio(c.ratio)}** | {_memory(c.ours)}, {_memory(c.theirs)} |"
         for c in found
     ]
-    tried = {(c.name, c.peer): ", ".join(f"{form} {ms:.1f}" for form, ms in c.forms.items()) for c in found}
+    tried = {(c.name, c.peer): ", ".join(f"{form} {ms:.1f}" for form, ms in c.forms.items()) for c in found if c.forms}
     devices = sorted({m.device for c in found for m in (*c.ours, *c.theirs)})
     return "\n".join([
         "# Benchmarks",
         "",
-        "Milliseconds per step (or call) and lane: the median over processes (in brackets: lowest to highest).",
+        "Milliseconds per step (or call, or process) and lane: the median over processes (in brackets: lowest to highest).",
         "The ratio is ours / peer: below 1 we are faster. A lane is one seed's run; a peer trains one seed at a time.",
         "Made by `python -m benchmarks`; do not edit.",
         "",
@@ -77,16 +99,65 @@ def table(found: Sequence[Comparison], args: argparse.Namespace, start: datetime
         "",
         "Memory is the most that a process held, its libraries included.",
         f"Batch {args.batch}; {args.repeats} processes a side take turns, each the median of {harness.BLOCKS} blocks.",
-        "Every form of a peer's step is tried once, and the fastest is compared (ms/step; inf: it did not run):",
+        "Where a peer's step can be written in several ways, each is tried once, and the fastest is compared (ms/step; inf: it "
+        "did not run):",
         "",
         *(f"- {name}, {harness.PEER_NAMES[peer]}: {text}" for (name, peer), text in tried.items()),
         "",
+        *_scaling([c for c in found if c.name == "sweep_scaling"]),
+        *_whole([c for c in found if c.name == "sweep_vs_keras"]),
         f"Machine: {cpu_model()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB, {platform.system()}; "
         f"device: {', '.join(devices)}.",
         f"Versions: Python {platform.python_version()}, {', '.join(versions(args.peers))}.",
         f"Date: {start:%Y-%m-%d %H:%M} UTC; load average just before: {load:.2f}.",
         "",
     ])  # fmt: skip
+
+
+def _scaling(found: Sequence[Comparison]) -> list[str]:
+    """The section on seeds in one run; one seed's row is the peer's."""
+    if not found:
+        return []
+
+    def row(lanes: int, ratio: float, measured: Sequence[harness.Measured]) -> str:
+        last = measured[-1]
+        notes = [str(last.notes.get(name)) for name in ("device_mib", "images_mib", "computed")]
+        return f"| {lanes} | {lanes * ratio:.2f} | {ratio:.2f} | {last.first:.1f} | {_memory(measured)} | {' | '.join(notes)} |"
+
+    return [
+        "## Many seeds in one run (sweep_scaling)",
+        "",
+        f"Required on a CPU: at most {REQUIRED['sweep_scaling']:.2f} of single steps. The images are there once for all seeds.",
+        "",
+        "| seeds | time / time of one seed | the same per seed | first step (compilation), s | memory, MiB "
+        "| on the device, MiB | images, MiB | computed as |",
+        "|---|---|---|---|---|---|---|---|",
+        row(1, 1.0, found[0].theirs),
+        *(row(c.lanes, c.ratio, c.ours) for c in found),
+        "",
+    ]
+
+
+def _whole(found: Sequence[Comparison]) -> list[str]:
+    """The section on whole processes."""
+    if not found:
+        return []
+    sides = {"ours": found[0].ours} | {harness.PEER_NAMES[c.peer]: c.theirs for c in found}
+    warm = statistics.median(m.notes["warm_ms"] for m in found[0].ours) / 1e3
+    return [
+        "## A small sweep, start of the process to its end (sweep_vs_keras)",
+        "",
+        f"{found[0].lanes} seeds with and without over-sampling, from data to metrics; ours with an empty compilation cache "
+        f"(with a filled one: {warm:.1f} s a seed).",
+        "",
+        *(f"- {name}: {harness.median(m) / 1e3:.1f} s a seed; {_scores(m[-1])}" for name, m in sides.items()),
+        "",
+    ]
+
+
+def _scores(measured: harness.Measured) -> str:
+    arms = measured.notes["scores"].items()
+    return ", ".join(f"{arm}: accuracy {plain:.1%}, balanced {balanced:.1%}" for arm, (plain, balanced) in arms)
 
 
 def versions(peers: Sequence[str]) -> list[str]:

@@ -36,6 +36,11 @@ def _source() -> ConfigDict:
     config.baselines = ("none", "over(to=5000)", "gan_synth(to=5000, latent=normal)")
     config.method = "gan_synth(to=5000, latent=uniform)"
     config.expected = ConfigDict({"source, experiment 1 (60 classifier epochs)": 0.8487})
+    config.grid = ""  # numbers to go through: {'mixup.alpha': (0.1, 0.4), 'classifier.learning_rate': (0.003, 0.01)}
+    config.baseline = ""  # the method that the others are compared with; empty: 'none', or else the first
+    config.metric = "balanced_accuracy"  # that the report is sorted by, and the comparisons are decided in
+    config.margin = 0.002  # differences below it are of no interest
+    config.stop = ""  # decided(margin=0.002, every=8): more seeds only until every comparison is decided
 
     config.data = ConfigDict()
     config.data.name = "mnist"
@@ -88,9 +93,11 @@ def _source() -> ConfigDict:
     config.quality.learning_rate = 1e-3
     config.quality.schedule = "cosine"
 
-    config.conv = "auto"  # gemm, lax
-    config.lanes = "auto"  # vmap, loop: lanes inside a device
+    config.conv = "auto"  # gemm, lax; the faster one is found by a short measurement
+    config.lanes = "auto"  # vmap, loop: lanes inside a device; likewise
+    config.lanes_per_device = 0  # how many run at once; 0: what the memory holds
     config.parallel = "shard_map"  # or pmap: lanes over devices
+    config.data_devices = 1  # devices for each lane, which divide its batches
     config.chunk_seconds = 10.0  # aimed length of one uninterrupted run on the device
     config.save_seconds = 30.0  # least time between two checkpoints of a training
     return config

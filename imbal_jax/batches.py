@@ -1,5 +1,6 @@
 """Batches by index: real rows stay one shared uint8 array on the device, a lane holds row numbers into it."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import jax
@@ -47,10 +48,19 @@ class Batch(NamedTuple):
 
 
 class Inputs(NamedTuple):
-    """What a training of one lane reads: its typed key [] and its training set."""
+    """What a training of one lane reads.
+
+    Attributes:
+        key: typed key [].
+        pool: its training set, which may have more room than rows.
+        counts: int32 [K], rows of each class in the pool; they lie class by class, before any padding.
+        values: float32 numbers by name, in which lanes may differ: 'learning_rate' and options of methods.
+    """
 
     key: jax.Array
     pool: Pool
+    counts: jax.Array
+    values: Mapping[str, jax.Array] = {}
 
 
 def pick(pool: Pool, shared: Shared, index: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -65,24 +75,49 @@ def pick(pool: Pool, shared: Shared, index: jax.Array) -> tuple[jax.Array, jax.A
     return x.astype(jnp.float32) / 255.0, y
 
 
-def shuffled(key: jax.Array, epoch: jax.Array, size: int) -> jax.Array:
-    """The order of one epoch, int32 [size]: depends on the key and the epoch alone, so that resuming keeps it."""
-    return jax.random.permutation(jax.random.fold_in(purpose(key, "order"), epoch), size)
+def shuffled(key: jax.Array, epoch: jax.Array, size: jax.Array | int, room: int | None = None) -> jax.Array:
+    """The order of one epoch: a permutation of 0 .. size - 1 that depends on key, epoch and size alone.
+
+    Args:
+        key: typed key.
+        epoch: its number, so that resuming keeps the order.
+        size: rows in the pool; may be traced.
+        room: length of the result (default: `size`, then no tracer). What comes after the first `size` places is padding:
+            the order is the same for any room, so that pools of several sizes can share one compiled program.
+
+    Returns:
+        int32 [room].
+    """
+    room = int(size) if room is None else room
+    bits = jax.random.bits(jax.random.fold_in(purpose(key, "order"), epoch), (room,))
+    place = jnp.arange(room, dtype=jnp.int32)
+    rank = jnp.where(place < size, bits, jnp.full_like(bits, 2**32 - 1))  # the sort is stable: padding stays behind
+    return jax.lax.sort((rank, place), num_keys=1)[1]
 
 
-def balanced(key: jax.Array, step: jax.Array, counts: tuple[int, ...], batch: int) -> jax.Array:
+def padded(pool: Pool, room: int, new_room: int) -> Pool:
+    """The pools of all lanes with at least so much room for rows and new rows: what is added is never drawn."""
+
+    def wider(leaf: jax.Array, length: int) -> jax.Array:
+        more = max(0, length - leaf.shape[1])
+        return jnp.pad(leaf, [(0, 0), (0, more), *[(0, 0)] * (leaf.ndim - 2)]) if more else leaf
+
+    return Pool(wider(pool.rows, room), wider(pool.new_x, new_room), wider(pool.new_y, new_room))
+
+
+def balanced(key: jax.Array, step: jax.Array, counts: jax.Array | tuple[int, ...], batch: int) -> jax.Array:
     """Positions [batch] of a pool whose rows lie class by class (`counts` rows each): every class equally likely."""
-    present = jnp.asarray([n > 0 for n in counts], jnp.float32)
+    present = (jnp.asarray(counts) > 0).astype(jnp.float32)
     return by_class(jax.random.fold_in(purpose(key, "order"), step), present / present.sum(), counts, batch)
 
 
-def by_class(key: jax.Array, probabilities: jax.Array, counts: tuple[int, ...], batch: int) -> jax.Array:
+def by_class(key: jax.Array, probabilities: jax.Array, counts: jax.Array | tuple[int, ...], batch: int) -> jax.Array:
     """Random positions of a pool whose rows lie class by class, with replacement.
 
     Args:
         key: typed key.
         probabilities: float [K], adding up to 1: how likely each class is; 0 for a class without rows.
-        counts: rows of each class, [K].
+        counts: rows of each class, [K]; may be traced.
         batch: how many.
 
     Returns:

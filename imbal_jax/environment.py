@@ -108,6 +108,12 @@ def enable_compilation_cache(folder: Path | None = None) -> Path | None:
     return path
 
 
+def kept_programs() -> Path | None:
+    """The folder that `enable_compilation_cache` chose, of this kind of machine alone; None without one."""
+    path = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
+    return Path(path) if path else None
+
+
 def _forget_earlier_cache() -> None:
     """jax decides about its cache once, at the first compilation; this lets it decide anew."""
     try:

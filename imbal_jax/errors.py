@@ -8,6 +8,10 @@ class UserError(Exception):
     """One clear line: what was wrong, where, and what to do. `launch.py` prints it and exits with 2."""
 
 
+class Interrupted(Exception):
+    """The process was asked to end; what was under way is saved, and the same command goes on from there."""
+
+
 def nearest(word: str, known: Iterable[str]) -> str:
     """A hint "; did you mean 'x' or 'y'?" with the known names closest to `word`, or '' when none is close."""
     close = difflib.get_close_matches(str(word), list(known), n=3, cutoff=0.5)

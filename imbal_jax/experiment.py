@@ -1,7 +1,8 @@
-"""An experiment from its config to its report: load, cut, balance, train, evaluate, report."""
+"""An experiment from its config to its report: load, cut, then for each chunk of seeds balance, train, evaluate; report."""
 
 import json
 import os
+from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -9,64 +10,136 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import environment, methods, records
-from imbal_jax.batches import Pool
-from imbal_jax.errors import UserError
-from imbal_jax.evaluate import leakage, stats
-from imbal_jax.gan import monitor
-from imbal_jax.lanes import purposes
-from imbal_jax.methods import Context
-from imbal_jax.report import page, plots, table
-from imbal_jax.stages import classifier, gan, quality
+from imbal_jax import environment, forms, hosts, lanes, records, sweep
+from imbal_jax.errors import Interrupted, UserError, nearest
+from imbal_jax.evaluate import metrics, stats
+from imbal_jax.report import build, table
+from imbal_jax.stages import classifier, gan, group, quality
+from imbal_jax.stages.arms import Arm, arms, at, baseline, try_out
 from imbal_jax.stages.curves import Curves
-from imbal_jax.stages.setting import Setting, prepare
+from imbal_jax.stages.setting import Base, Setting, begin, check_numbers, prepare
 from imbal_jax.train import optimizer
 
 SELECTION = "last step"
-ADDABLE = {"config.baselines", "config.method", "config.expected"}  # rows of other methods stay, new ones are added
+# What may change from one start to the next: more of the same, or how it is computed.
+ADDABLE = {f"config.{name}" for name in ("baselines", "method", "expected", "grid", "seeds", "stop", "baseline", "metric")} | {
+    f"config.{name}" for name in ("margin", "lanes", "conv", "parallel", "lanes_per_device", "data_devices")
+}
 
 
-def run(config: Any, workdir: Path) -> Path:
+def run(config: Any, workdir: Path, stopping: Callable[[], bool] = lambda: False) -> Path:
     """Run the experiment, or what is left of it, and write its report.
 
     Args:
         config: a ConfigDict as the files in configs/ make it.
         workdir: where everything is kept; the same command goes on where an earlier run stopped.
+        stopping: asked now and then: whether the process has to end, as a machine that is taken back says by SIGTERM.
 
     Returns:
-        the path of report.html.
+        the path of report.html; of several processes, the first writes it.
 
     Raises:
         UserError: a mistake in the config, the data or the workdir.
+        Interrupted: `stopping` said so; everything is saved.
     """
-    refuse_other(config, workdir)
-    with records.alone(workdir):
-        return _run(config, workdir)
+    own = workdir if jax.process_index() == 0 else workdir / f"process-{jax.process_index()}"
+    refuse_other(config, own)
+    with records.alone(own):
+        return _run(config, own, stopping)
 
 
-def _run(config: Any, workdir: Path) -> Path:
+def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     clock = environment.start_compile_clock()
-    setting = prepare(config, workdir)
-    specs = check(setting)
-    claim(setting)
-    announce(setting)
-    curves = Curves(workdir / "metrics.jsonl", setting.seeds)
-    trained_gan = cache(partial(gan.fit, setting, curves))
-    for spec in specs:
-        if not done(setting, spec):
-            rows = arm(setting, curves, spec, trained_gan)
-            others = partial(_is_not, spec)
-            records.keep(workdir / "rows.jsonl", others)  # a torn writing may have left some of this method's rows
-            records.append(workdir / "rows.jsonl", rows)
-    if any(uses_gan(spec) for spec in specs):
-        judge_generator(setting, curves, trained_gan)
-    report = finish(setting, curves, specs, clock())
-    print(table.text(records.read_json(workdir / "results.json")))
+    base = start(config, workdir, lambda: clock()["compile_seconds"] + clock()["trace_seconds"], stopping)
+    one = prepare(config, workdir, base, seeds=(0,))
+    every = check(one)
+    claim(one)
+    announce(one)
+    rule, own = sweep.stop_rule(config), workdir / "rows.jsonl"
+    known = meet("start", own, _left_by_others(workdir))
+    for number, chunks in enumerate(sweep.rounds(config, sweep.lanes_at_once(one, every))):
+        for chunk in sweep.mine(chunks):
+            for unit in sweep.missing(every, chunk, known):
+                run_unit(config, base, workdir, unit, full=max(map(len, chunks)))
+        known = meet(f"round {number}", own)
+        if rule and not undecided(config, rule, every, known):
+            break
+    report = build.build(workdir, clock()) if jax.process_index() == 0 else workdir
+    if jax.process_index() == 0:
+        print(table.text(records.read_json(workdir / "results.json")))
     return report
 
 
-def _is_not(spec: str, row: dict[str, Any]) -> bool:
-    return row["method"] != spec
+def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: Callable[[], bool]) -> Base:
+    """Load the data and choose how to compute, as the workdir's earlier runs on such a device did."""
+    kept = workdir / "environment.json"
+    before = records.read_json(kept) if kept.exists() else {}
+    form = None
+    if before.get("device_kind") == jax.devices()[0].device_kind and "form" in before:
+        earlier = forms.Choice(**before["form"])
+        if config.conv in ("auto", earlier.conv) and config.lanes in ("auto", earlier.inner):
+            form = earlier
+    wanted = -(-config.seeds // jax.process_count()) if config.seeds > 0 else 1
+    if config.lanes_per_device > 0:
+        wanted = min(wanted, config.lanes_per_device * jax.local_device_count())
+    return begin(config, wanted, form, compiling, stopping)
+
+
+def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int) -> None:
+    """Train and evaluate groups of arms on one chunk of seeds; each group's rows are kept as soon as it is done.
+
+    Args:
+        config: the experiment's ConfigDict.
+        base: what all chunks share.
+        workdir: where results go.
+        unit: the seeds and the groups.
+        full: seeds in the longest chunk; one that lacks few is filled up to it, so that its programs serve.
+    """
+    least = full if len(unit.seeds) == full - 1 else 1
+    curves = Curves(workdir / "metrics.jsonl", unit.seeds)
+    gans: dict[Any, Any] = {}
+    for members in unit.groups:
+        point = members[0].untraced
+        setting = prepare(at(config, point), workdir, base, unit.seeds, Arm("", point).place)._replace(least=least)
+        trained_gan = gans.setdefault(point, cache(partial(gan.fit, setting, curves)))
+        rows = group.run(setting, curves, members, trained_gan)
+        if group.uses_gan(members[0].spec) and setting.pictured:
+            judge_generator(setting, curves, trained_gan)
+        records.append(workdir / "rows.jsonl", rows)
+        if base.stopping():
+            raise Interrupted("stopped between two trainings")
+
+
+def meet(name: str, path: Path, more: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+    """The rows of all processes, each once; the first process keeps them all.
+
+    Args:
+        name: of this meeting.
+        path: of this process's own rows.
+        more: rows found elsewhere.
+    """
+    own = records.read(path)
+    everyone = hosts.gather(name, [*own, *(more or [])])
+    known = {(row["method"], row["seed"]): row for row in reversed([*own, *everyone])}
+    if jax.process_index() == 0:
+        have = {(row["method"], row["seed"]) for row in own}
+        records.append(path, [row for key, row in reversed(known.items()) if key not in have])
+    return list(known.values())
+
+
+def _left_by_others(workdir: Path) -> list[dict[str, Any]]:
+    """Rows that other processes of an earlier run wrote and could not tell any more."""
+    if jax.process_index():
+        return []
+    return [row for path in sorted(workdir.glob("process-*/rows.jsonl")) for row in records.read(path)]
+
+
+def undecided(config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]]) -> list[str]:
+    """The arms of which more seeds could still tell something."""
+    looks, key = -(-config.seeds // rule.every), jax.random.key(config.seed)
+    names, reference = [arm.name for arm in every], baseline(config)
+    mine = [row for row in rows if row["method"] in names]
+    return stats.undecided(mine, key, config.metric, methods=names, baseline=reference, margin=rule.margin, looks=looks)
 
 
 def refuse_other(config: Any, workdir: Path) -> None:
@@ -86,15 +159,32 @@ def refuse_other(config: Any, workdir: Path) -> None:
 
 def claim(setting: Setting) -> None:
     """Make the workdir this experiment's own: its config, and the data that it is begun with."""
-    data = {"name": setting.data.name, "source": setting.data.source, "digest": setting.data.digest}
+    data = {
+        "name": setting.data.name,
+        "source": setting.data.source,
+        "digest": setting.data.digest,
+        "class_names": list(setting.data.class_names),
+        "note": setting.data.note,
+        "counts": list(setting.task.counts),
+        "minority": list(setting.task.minority),
+    }
+    rule = sweep.stop_rule(setting.config)
     begun = setting.workdir / "environment.json"
-    if not begun.exists():
-        records.write_json(begun, {**environment.describe(), "data": data})
-    elif (before := records.read_json(begun).get("data", data))["digest"] != data["digest"]:
+    before = records.read_json(begun) if begun.exists() else {"data": data}
+    if before.get("data", data)["digest"] != data["digest"]:
         raise UserError(
-            f"{setting.workdir} was begun with other data: {before['name']} from {before['source']}, now {data['name']} "
-            f"from {data['source']}. Use another --workdir, or the same data (data.dir, data.source)"
+            f"{setting.workdir} was begun with other data: {before['data']['name']} from {before['data']['source']}, now "
+            f"{data['name']} from {data['source']}. Use another --workdir, or the same data (data.dir, data.source)"
         )
+    if not begun.exists():
+        space = quality.SPACE.format(model=setting.config.classifier.model, source=setting.data.source)
+        form = setting.base.form._asdict()
+        here = {**environment.describe(), "data": data, "form": form, "generator_space": space, "selection": SELECTION}
+        records.write_json(begun, here)
+        before = here
+    looks = -(-setting.config.seeds // rule.every) if rule else 1
+    if before.get("looks", 1) != looks:
+        records.write_json(begun, {**before, "looks": looks})
     records.write_json(setting.workdir / "config.json", setting.config.to_dict())
 
 
@@ -107,22 +197,31 @@ def _differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
     return [] if asked == kept else [f"{name} is {kept!r} there and {asked!r} now"]
 
 
-def check(setting: Setting) -> list[str]:
-    """The method specs to run, the baselines first, each tried out before anything long begins."""
-    config = setting.config
-    specs = list(dict.fromkeys((*config.baselines, config.method)))
-    for spec in specs:
-        if not isinstance(spec, str):
-            raise UserError(f"a method is a word in quotes, not {spec!r} (config.baselines)")
-        methods.build(spec, setting.task)
-        if methods.recipe_of(spec, setting.task, setting.task.counts).needs_validation and not setting.validation.shape[1]:
-            raise UserError(f"method {spec!r} is fitted on validation rows: hold some out with --config.data.validation=0.1")
-    gan.nets_of(config, len(setting.task.counts), setting.form)
-    classifier.model_of(config, len(setting.task.counts), setting.form)
-    for options in (config.classifier, config.quality):
-        optimizer.make(options.optimizer, options.learning_rate, steps=1, schedule=options.schedule)
+def check(setting: Setting) -> list[Arm]:
+    """The arms to run, each tried out before anything long begins."""
+    config, base = setting.config, setting.base
+    found = arms(config)
+    if baseline(config) not in {arm.spec for arm in found}:
+        raise UserError(f"config.baseline is {config.baseline!r}, which is not among the methods that are run")
+    for arm in found:
+        recipe = try_out(arm, setting.task)
+        if recipe.needs_validation and not setting.validation.shape[1]:
+            raise UserError(
+                f"method {arm.spec!r} is fitted on validation rows: hold some out with --config.data.validation=0.1"
+            )
+        there = at(config, arm.point)
+        check_numbers(there)
+        gan.nets_of(there, len(setting.task.counts), base.form.conv)
+        classifier.model_of(there, len(setting.task.counts), base.form.conv)
+        for options in (there.classifier, there.quality):
+            optimizer.make(options.optimizer, options.learning_rate, steps=1, schedule=options.schedule)
     setting.over_lanes(lambda lane, shared: lane)
-    return specs
+    sweep.stop_rule(config)
+    lanes.split_batch(config.data_devices, config.classifier.batch)
+    known = [*metrics.SCALARS, *(metrics.class_key("recall", name) for name in setting.task.class_names)]
+    if config.metric not in known:
+        raise UserError(f"config.metric is {config.metric!r}, which is no metric{nearest(config.metric, known)}")
+    return found
 
 
 def announce(setting: Setting) -> None:
@@ -136,121 +235,11 @@ def announce(setting: Setting) -> None:
         print(f"{name:>12} {old:>8} {new:>8}{'  cut' if new < old else ''}")
 
 
-def uses_gan(spec: str) -> bool:
-    """Whether a spec asks for the conditional GAN."""
-    return any(word.name == "gan_synth" for word in methods.parse(spec))
-
-
-def done(setting: Setting, spec: str) -> bool:
-    """Whether rows.jsonl has this method's rows of all seeds."""
-    rows = records.read(setting.workdir / "rows.jsonl")
-    return set(setting.seeds) <= {row["seed"] for row in rows if row["method"] == spec}
-
-
-def arm(setting: Setting, curves: Curves, spec: str, trained_gan: Any) -> list[dict[str, Any]]:
-    """Balance, train and evaluate one method on all lanes: its rows."""
-    plain = partial(classifier.fit, setting, curves, "none", setting.train)
-    base = methods.training_part(spec, setting.task)
-    context = Context(
-        shared=setting.shared,
-        trained={"gan": lambda: trained_gan()[0], "plain": lambda: plain().trained},
-        over_lanes=setting.over_lanes,
-    )
-    train = methods.resample(base, setting.task, purposes(setting.keys, "balance"), setting.train, context)
-    used = np.concatenate([np.asarray(train.pool.rows).ravel(), train.parents.ravel()])
-    leakage.refuse(setting.data.train, used[used < len(setting.data.train.y)], setting.data.test)
-    fitted = classifier.fit(setting, curves, spec, train)
-    figures = classifier.evaluate(setting, fitted)
-    gan_seconds, gan_seen = trained_gan()[1:] if uses_gan(spec) else (0.0, 0)
-    lanes = len(setting.seeds)
-    rows = []
-    for lane, (seed, metrics) in enumerate(zip(setting.seeds, figures, strict=True)):
-        why = failure(curves, spec, seed, metrics, jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool))
-        if why and "NaN" in why:
-            metrics = dict.fromkeys(metrics)
-        rows.append(
-            {
-                "seed": seed,
-                "method": spec,
-                **metrics,
-                "failed": why,
-                "seconds": (fitted.seconds + gan_seconds) / lanes,
-                "classifier_seconds": fitted.seconds / lanes,
-                "gan_seconds": gan_seconds / lanes,
-                "examples_seen": fitted.examples + gan_seen,
-                "counts_before": list(setting.task.counts),
-                "counts_after": list(train.counts),
-                "source": setting.data.source,
-                "digest": setting.data.digest,
-            }
-        )
-    return rows
-
-
-def failure(curves: Curves, spec: str, seed: int, metrics: dict[str, Any], pool: Pool) -> str | None:
-    """Why a lane's row means nothing or little, or None; `pool` is the lane's training set."""
-    if uses_gan(spec):
-        broken = monitor.broken(curves.of("gan", seed=seed))
-        if why := broken or monitor.alike(np.asarray(pool.new_x), np.asarray(pool.new_y)):
-            return why
-    return "classifier: NaN in its outputs" if metrics["nll"] is None else None
-
-
-def judge_generator(setting: Setting, curves: Curves, trained_gan: Any) -> None:
-    """Draw the final samples and measure the generator, once."""
+def judge_generator(setting: Setting, curves: Curves, trained_gan: group.TrainedGan) -> None:
+    """Draw the final samples and measure the generator, once, on the first chunk of seeds."""
     trained = trained_gan()[0]
     path = setting.workdir / "plots" / "samples.png"
     gan.draw_grid(setting, trained.nets, trained.generator, path, "the last step", each=10)
     kept = setting.workdir / "generator.json"
     if setting.config.quality.samples and not kept.exists():
         records.write_json(kept, quality.measure(setting, trained, classifier.fit_reference(setting, curves)))
-
-
-def finish(setting: Setting, curves: Curves, specs: list[str], compiled: dict[str, Any]) -> Path:
-    """Aggregate the rows, draw the plots, write the page."""
-    workdir = setting.workdir
-    rows = [row for row in records.read(workdir / "rows.jsonl") if row["method"] in specs]
-    kept = workdir / "generator.json"
-    results = {
-        "name": setting.config.name,
-        "data": {
-            "name": setting.data.name,
-            "source": setting.data.source,
-            "digest": setting.data.digest,
-            "class_names": list(setting.data.class_names),
-            "note": setting.data.note,
-        },
-        "seeds": list(setting.seeds),
-        "selection": SELECTION,
-        "methods": stats.results(rows),
-        "paired": stats.comparisons(rows, jax.random.key(setting.config.seed)),
-        "generator": records.read_json(kept) if kept.exists() else {},
-        "generator_space": quality.SPACE.format(model=setting.config.classifier.model, source=setting.data.source),
-        "warnings": curves.warnings(),
-        **compiled,
-    }
-    records.write_json(workdir / "results.json", results)
-    draw(setting, curves, rows)
-    return page.write(workdir)
-
-
-def draw(setting: Setting, curves: Curves, rows: list[dict[str, Any]]) -> None:
-    """The plots that compare the arms."""
-    folder, names = setting.workdir / "plots", setting.task.class_names
-    rare = set(setting.task.minority)
-    good = [row for row in rows if row["confusion"] is not None]
-    arms = list(dict.fromkeys(row["method"] for row in good))
-    by_arm = {name: [row for row in good if row["method"] == name] for name in arms}
-    plots.losses(folder / "losses.png", records.read(curves.path))
-    if arms:
-        matrices = {name: np.sum([row["confusion"] for row in lanes], axis=0) for name, lanes in by_arm.items()}
-        plots.confusion(folder / "confusion.png", matrices, names)
-        recalls = {name: np.array([_recalls(row["confusion"]) for row in lanes]) for name, lanes in by_arm.items()}
-        plots.recalls(folder / "recalls.png", recalls, names, rare)
-    after = {row["method"]: row["counts_after"] for row in rows}
-    plots.class_counts(folder / "class_counts.png", setting.task.counts, after, names)
-
-
-def _recalls(confusion: list[list[int]]) -> np.ndarray:
-    matrix = np.asarray(confusion, float)
-    return np.diag(matrix) / np.maximum(matrix.sum(axis=1), 1)

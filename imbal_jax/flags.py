@@ -9,7 +9,10 @@ from absl import flags
 
 from imbal_jax.errors import nearest
 
-USE = "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR, --compilation_cache=DIR and --list_methods"
+USE = (
+    "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR, --compilation_cache=DIR, --distributed (with --coordinator, "
+    "--processes, --process), --report=DIR [DIR ...] and --list_methods"
+)
 flags.disclaim_key_flags()  # --help shows them as those of the program that calls `define`
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple of quoted words in brackets"}
 
@@ -26,13 +29,21 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None
     flags.DEFINE_string("compilation_cache", None, cache, flag_values=values)
     shown = "Print every balancing method with its options and its paper, and stop."
     flags.DEFINE_boolean("list_methods", False, shown, flag_values=values)
+    again = "Write the report of a workdir anew, or join several (--report=DIR DIR ...) into one in --workdir; trains nothing."
+    flags.DEFINE_string("report", None, again, flag_values=values)
+    many = "One of several processes of one experiment: start the same command on every host."
+    flags.DEFINE_boolean("distributed", False, many, flag_values=values)
+    where = "HOST:PORT of process 0; not needed on TPU VMs and under SLURM, nor are the next two."
+    flags.DEFINE_string("coordinator", None, where, flag_values=values)
+    flags.DEFINE_integer("processes", None, "How many processes there are.", lower_bound=1, flag_values=values)
+    flags.DEFINE_integer("process", None, "Which of them this is, from 0.", lower_bound=0, flag_values=values)
 
 
 def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """Parse `argv` for `absl.app.run`; a mistake prints one line and exits with 2."""
     try:
         rest = values(argv)
-        if not values["list_methods"].value:
+        if values["report"].value is None and not values["list_methods"].value:
             _check(argv, values, rest)
         return rest
     except Exception as error:
@@ -54,6 +65,11 @@ def _check(argv: list[str], values: flags.FlagValues, rest: list[str]) -> None:
         raise ValueError("a group of fields cannot be set at once")
     if len(rest) > 1:
         raise ValueError(f"{rest[1]!r} is not understood: {USE}")
+    given = [name for name in ("coordinator", "processes", "process") if values[name].value is not None]
+    if given and not values["distributed"].value:
+        raise ValueError(f"--{given[0]} needs --distributed")
+    if given and len(given) < 3:
+        raise ValueError("--coordinator, --processes and --process go together: give all three, or none of them")
 
 
 def _explain(argv: list[str], error: Exception) -> str:

@@ -7,12 +7,15 @@ import sys
 import pytest
 
 from benchmarks import __main__ as cli
-from benchmarks import harness, results
+from benchmarks import harness, results, sweep_vs_keras
 
 TIMES = {
     "ours": 30.0, "function": 40.0, "function_xla": 320.0, "train_on_batch": 44.0, "eager": 60.0, "eager_nchw": 75.0,
-    "numpy": 900.0, "loop": 900.0, "fit_resample": 90.0, "none": 29.0,
+    "numpy": 900.0, "loop": 900.0, "fit_resample": 90.0, "none": 29.0, "auto": 30.0, "fit": 40.0, "indices": 50.0,
+    "loader": 60.0,
 }  # fmt: skip
+SCALING = {"computed": "gemm loop", "images_mib": 6.12, "device_mib": None}
+WHOLE = {"warm_ms": 20, "scores": {"none": [0.9, 0.8], "over": [0.95, 0.945]}}
 
 
 @pytest.fixture
@@ -24,14 +27,17 @@ def jobs(monkeypatch):
         asked.append(job)
         if job.form == "compile":
             raise harness.BenchmarkError("no compiler")
-        return harness.Measured(TIMES["ours" if job.side == "ours" else job.form], "CPU")
+        notes = {"sweep_scaling": SCALING, "sweep_vs_keras": WHOLE}.get(job.name, {})
+        return harness.Measured(TIMES["ours" if job.side == "ours" else job.form], "CPU", 500, 2.5, notes)
 
     monkeypatch.setattr(harness, "run_worker", run_worker)
+    monkeypatch.setattr(harness, "backend", lambda: "cpu")
+    monkeypatch.setenv("IMBAL_DATA_DIR", "somewhere")
     monkeypatch.setattr(harness, "missing", lambda peer: [])
     return asked
 
 
-@pytest.mark.parametrize("name", sorted(cli.NAMES))
+@pytest.mark.parametrize("name", sorted(cli.NAMES.keys() - results.REQUIRED))
 def test_json_line(jobs, capsys, name):
     assert cli.main([name, "--json"]) == 0
     (line,) = capsys.readouterr().out.splitlines()
@@ -41,6 +47,28 @@ def test_json_line(jobs, capsys, name):
         "name": name, "ours": 30.0, "peer": time, "peer_name": harness.PEER_NAMES[peer], "ratio": round(30 / time, 4),
         "unit": "ms/step",
     }  # fmt: skip
+
+
+def test_a_sweep_is_run_with_more_and_more_seeds(jobs, capsys):
+    assert cli.main(["sweep_scaling", "--json", "--repeats=1"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(job.side, job.lanes) for job in jobs] == [("ours", 2), ("ours", 4), ("ours", 8), ("single", 1)]
+    assert lines[2] == {
+        "name": "sweep_scaling", "ours": 30.0, "peer": 30.0, "peer_name": "one seed alone", "ratio": 1.0,
+        "unit": "ms/step per lane, 8 lanes", "required": 1.05, "first_s": 2.5, "memory_mib": 500, **SCALING,
+    }  # fmt: skip
+
+
+def test_whole_processes_train_as_many_seeds(jobs, capsys, monkeypatch):
+    assert cli.main(["sweep_vs_keras", "--peer=torch", "--repeats=1"]) == 0
+    assert [(job.side, job.form, job.lanes, job.steps) for job in jobs] == [
+        ("torch", "indices", 4, 2), ("torch", "loader", 4, 2), ("ours", "auto", 4, 2), ("torch", "indices", 4, 2),
+    ]  # fmt: skip
+    said = capsys.readouterr().out
+    assert "ratio 0.60 (required: 1.00, met)" in said and "warm_ms 20" in said
+    monkeypatch.delenv("IMBAL_DATA_DIR")
+    with pytest.raises(harness.BenchmarkError, match="IMBAL_DATA_DIR"):
+        sweep_vs_keras.measure(jobs[0])
 
 
 def test_sides_take_turns_in_the_fastest_form(jobs, capsys):
@@ -59,11 +87,24 @@ def test_everything_writes_the_table(jobs, capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(results, "versions", lambda peers: [f"{peer} 1.0" for peer in peers])
     assert cli.main(["--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-    assert len(lines) == sum(len(cli.peers_of(name)) * len(cli.LANES.get(name, (1,))) for name in cli.NAMES)
+    counts = cli.LANES | {"sweep_scaling": cli.SWEEP_LANES["cpu"]}
+    assert len(lines) == sum(len(cli.peers_of(name)) * len(counts.get(name, (1,))) for name in cli.NAMES)
     assert {line["name"] for line in lines} == set(cli.NAMES)
     text = (tmp_path / "benchmarks" / "RESULTS.md").read_text()
-    assert text.count("**0.75**") == 4 and text.count("**0.50**") == 4
+    assert text.count("**0.75**") == 5 and text.count("**0.50**") == 4
+    assert "| 1 | 1.00 | 1.00 | 2.5 | 500 | None | 6.12 | gemm loop |" in text and "| 8 | 8.00 | 1.00 |" in text
+    assert "- PyTorch: 0.1 s a seed; none: accuracy 90.0%, balanced 80.0%, over: accuracy 95.0%, balanced 94.5%" in text
     assert "keras 1.0, torch 1.0" in text and "compile inf" in text and "1/30" in text
+
+
+def test_everything_without_the_images(jobs, capsys, monkeypatch, tmp_path):
+    (tmp_path / "benchmarks").mkdir()
+    monkeypatch.setattr(harness, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "versions", lambda peers: [])
+    monkeypatch.delenv("IMBAL_DATA_DIR")
+    assert cli.main(["--peer=keras"]) == 0
+    assert "sweep_vs_keras is left out" in capsys.readouterr().err
+    assert {job.name for job in jobs} == {name for name in cli.NAMES if "keras" in cli.peers_of(name)} - {"sweep_vs_keras"}
 
 
 def test_every_case_has_a_module_and_a_peer():
@@ -114,7 +155,7 @@ def test_no_form_that_runs_is_an_error(monkeypatch):
 
     monkeypatch.setattr(harness, "run_worker", fail)
     with pytest.raises(harness.BenchmarkError, match="no form of PyTorch ran"):
-        harness.fastest_form(harness.Job("cgan_step", "torch", "", 1, 10, 8), ("eager",))
+        harness.fastest_form(harness.Job("cgan_step", "torch", "", 1, 10, 8), ("eager", "compile"))
 
 
 def test_worker_prints_time_per_lane(capsys):
@@ -127,6 +168,6 @@ def test_worker_prints_time_per_lane(capsys):
     flags = ["--name=cgan_step", "--side=ours", "--form=auto", "--lanes=4", "--steps=5", "--batch=8"]
     harness.work(build, flags)
     answer = json.loads(capsys.readouterr().out)
-    assert set(answer) == {"ms", "device", "memory"} and answer["memory"] > 1
+    assert set(answer) == {"ms", "device", "memory", "first", "notes"} and answer["memory"] > 1
     assert answer["device"] == "a device" and math.isfinite(answer["ms"])
     assert built == [harness.Job("cgan_step", "ours", "auto", 4, 5, 8)]

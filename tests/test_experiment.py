@@ -28,7 +28,7 @@ def test_the_workdir_holds_what_is_promised(done):
         assert (workdir / name).stat().st_size > 0, name
     for name in PLOTS:
         assert (workdir / "plots" / name).read_bytes().startswith(b"\x89PNG"), name
-    assert (workdir / "checkpoints" / "generator" / "1").is_dir()
+    assert (workdir / "checkpoints" / "seeds-0-1" / "generator" / "1").is_dir()
 
 
 def test_results_have_the_published_form(done):
@@ -90,7 +90,7 @@ def test_arms_that_differ_after_the_training_share_it(tmp_path):
     rows = records.read(tmp_path / "rows.jsonl")
     assert [row["method"] for row in rows[::2]] == [*config.baselines, config.method]
     assert rows[0]["counts_before"] == [8, 8, 8, 8, 8, 8, 1, 8, 1, 1]  # of 10 and 2 rows
-    assert [path.name for path in (tmp_path / "checkpoints" / "classifier").iterdir()] == ["none"]
+    assert [path.name for path in (tmp_path / "checkpoints" / "seeds-0-1" / "classifier").iterdir()] == ["none"]
     config.method = "temperature"  # one more arm in the same workdir
     experiment.run(config, tmp_path)
     assert [row["method"] for row in records.read(tmp_path / "rows.jsonl")[::2]][-1] == "temperature"

@@ -11,8 +11,8 @@ PACKAGE = ROOT / "imbal_jax"
 # From the bottom up. A module may import from lower rows and from its own package, not from its neighbours in a row.
 ORDER = [
     {"errors"},
-    {"checkpoint", "environment", "flags", "lanes", "ops", "progress", "records"},
-    {"batches"},
+    {"checkpoint", "environment", "flags", "hosts", "lanes", "memory", "ops", "progress", "records"},
+    {"batches", "forms"},
     {"data"},
     {"models"},
     {"gan"},
@@ -21,8 +21,8 @@ ORDER = [
     {"evaluate"},
     {"report"},
     {"stages"},
-    {"experiment"},
     {"sweep"},
+    {"experiment"},
     {"launch"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

@@ -272,10 +272,10 @@ def begun(workdir, **fields):
 
 def test_a_workdir_of_another_experiment(tmp_path, no_training):
     workdir = begun(tmp_path)
-    message = refused(workdir, config_of(seeds=3, gan__epochs=7))
+    message = refused(workdir, config_of(seeds=3, classifier__epochs=9, gan__epochs=7))
     assert str(workdir) in message and "holds a different experiment" in message
-    assert "config.seeds is 2 there and 3 now" in message and "config.gan.epochs is 3 there and 7 now" in message
-    assert "classifier" not in message and "Use another --workdir" in message
+    assert "config.gan.epochs is 3 there and 7 now" in message and "config.classifier.epochs is 3 there and 9 now" in message
+    assert "config.seeds" not in message and "Use another --workdir" in message
 
 
 def test_a_workdir_begun_with_other_data(tmp_path, no_training, monkeypatch):
@@ -326,7 +326,7 @@ def test_a_full_disk_is_told(tmp_path, no_training, monkeypatch):
     ],
 )
 def test_problems_become_one_line(monkeypatch, capsys, tmp_path, problem, status, words):
-    def run(config, workdir):
+    def run(config, workdir, stopping):
         raise problem
 
     values = parsed("--config=tests/small.py", f"--workdir={tmp_path}")
@@ -341,7 +341,7 @@ def test_problems_become_one_line(monkeypatch, capsys, tmp_path, problem, status
 
 
 def test_other_problems_keep_their_traceback(monkeypatch, tmp_path):
-    def run(config, workdir):
+    def run(config, workdir, stopping):
         raise OSError(errno.EIO, "broken disk")
 
     monkeypatch.setattr(launch.flags, "FLAGS", parsed("--config=tests/small.py", f"--workdir={tmp_path}"))

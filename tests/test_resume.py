@@ -29,7 +29,7 @@ class Killed(BaseException):
     pass
 
 
-def noisy_epoch(epoch, key, shared):
+def noisy_epoch(epoch, key, shared, total):
     """A training that depends on the epoch, the step, the lane's key and the state, and rounds at every step."""
 
     def step(state, i, position):
@@ -42,7 +42,7 @@ def noisy_epoch(epoch, key, shared):
 
 @functools.cache
 def advance():
-    return lanes.over_lanes(loop.chunk(noisy_epoch, 5), devices=jax.devices()[:1])
+    return lanes.over_lanes(loop.chunk(noisy_epoch), devices=jax.devices()[:1])
 
 
 def train(folder, told, chunk_seconds=0.0, save_seconds=0.0):
@@ -111,30 +111,34 @@ def test_a_finished_training_is_not_run_again(tmp_path):
 def test_curves_forget_what_comes_after_the_checkpoint(tmp_path):
     curves = Curves(tmp_path / "metrics.jsonl", (0, 1))
     for epoch in (1, 2):
-        curves.add("gan", None, epoch, {"d_loss": np.array([0.5, np.nan])})
-        curves.add("classifier", "none", epoch, {"loss": np.array([1.0, 2.0])})
+        curves.add("gan", [None], epoch, {"d_loss": np.array([0.5, np.nan])})
+        curves.add("classifier", ["none"], epoch, {"loss": np.array([1.0, 2.0])})
         curves.warn("gan", 1, epoch, "NaN")
-    curves.resume("gan", None, 1)
+    curves.resume("gan", [None], 1)
     assert [row["epoch"] for row in curves.of("gan")] == [1, 1] and curves.of("gan", seed=1)[0]["d_loss"] is None
     assert [row["epoch"] for row in curves.of("classifier", "none", 0)] == [1, 2]
     assert [row["epoch"] for row in curves.warnings()] == [1]
 
 
 def test_rows_of_a_torn_writing_are_written_again(tmp_path, monkeypatch):
-    """The row of one lane is there and that of the other is not: both are written anew, none twice."""
+    """The row of one lane is there and that of the other is not: it alone is written anew."""
 
-    def arm(_, curves, spec, trained_gan):
-        return [{"seed": seed, "method": spec, "accuracy": 0.5} for seed in (0, 1)]
+    ran = []
 
-    monkeypatch.setattr(experiment, "arm", arm)
-    monkeypatch.setattr(experiment, "finish", lambda *_: Path())
+    def run(setting, curves, arms, trained_gan):
+        ran.append(setting.seeds)
+        return [{"seed": seed, "method": arms[0].name, "accuracy": 0.5} for seed in setting.seeds]
+
+    monkeypatch.setattr(experiment.group, "run", run)
+    monkeypatch.setattr(experiment.build, "build", lambda *_: Path())
     monkeypatch.setattr(experiment.table, "text", str)
     config = small.get_config()
     config.method = "over"
     records.write_json(tmp_path / "results.json", {})
     (tmp_path / "rows.jsonl").write_text('{"seed": 0, "method": "over", "accuracy": 0.1}\n{"seed": 1, "meth')
     experiment.run(config, tmp_path)
-    assert [(row["seed"], row["accuracy"]) for row in records.read(tmp_path / "rows.jsonl")] == [(0, 0.5), (1, 0.5)]
+    assert [(row["seed"], row["accuracy"]) for row in records.read(tmp_path / "rows.jsonl")] == [(0, 0.1), (1, 0.5)]
+    assert ran == [(1,)]
 
 
 def test_a_start_that_was_killed_leaves_a_workdir_to_go_on_with(tmp_path):
@@ -177,6 +181,7 @@ def kill_when(reached, workdir, *args):
 
 def saved(folder, step, workdir):
     """The training kept in this folder has come to this step."""
+    folder = folder if folder == "reference" else f"seeds-0-1/{folder}"
     return any(found >= step for found in checkpoint.steps(workdir / "checkpoints" / folder))
 
 

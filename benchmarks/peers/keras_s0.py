@@ -13,18 +13,7 @@ LATENT, CLASSES = 128, 10
 
 def classifier(form: str, batch: int) -> Steps:
     """Train steps of the classifier on images [batch, 28, 28, 1] that lie ready as tensors."""
-    layers = keras.layers
-    model = keras.Sequential([
-        keras.Input((28, 28, 1)),
-        layers.Conv2D(32, 3, activation="relu"),
-        layers.Conv2D(64, 3, activation="relu"),
-        layers.MaxPooling2D(2),
-        layers.Dropout(0.25),
-        layers.Flatten(),
-        layers.Dense(128, activation="relu"),
-        layers.Dropout(0.5),
-        layers.Dense(CLASSES),
-    ])  # fmt: skip
+    model = classifier_network()
     optimizer = keras.optimizers.SGD(0.01)
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss_of, jit_compile=False)
@@ -39,6 +28,22 @@ def classifier(form: str, batch: int) -> Steps:
     if form == "train_on_batch":
         return _steps(model.train_on_batch, _batches(batch))
     return _steps(tf.function(train_step, jit_compile=form.endswith("xla")), _batches(batch))
+
+
+def classifier_network() -> keras.Model:
+    """The classifier's layers; its output is logits."""
+    layers = keras.layers
+    return keras.Sequential([
+        keras.Input((28, 28, 1)),
+        layers.Conv2D(32, 3, activation="relu"),
+        layers.Conv2D(64, 3, activation="relu"),
+        layers.MaxPooling2D(2),
+        layers.Dropout(0.25),
+        layers.Flatten(),
+        layers.Dense(128, activation="relu"),
+        layers.Dropout(0.5),
+        layers.Dense(CLASSES),
+    ])  # fmt: skip
 
 
 def cgan(form: str, batch: int) -> Steps:

@@ -14,11 +14,8 @@ LATENT, CLASSES = 128, 10
 
 def classifier(form: str, batch: int) -> Steps:
     """Train steps of the classifier on images [batch, 1, 28, 28] that lie ready as tensors."""
-    layout, device = _layout(form), _device()
-    model = nn.Sequential(
-        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25),
-        nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, CLASSES),
-    ).to(device, memory_format=layout)  # fmt: skip
+    layout, device = _layout(form), best_device()
+    model = classifier_network().to(device, memory_format=layout)
     optimizer = torch.optim.SGD(model.parameters(), 0.01, fused=True)
     loss_of = _compiled(form, lambda x, y: F.cross_entropy(model(x), y))
 
@@ -32,9 +29,17 @@ def classifier(form: str, batch: int) -> Steps:
     return _steps(step, _batches(batch, layout, device), device)
 
 
+def classifier_network() -> nn.Module:
+    """The classifier's layers; its output is logits."""
+    return nn.Sequential(
+        nn.Conv2d(1, 32, 3), nn.ReLU(), nn.Conv2d(32, 64, 3), nn.ReLU(), nn.MaxPool2d(2), nn.Dropout(0.25),
+        nn.Flatten(), nn.Linear(9216, 128), nn.ReLU(), nn.Dropout(0.5), nn.Linear(128, CLASSES),
+    )  # fmt: skip
+
+
 def cgan(form: str, batch: int) -> Steps:
     """Train steps (discriminator on one batch [fake; real], then generator on fresh noise) of the conditional GAN."""
-    layout, device = _layout(form), _device()
+    layout, device = _layout(form), best_device()
     generator = _generator().to(device, memory_format=layout)
     discriminator = _discriminator().to(device, memory_format=layout)
     d_optimizer = torch.optim.Adam(discriminator.parameters(), 3e-4, fused=True)
@@ -101,7 +106,8 @@ def _layout(form: str) -> torch.memory_format:
     return torch.contiguous_format if form == "eager_nchw" else torch.channels_last
 
 
-def _device() -> torch.device:
+def best_device() -> torch.device:
+    """The GPU where there is one."""
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU, as JAX and TensorFlow use there by default
     torch.backends.cudnn.benchmark = True
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")

@@ -26,7 +26,7 @@ def epoch_of(nets: gan_step.Nets, batch: int, counts: tuple[int, ...], order: st
         order: 'shuffle' (each row once an epoch) or 'balanced' (each class equally likely in each batch).
     """
 
-    def epoch(number: jax.Array, inputs: batches.Inputs, shared: batches.Shared):
+    def epoch(number: jax.Array, inputs: batches.Inputs, shared: batches.Shared, total: jax.Array):
         key = purpose(inputs.key, "gan")
         size = inputs.pool.rows.shape[0]
         permutation = batches.shuffled(key, number, size) if order == "shuffle" else None

@@ -1,5 +1,7 @@
 """metrics.jsonl: a line for each lane and epoch, and the warnings."""
 
+import itertools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,11 +21,11 @@ class Curves(NamedTuple):
     path: Path
     seeds: tuple[int, ...]
 
-    def add(self, stage: str, method: str | None, epoch: int, means: dict[str, np.ndarray], **more: Any) -> None:
-        """Append one line per lane; the values of `means` are [L]."""
+    def add(self, stage: str, arms: Sequence[str | None], epoch: int, means: dict[str, np.ndarray], **more: Any) -> None:
+        """Append one line per lane; the lanes are the seeds of the first arm, of the second, ...: `means` are [L]."""
         rows = []
-        for lane, seed in enumerate(self.seeds):
-            head = {"stage": stage, "method": method, "seed": seed, "epoch": epoch}
+        for lane, (arm, seed) in enumerate(itertools.product(arms, self.seeds)):
+            head = {"stage": stage, "method": arm, "seed": seed, "epoch": epoch}
             rows.append({**head, **{name: float(value[lane]) for name, value in means.items()}, **more})
         records.append(self.path, rows)
 
@@ -31,11 +33,11 @@ class Curves(NamedTuple):
         """Append a warning about a stage."""
         records.append(self.path, [{"stage": "warning", "of": of, "seed": seed, "epoch": epoch, "message": message}])
 
-    def resume(self, stage: str, method: str | None, epochs: int) -> None:
+    def resume(self, stage: str, arms: Sequence[str | None], epochs: int) -> None:
         """Forget the lines of a stage after the epochs that its checkpoint has seen: they will be written again."""
 
         def kept(row: dict) -> bool:
-            mine = row.get("of", row["stage"]) == stage and row.get("method") == method
+            mine = row.get("of", row["stage"]) == stage and row.get("method") in arms and row["seed"] in self.seeds
             return not mine or row["epoch"] <= epochs
 
         if self.path.exists():

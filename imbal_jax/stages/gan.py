@@ -1,7 +1,7 @@
 """The GAN stage: train the conditional GAN of all lanes, with its checkpoints, sample grids and warnings."""
 
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,12 +19,13 @@ from imbal_jax.lanes import purpose
 from imbal_jax.methods.gan_synth import TrainedGan
 from imbal_jax.models.layers import initializer
 from imbal_jax.report import plots
+from imbal_jax.stages import need
 from imbal_jax.stages.curves import Curves
-from imbal_jax.stages.setting import Setting, class_rows, init_lanes
+from imbal_jax.stages.setting import Setting, class_rows, init_lanes, inputs_of
 from imbal_jax.train import loop, optimizer
 
 
-def nets_of(config: Any, classes: int, form: str, steps: int = 1) -> gan_step.Nets:
+def nets_of(config: Any, classes: int, form: str) -> gan_step.Nets:
     """The networks, optimisers and loss that `config.gan` names.
 
     Raises:
@@ -36,7 +37,7 @@ def nets_of(config: Any, classes: int, form: str, steps: int = 1) -> gan_step.Ne
         raise UserError(f"gan.batches is {gan.batches!r}: use 'shuffle' or 'balanced'")
     initializer(gan.init)
     common = {"classes": classes, "form": form, "init_kernel": gan.init}
-    adam = partial(optimizer.make, gan.optimizer, steps=steps, beta1=gan.beta1)
+    adam = partial(optimizer.make, gan.optimizer, steps=1, beta1=gan.beta1)  # at a constant rate
     return gan_step.Nets(
         generator=module.Generator(latent=gan.latent, width=gan.g_width, **common),
         discriminator=module.Discriminator(width=gan.d_width, **common),
@@ -57,27 +58,58 @@ def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
     Returns:
         the trained GAN, the seconds that all lanes took, and the images that one lane's networks saw.
     """
-    gan, folder = setting.config.gan, setting.workdir / "checkpoints"
+    gan, config = setting.config.gan, setting.config
+    parts = _parts(setting)
+    plan = loop.Plan(
+        "gan", setting.folder / "gan", gan.epochs, parts.steps, config.chunk_seconds, config.save_seconds,
+        setting.base.stopping, setting.base.compiling,
+    )  # fmt: skip
+    trained = loop.train(
+        plan,
+        _program(setting, parts),
+        init_lanes(parts.init, setting.keys),
+        parts.inputs,
+        setting.shared,
+        gan_step.METRICS,
+        partial(_epoch_ended, setting, curves, parts.nets),
+        partial(curves.resume, "gan", [setting.place or None]),
+    )
+    state: gan_step.State = trained.state
+    seen = gan.epochs * parts.steps * parts.batch * (2 * gan.d_steps + 1)
+    return TrainedGan(parts.nets, gan_step.sampler(state), state.discriminator), trained.seconds, seen
+
+
+def bytes_for(setting: Setting, lanes: int) -> int:
+    """Memory that the GAN's training takes on each device with so many lanes; `setting` is of one seed."""
+    parts = _parts(setting)
+    return need.bytes_for(setting, _program(setting, parts), parts.init, parts.inputs, gan_step.METRICS, lanes)
+
+
+class _Parts(NamedTuple):
+    nets: gan_step.Nets
+    batch: int
+    steps: int  # in an epoch
+    counts: tuple[int, ...]
+    init: Any
+    inputs: Inputs
+
+
+def _parts(setting: Setting) -> _Parts:
+    gan = setting.config.gan
     pool, counts = training_rows(setting)
     size = pool.rows.shape[1]
     batch = min(gan.batch, max(1, size // gan.d_steps))
+    nets = nets_of(setting.config, len(counts), setting.base.form.conv)
+    init = partial(gan_train.init, nets=nets, shape=setting.task.shape)
     steps = max(1, size // (batch * gan.d_steps))
-    nets = nets_of(setting.config, len(counts), setting.form, gan.epochs * steps)
-    plan = loop.Plan("gan", folder / "gan", gan.epochs, steps, setting.config.chunk_seconds, setting.config.save_seconds)
-    shape = setting.shared.x.shape[1:]
-    trained = loop.train(
-        plan,
-        setting.over_lanes(loop.chunk(gan_train.epoch_of(nets, batch, counts, gan.batches), steps)),
-        init_lanes(partial(gan_train.init, nets=nets, shape=shape), setting.keys),
-        Inputs(setting.keys, pool),
-        setting.shared,
-        gan_step.METRICS,
-        partial(_epoch_ended, setting, curves, nets),
-        partial(curves.resume, "gan", None),
-    )
-    state: gan_step.State = trained.state
-    seen = gan.epochs * steps * batch * (2 * gan.d_steps + 1)
-    return TrainedGan(nets, gan_step.sampler(state), state.discriminator), trained.seconds, seen
+    return _Parts(nets, batch, steps, counts, init, inputs_of(setting.keys, pool, counts))
+
+
+def _program(setting: Setting, parts: _Parts) -> Any:
+    order = setting.config.gan.batches
+    epoch_of = gan_train.epoch_of(parts.nets, parts.batch, parts.counts, order)
+    key = ("gan", str(setting.config.gan), parts.batch, parts.counts)
+    return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of)))
 
 
 def training_rows(setting: Setting) -> tuple[Pool, tuple[int, ...]]:
@@ -98,15 +130,16 @@ def training_rows(setting: Setting) -> tuple[Pool, tuple[int, ...]]:
 def _epoch_ended(
     setting: Setting, curves: Curves, nets: gan_step.Nets, epoch: int, means: dict[str, np.ndarray], state: Any
 ) -> None:
-    curves.add("gan", None, epoch, means, loss_name=setting.config.gan.loss)
+    curves.add("gan", [setting.place or None], epoch, means, loss_name=setting.config.gan.loss)
     for seed in setting.seeds:
-        for message in monitor.signs(curves.of("gan", seed=seed)):
+        for message in monitor.signs(curves.of("gan", setting.place or None, seed)):
             logging.warning("gan, seed %d, epoch %d: %s", seed, epoch, message)
             curves.warn("gan", seed, epoch, message)
     if epoch % setting.config.gan.grid_every == 0 or epoch == setting.config.gan.epochs:
         weights = gan_step.sampler(state)
-        folder = setting.workdir / "checkpoints" / "generator"
-        checkpoint.save(folder, epoch, {"generator": weights}, {"epoch": epoch}, keep=1000)
+        checkpoint.save(setting.folder / "generator", epoch, {"generator": weights}, {"epoch": epoch}, keep=1000)
+        if not setting.pictured:
+            return
         title = f"seed {setting.seeds[0]}, epoch {epoch}"
         draw_grid(setting, nets, weights, setting.workdir / "plots" / f"samples_epoch_{epoch:03d}.png", title)
 

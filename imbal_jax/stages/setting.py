@@ -1,5 +1,6 @@
 """What an experiment starts from: the data, the cut, the lanes, the devices."""
 
+from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -8,77 +9,166 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imbal_jax import data, lanes
-from imbal_jax.batches import Pool, Shared
+from imbal_jax import data, environment, forms, lanes
+from imbal_jax.batches import Inputs, Pool, Shared
 from imbal_jax.data import imbalance
 from imbal_jax.errors import UserError
 from imbal_jax.methods import Task, Train
-from imbal_jax.ops.conv import resolve_form
 
 LOWEST = {  # the least value of each number in a config
-    1: "seeds gan.epochs gan.batch gan.latent gan.d_steps gan.grid_every classifier.epochs classifier.batch"
+    1: "seeds data_devices gan.epochs gan.batch gan.latent gan.d_steps gan.grid_every classifier.epochs classifier.batch"
     " quality.epochs quality.batch quality.k",
-    0: "seed gan.per_class gan.g_learning_rate gan.d_learning_rate classifier.learning_rate quality.samples"
-    " quality.learning_rate chunk_seconds save_seconds",
+    0: "seed lanes_per_device margin gan.per_class gan.g_learning_rate gan.d_learning_rate classifier.learning_rate"
+    " quality.samples quality.learning_rate chunk_seconds save_seconds",
     0.01: "gan.g_width gan.d_width classifier.width",
 }
 
 
-class Setting(NamedTuple):
-    """Everything that stages share.
+class Base(NamedTuple):
+    """What all chunks of seeds share.
 
     Attributes:
-        config: the experiment's ConfigDict, read only.
-        workdir: where results go.
         data: the data set, on the host.
+        devices: those that lanes are spread over; `config.data_devices` of them for each lane.
+        shared: the real training rows, once on each device.
+        form: how convolutions are computed, and how lanes run inside a device.
+        programs: the compiled functions so far, by what they were made from: one compilation for a sweep.
+        compiling: seconds that the process has spent on compiling so far.
+        stopping: whether the process has been asked to end.
+    """
+
+    data: data.Dataset
+    devices: list[jax.Device]
+    shared: Shared
+    form: forms.Choice
+    programs: dict[Any, Any]
+    compiling: Callable[[], float]
+    stopping: Callable[[], bool]
+
+
+class Setting(NamedTuple):
+    """Everything that the stages of one chunk of seeds share.
+
+    Attributes:
+        config: the experiment's ConfigDict, at one point of its grid, read only.
+        place: that point as text, '' without a grid.
+        workdir: where results go.
+        folder: where this chunk's checkpoints go.
+        base: what all chunks share.
         seeds: one per lane.
         keys: typed keys [L].
-        devices: the devices that lanes are spread over.
-        shared: the real training rows, once on each device.
         train: the lanes' training sets after the cut, before any balancing, without the validation rows.
         validation: row numbers [L, V] of the training data that are held out; V = 0 without `data.validation`.
         task: what methods are made for.
-        form: how convolutions are computed.
+        pictured: whether pictures are drawn from this chunk: it holds the first seed.
+        least: lanes that a program is run with at least: shorter chunks are filled up, so as not to compile again.
     """
 
     config: Any
+    place: str
     workdir: Path
-    data: data.Dataset
+    folder: Path
+    base: Base
     seeds: tuple[int, ...]
     keys: jax.Array
-    devices: list[jax.Device]
-    shared: Shared
     train: Train
     validation: jax.Array
     task: Task
-    form: str
+    pictured: bool
+    least: int = 1
+
+    @property
+    def data(self) -> data.Dataset:
+        """The data set, on the host."""
+        return self.base.data
+
+    @property
+    def shared(self) -> Shared:
+        """The real training rows, on the devices."""
+        return self.base.shared
 
     def over_lanes(self, function: Any, devices: list[jax.Device] | None = None) -> Any:
-        """`lanes.over_lanes` as the config asks."""
+        """`lanes.over_lanes` as the config asks; `devices`: others than the setting's, one for each lane."""
+        data = 1 if devices else self.config.data_devices
+        inner = self.base.form.inner
         return lanes.over_lanes(
-            function, parallel=self.config.parallel, inner=self.config.lanes, devices=devices or self.devices
+            function, parallel=self.config.parallel, inner=inner, devices=devices or self.base.devices, data=data
         )
 
+    def program(self, key: Any, make: Callable[[], Any]) -> Any:
+        """The compiled function of that key (or whatever else is made once), made when it is first asked for."""
+        if key not in self.base.programs:
+            self.base.programs[key] = make()
+        found = self.base.programs[key]
+        return found._replace(least=self.least) if isinstance(found, lanes.Spread) else found
 
-def prepare(config: Any, workdir: Path) -> Setting:
-    """Load and cut the data, make the lanes' keys and put the real rows on the devices.
+
+def begin(
+    config: Any,
+    most_lanes: int | None = None,
+    form: forms.Choice | None = None,
+    compiling: Callable[[], float] = lambda: 0.0,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Base:
+    """Load the data, put its training rows on the devices, and choose how to compute.
+
+    Args:
+        config: the experiment's ConfigDict.
+        most_lanes: that will run at once; default: all seeds.
+        form: an earlier choice to keep to; default: measured, or what the config asks for.
+        compiling, stopping: see `Base`.
 
     Raises:
-        UserError: a number out of its range, absent or damaged data, a cut that the data does not allow.
+        UserError: a number out of its range, absent or damaged data, unknown forms.
     """
     check_numbers(config)
     source = config.data
     dataset = data.load(source.name, directory=source.dir or None, source=source.source, per_class=source.per_class or None)
-    seeds = tuple(range(config.seeds))
-    keys = lanes.lane_keys(config.seed, seeds)
+    many = most_lanes or config.seeds
+    devices = lanes.devices_for(many, config.data_devices)
+    shared = lanes.replicate(Shared(jnp.asarray(dataset.train.x), jnp.asarray(dataset.train.y)), devices)
+    each = -(-many * config.data_devices // len(devices))
+    form = form or forms.choose(each, devices[0], environment.kept_programs(), conv=config.conv, inner=config.lanes)
+    return Base(dataset, devices, shared, form, {}, compiling, stopping)
+
+
+def prepare(
+    config: Any, workdir: Path, base: Base | None = None, seeds: Sequence[int] | None = None, place: str = ""
+) -> Setting:
+    """Make the lanes' keys and cut their training sets.
+
+    Args:
+        config: the experiment's ConfigDict, at one point of its grid.
+        workdir: where results go.
+        base: default: made from the config.
+        seeds: one per lane; default: all of the config.
+        place: the point of the grid as text.
+
+    Raises:
+        UserError: as `begin`; a cut that the data does not allow.
+    """
+    check_numbers(config)
+    base = base or begin(config)
+    dataset = base.data
+    chosen = tuple(range(config.seeds) if seeds is None else seeds)
+    keys = lanes.lane_keys(config.seed, chosen)
     cut = _cut(config, dataset, keys)
     train, validation = _hold_out(cut, config.data.validation, keys)
-    devices = lanes.devices_for(len(seeds))
-    shared = lanes.replicate(Shared(jnp.asarray(dataset.train.x), jnp.asarray(dataset.train.y)), devices)
     rare = tuple(sorted(_rare(dataset.train.y, cut.counts)))
     task = Task(train.counts, dataset.fraction, dataset.class_names, dataset.train.x.shape[1:], rare)
-    form = resolve_form(config.conv, -(-len(seeds) // len(devices)))
-    return Setting(config, workdir, dataset, seeds, keys, devices, shared, train, validation, task, form)
+    folder = workdir / "checkpoints" / f"seeds-{_ranges(chosen)}" / place  # nothing more without a grid
+    return Setting(config, place, workdir, folder, base, chosen, keys, train, validation, task, 0 in chosen)
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """0, 1, 2, 5 -> '0-2,5'."""
+    runs: list[list[int]] = []
+    for number in sorted(numbers):
+        if runs and number == runs[-1][1] + 1:
+            runs[-1][1] = number
+        else:
+            runs.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
 def check_numbers(config: Any) -> None:
@@ -133,6 +223,11 @@ def unbalanced(rows: np.ndarray, counts: tuple[int, ...], shape: tuple[int, ...]
     many = rows.shape[0]
     pool = Pool(jnp.asarray(rows), jnp.zeros((many, 0, *shape), jnp.uint8), jnp.zeros((many, 0), jnp.int32))
     return Train(pool, counts, np.zeros((many, 0, 0), np.int32))
+
+
+def inputs_of(keys: jax.Array, pool: Pool, counts: Sequence[int], values: Mapping[str, jax.Array] | None = None) -> Inputs:
+    """What the lanes of a training read: keys [L], pools and values with leaves [L, ...], the counts of all of them."""
+    return Inputs(keys, pool, jnp.tile(jnp.asarray(counts, jnp.int32), (keys.shape[0], 1)), values or {})
 
 
 def init_lanes(init: Any, keys: jax.Array) -> Any:

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax import checkpoint
+from imbal_jax.errors import Interrupted
 from imbal_jax.progress import Progress
 
 
@@ -23,6 +24,8 @@ class Plan(NamedTuple):
         steps_per_epoch: optimiser steps in each.
         chunk_seconds: aimed length of one uninterrupted run on the device.
         save_seconds: least time between two saves.
+        stopping: asked after each chunk: whether the process has to end.
+        compiling: seconds that the process has spent on compiling so far; they are left out of the training's time.
     """
 
     label: str
@@ -31,6 +34,17 @@ class Plan(NamedTuple):
     steps_per_epoch: int
     chunk_seconds: float = 10.0
     save_seconds: float = 30.0
+    stopping: Callable[[], bool] = lambda: False
+    compiling: Callable[[], float] = lambda: 0.0
+
+
+class Span(NamedTuple):
+    """Steps `start` up to `stop` of one epoch, of a training of `total` steps, `per_epoch` in each: int32 scalars, traced."""
+
+    start: jax.Array
+    stop: jax.Array
+    per_epoch: jax.Array
+    total: jax.Array
 
 
 class Carry(NamedTuple):
@@ -50,27 +64,31 @@ class Trained(NamedTuple):
 Step = Callable[[Any, jax.Array, jax.Array], tuple[Any, dict[str, jax.Array]]]
 
 
-def chunk(epoch_of: Callable[[jax.Array, Any, Any], Step], steps_per_epoch: int) -> Callable[..., Carry]:
-    """A lane's run from step `start` up to step `stop` of one epoch, to be compiled whole by `over_lanes`.
+def chunk(epoch_of: Callable[[jax.Array, Any, Any, jax.Array], Step]) -> Callable[..., Carry]:
+    """A lane's run over a `Span`, to be compiled whole by `over_lanes` and called with (data, span) as what is shared.
 
-    The bounds are traced, so a training of any length is one compilation, and where it is cut changes nothing.
+    The span is traced, so trainings of any length are one compilation, and where they are cut changes nothing.
 
     Args:
-        epoch_of: (epoch, inputs, shared) -> step(state, step number, position in the epoch) -> (state, metrics).
-        steps_per_epoch: optimiser steps in an epoch.
+        epoch_of: (epoch, inputs, data, total) -> step(state, step number, position in the epoch) -> (state, metrics).
     """
 
-    def run(lane: tuple[Carry, Any], shared: tuple[Any, jax.Array, jax.Array]) -> Carry:
-        (carry, inputs), (data, start, stop) = lane, shared
-        step = epoch_of(start // steps_per_epoch, inputs, data)
+    def run(lane: tuple[Carry, Any], shared: tuple[Any, Span]) -> Carry:
+        (carry, inputs), (data, span) = lane, shared
+        step = epoch_of(span.start // span.per_epoch, inputs, data, span.total)
 
         def body(i: jax.Array, carry: Carry) -> Carry:
-            state, metrics = step(carry.state, i, i % steps_per_epoch)
+            state, metrics = step(carry.state, i, i % span.per_epoch)
             return Carry(state, jax.tree.map(jnp.add, carry.sums, metrics))
 
-        return jax.lax.fori_loop(start, stop, body, carry)
+        return jax.lax.fori_loop(span.start, span.stop, body, carry)
 
     return run
+
+
+def span(start: int, stop: int, per_epoch: int, total: int) -> Span:
+    """A `Span` of these numbers."""
+    return Span(*(jnp.asarray(number, jnp.int32) for number in (start, stop, per_epoch, total)))
 
 
 def train(
@@ -94,6 +112,9 @@ def train(
         metric_names: the names of the step's metrics.
         on_epoch: called with the number of the epoch that ended (from 1), its mean metrics {name: [L]}, and the state.
         on_resume: called first with the number of epochs that are already complete.
+
+    Raises:
+        Interrupted: `plan.stopping` said so; the state is saved.
     """
     total = plan.epochs * plan.steps_per_epoch
     lanes = jax.tree.leaves(state)[0].shape[0]
@@ -106,22 +127,25 @@ def train(
     size, last_save = 4, time.monotonic()
     with Progress(plan.label, total, step) as progress:
         while step < total:
-            began = time.monotonic()
+            began = time.monotonic() - plan.compiling()
             end = (step // plan.steps_per_epoch + 1) * plan.steps_per_epoch
             stop = min(step + size, end, total)
-            bounds = (jnp.asarray(step, jnp.int32), jnp.asarray(stop, jnp.int32))
-            carry = jax.block_until_ready(advance(carry, inputs, (shared, *bounds)))
-            took, done, step = time.monotonic() - began, stop - step, stop
+            bounds = span(step, stop, plan.steps_per_epoch, total)
+            carry = jax.block_until_ready(advance(carry, inputs, (shared, bounds)))
+            took, done, step = time.monotonic() - plan.compiling() - began, stop - step, stop
             seconds += took
             means = {name: np.asarray(value) for name, value in carry.sums.items()}
             means = {name: value / (step - (end - plan.steps_per_epoch)) for name, value in means.items()}
             if step == end:
                 on_epoch(end // plan.steps_per_epoch, means, carry.state)
                 carry = carry._replace(sums={name: jnp.zeros(lanes) for name in metric_names})
-            if step == total or time.monotonic() - last_save >= plan.save_seconds:
+            ending = plan.stopping()
+            if ending or step == total or time.monotonic() - last_save >= plan.save_seconds:
                 checkpoint.save(plan.folder, step, carry, {"seconds": seconds})
                 last_save = time.monotonic()
             progress.update(step, **{name: _shown(value) for name, value in means.items()})
+            if ending and step < total:
+                raise Interrupted(f"stopped at step {step} of {total} of {plan.label}")
             size = max(1, min(4 * size, round(done * plan.chunk_seconds / max(took, 1e-6))))
     return Trained(carry.state, seconds)
 

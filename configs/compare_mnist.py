@@ -1,0 +1,27 @@
+"""Which cure works on MNIST with 6, 8, 9 cut to 100 images: methods x seeds, compared in pairs with doing nothing.
+
+    python launch.py --config=configs/compare_mnist.py --config.seeds=32
+    python launch.py --config=configs/compare_mnist.py --config.seeds=100 --config.stop='decided(margin=0.002)'
+    python launch.py --config=configs/compare_mnist.py --config.grid="{'mixup.alpha': (0.1, 0.2, 0.4, 0.8)}"
+
+The split and the classifier are those of mnist_cgan.py; Adam, 1e-3 with a cosine schedule, two epochs, for all arms.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import mnist_cgan
+
+
+def get_config() -> ConfigDict:
+    """The config; more methods with --config.baselines."""
+    config = mnist_cgan.get_config("source")
+    config.name = "compare_mnist"
+    config.seeds = 5
+    config.baselines = ("none", "over", "smote", "mixup", "logit_adjust", "over | affine")
+    config.method = "affine | logit_adjust"
+    config.expected = ConfigDict()
+    config.classifier.epochs = 2
+    config.classifier.optimizer = "adam"
+    config.classifier.learning_rate = 1e-3
+    config.classifier.schedule = "cosine"
+    return config

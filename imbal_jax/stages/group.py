@@ -1,0 +1,85 @@
+"""A group of arms on one chunk of seeds: balance, train and evaluate; its rows."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import numpy as np
+
+from imbal_jax import methods
+from imbal_jax.batches import Pool
+from imbal_jax.evaluate import leakage
+from imbal_jax.gan import monitor
+from imbal_jax.lanes import purposes
+from imbal_jax.methods import Context, Train
+from imbal_jax.stages import classifier
+from imbal_jax.stages.arms import Arm
+from imbal_jax.stages.curves import Curves
+from imbal_jax.stages.setting import Setting
+
+TrainedGan = Callable[[], tuple[Any, float, int]]  # see stages.gan.fit
+
+
+def uses_gan(spec: str) -> bool:
+    """Whether a spec asks for the conditional GAN."""
+    return any(word.name == "gan_synth" for word in methods.parse(spec))
+
+
+def run(setting: Setting, curves: Curves, arms: Sequence[Arm], trained_gan: TrainedGan) -> list[dict[str, Any]]:
+    """The rows of all arms and seeds. The arms differ in traced numbers alone, so one training set serves all."""
+    compiled = setting.base.compiling()
+    train = balanced(setting, curves, arms[0].spec, trained_gan)
+    fitted = classifier.fit(setting, curves, arms, train)
+    figures = classifier.evaluate(setting, fitted, arms)
+    gan_seconds, gan_seen = trained_gan()[1:] if uses_gan(arms[0].spec) else (0.0, 0)
+    lanes = len(setting.seeds)
+    cost = {
+        "seconds": fitted.seconds / fitted.lanes + gan_seconds / lanes,
+        "classifier_seconds": fitted.seconds / fitted.lanes,
+        "gan_seconds": gan_seconds / lanes,
+        "compile_seconds": setting.base.compiling() - compiled,
+        "examples_seen": fitted.examples + gan_seen,
+        "lanes": fitted.lanes,
+        "device": setting.base.devices[0].device_kind,
+    }
+    data = {
+        "counts_before": list(setting.task.counts),
+        "counts_after": list(train.counts),
+        "source": setting.data.source,
+        "digest": setting.data.digest,
+    }
+    rows = []
+    for arm, of_arm in zip(arms, figures, strict=True):
+        for lane, (seed, metrics) in enumerate(zip(setting.seeds, of_arm, strict=True)):
+            why = failure(setting, curves, arm.spec, seed, metrics, _lane(train.pool, lane))
+            if why and "NaN" in why:
+                metrics = dict.fromkeys(metrics)
+            rows.append({"seed": seed, "method": arm.name, "point": arm.place, **metrics, "failed": why, **cost, **data})
+    return rows
+
+
+def balanced(setting: Setting, curves: Curves, spec: str, trained_gan: TrainedGan) -> Train:
+    """The training sets that the spec's resamplers make; refused where a test row is among their parents."""
+    context = Context(
+        shared=setting.shared,
+        trained={"gan": lambda: trained_gan()[0], "plain": partial(classifier.fit_plain, setting, curves)},
+        over_lanes=setting.over_lanes,
+    )
+    train = methods.resample(spec, setting.task, purposes(setting.keys, "balance"), setting.train, context)
+    used = np.concatenate([np.asarray(train.pool.rows).ravel(), train.parents.ravel()])
+    leakage.refuse(setting.data.train, used[used < len(setting.data.train.y)], setting.data.test)
+    return train
+
+
+def failure(setting: Setting, curves: Curves, spec: str, seed: int, metrics: dict[str, Any], pool: Pool) -> str | None:
+    """Why a lane's row means nothing or little, or None; `pool` is the lane's training set."""
+    if uses_gan(spec):
+        broken = monitor.broken(curves.of("gan", setting.place or None, seed))
+        if why := broken or monitor.alike(np.asarray(pool.new_x), np.asarray(pool.new_y)):
+            return why
+    return "classifier: NaN in its outputs" if metrics["nll"] is None else None
+
+
+def _lane(pool: Pool, lane: int) -> Pool:
+    return jax.tree.map(lambda leaf: leaf[lane], pool)

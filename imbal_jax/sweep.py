@@ -1,0 +1,113 @@
+"""A sweep's plan: which arms still lack which seeds, in what chunks they are run, and when enough is known."""
+
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from imbal_jax import hosts, memory, methods
+from imbal_jax.errors import UserError, nearest
+from imbal_jax.stages import classifier, gan, group
+from imbal_jax.stages.arms import Arm, groups
+from imbal_jax.stages.setting import Setting
+
+EVERY = 8  # seeds between two looks, unless said otherwise
+
+
+class Stop(NamedTuple):
+    """When to stop before all seeds are done: once every comparison is decided.
+
+    Attributes:
+        margin: differences below it are of no interest.
+        every: seeds between two looks.
+    """
+
+    margin: float
+    every: int
+
+
+class Unit(NamedTuple):
+    """What is run at once: these groups of arms, all on these seeds."""
+
+    seeds: tuple[int, ...]
+    groups: list[list[Arm]]
+
+
+def stop_rule(config: Any) -> Stop | None:
+    """The rule of `config.stop`: '' (all seeds) or 'decided(margin=0.002, every=8)'.
+
+    Raises:
+        UserError: anything else.
+    """
+    if not config.stop:
+        return None
+    words = methods.parse(config.stop)
+    known = {"margin": float(config.margin), "every": EVERY}
+    if len(words) != 1 or words[0].name != "decided" or set(words[0].options) - set(known):
+        hint = nearest(words[0].name, ["decided"])
+        raise UserError(f"config.stop is {config.stop!r}{hint}: leave it empty or write 'decided(margin=0.002, every=8)'")
+    asked = known | words[0].options
+    if not isinstance(asked["every"], int) or asked["every"] < 1 or not 0 <= asked["margin"] < 1:
+        raise UserError(f"config.stop is {config.stop!r}: `every` is a number of seeds, `margin` at least 0 and below 1")
+    return Stop(float(asked["margin"]), asked["every"])
+
+
+def rounds(config: Any, per_process: int) -> list[list[tuple[int, ...]]]:
+    """The chunks of seeds, round by round: after a round all processes meet.
+
+    Args:
+        config: gives the seeds and the rule when to stop.
+        per_process: lanes that a process runs at once.
+    """
+    seeds, processes = range(config.seeds), jax.process_count()
+    rule = stop_rule(config)
+    if rule is None:
+        return [memory.chunks(seeds, min(per_process, -(-len(seeds) // processes)))]
+    looks = [seeds[start : start + rule.every] for start in range(0, len(seeds), rule.every)]
+    return [memory.chunks(part, min(per_process, -(-len(part) // processes))) for part in looks]
+
+
+def missing(arms: Iterable[Arm], chunk: Sequence[int], rows: Iterable[dict[str, Any]]) -> list[Unit]:
+    """What of a chunk is not yet among the rows: most often nothing, or one unit."""
+    done = {(row["method"], row["seed"]) for row in rows}
+    lacking: dict[tuple[int, ...], list[Arm]] = {}
+    for arm in arms:
+        if seeds := tuple(seed for seed in chunk if (arm.name, seed) not in done):
+            lacking.setdefault(seeds, []).append(arm)
+    return [Unit(seeds, groups(found)) for seeds, found in lacking.items()]
+
+
+def mine(chunks: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The chunks that this process runs."""
+    return hosts.share(chunks)
+
+
+def lanes_at_once(setting: Setting, arms: Sequence[Arm]) -> int:
+    """How many lanes this process's devices take: `config.lanes_per_device`, or what their memory allows.
+
+    Args:
+        setting: of a single seed.
+        arms: all; the one whose program is measured stands for them.
+    """
+    base, config = setting.base, setting.config
+    slots = max(1, len(base.devices) // config.data_devices)
+    if config.lanes_per_device:
+        return config.lanes_per_device * slots
+    wanted = -(-config.seeds // (slots * jax.process_count()))
+    room = memory.available(base.devices[0])
+    if room is None or (base.form.inner == "loop" and _light(setting, wanted, room)):
+        return wanted * slots
+    fit = [memory.lanes_that_fit(partial(classifier.bytes_for, setting), wanted, room)]
+    if any(group.uses_gan(arm.spec) for arm in arms):
+        fit.append(memory.lanes_that_fit(partial(gan.bytes_for, setting), wanted, room))
+    return min(fit) * slots
+
+
+def _light(setting: Setting, lanes: int, room: int) -> bool:
+    """Whether the lanes' states, which are all that grows with them in a loop, are sure to fit: nothing is compiled."""
+    state = jax.eval_shape(partial(classifier.initial, setting), jax.random.key(0))
+    own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    rows = len(setting.task.counts) * max(setting.task.counts) * (4 + int(np.prod(setting.task.shape)))
+    return lanes * (4 * own + rows) < room / 4
