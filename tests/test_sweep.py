@@ -1,0 +1,352 @@
+"""Sweeps: the arms of a grid, what is still missing, one program for arms alike, several processes, a polite end."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from imbal_jax import batches, checkpoint, experiment, records, sweep
+from imbal_jax.errors import Interrupted, UserError
+from imbal_jax.stages import arms as arms_of
+from imbal_jax.stages import setting
+from imbal_jax.stages.arms import Arm
+from tests import small
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def config_of(**fields):
+    config = small.get_config()
+    config.baselines = ("none",)
+    config.method = "over"
+    config.classifier.epochs = 1
+    for name, value in fields.items():
+        config[name] = value
+    return config
+
+
+# --- arms and grid ----------------------------------------------------------------------------------------------------
+
+
+def test_without_a_grid_the_arms_are_the_specs():
+    config = config_of(baselines=("none", "over", "none"), method="mixup")
+    assert arms_of.arms(config) == [Arm("none"), Arm("over"), Arm("mixup")]
+    assert [arm.name for arm in arms_of.arms(config)] == ["none", "over", "mixup"]
+
+
+def test_an_option_multiplies_the_specs_that_have_its_method():
+    config = config_of(baselines=("none", "over | mixup"), grid="{'mixup.alpha': (0.1, 0.4)}")
+    names = [arm.name for arm in arms_of.arms(config)]
+    assert names == ["none", "over | mixup(alpha=0.1)", "over | mixup(alpha=0.4)", "over"]
+
+
+def test_a_field_of_the_config_multiplies_all():
+    config = config_of(grid="{'classifier.learning_rate': (0.01, 0.1), 'classifier.epochs': 2}")
+    found = arms_of.arms(config)
+    assert [arm.name for arm in found][:2] == [
+        "none [classifier.learning_rate=0.01, classifier.epochs=2]",
+        "none [classifier.learning_rate=0.1, classifier.epochs=2]",
+    ]
+    assert found[0].untraced == (("classifier.epochs", 2),)
+    there = arms_of.at(config, found[1].point)
+    assert there.classifier.epochs == 2 and there.classifier.learning_rate == 0.1
+    assert config.classifier.epochs == 1  # the config itself stays as it is
+
+
+def test_arms_that_differ_in_traced_numbers_are_one_group():
+    config = config_of(
+        baselines=("none", "mixup(alpha=0.3)", "logit_adjust(tau=2)", "mixup"),
+        grid="{'classifier.learning_rate': (0.01, 0.1)}",
+    )
+    sizes = [len(group) for group in arms_of.groups(arms_of.arms(config))]
+    assert sizes == [2, 4, 2, 2]  # none, mixup, logit_adjust, over
+
+
+@pytest.mark.parametrize(
+    ("grid", "words"),
+    [
+        ("mixup.alpha", ["config.grid is 'mixup.alpha'", "write a dict"]),
+        ("{'mixup.alpha': ('a', 1)}", ["is not a name with a tuple of numbers"]),
+        ("{'over.to': (True,)}", ["is not a name with a tuple of numbers"]),
+        ("{'over.to': (nan,)}", ["write a dict"]),
+        ("{'classifier.learning_rat': (0.1,)}", ["did you mean 'classifier.learning_rate'"]),
+        ("{'mixup.alpha': (0.1,)}", ["'mixup.alpha' is no number of the config and no option of a method in use"]),
+        ("{'seed': (1, 2)}", ["'seed' is no number of the config"]),
+        ("{'over.too': (1, 2)}", ["method 'over' has no option 'too'; did you mean 'to'"]),
+    ],
+)
+def test_what_a_grid_may_not_be(grid, words):
+    with pytest.raises(UserError) as problem:
+        arms_of.arms(config_of(grid=grid))
+    assert all(word in str(problem.value) for word in words), problem.value
+
+
+def test_the_baseline():
+    assert arms_of.baseline(config_of()) == "none"
+    assert arms_of.baseline(config_of(baselines=("smote",))) == "smote"
+    assert arms_of.baseline(config_of(baseline="over")) == "over"
+
+
+# --- chunks and what is missing ---------------------------------------------------------------------------------------
+
+
+def test_the_rounds_of_a_sweep():
+    config = config_of(seeds=9)
+    assert sweep.rounds(config, 4) == [[(0, 1, 2), (3, 4, 5), (6, 7, 8)]]
+    assert sweep.rounds(config, 100) == [[tuple(range(9))]]
+    config.stop = "decided(margin=0.01, every=4)"
+    assert sweep.rounds(config, 3) == [[(0, 1), (2, 3)], [(4, 5), (6, 7)], [(8,)]]
+    assert sweep.stop_rule(config) == (0.01, 4)
+
+
+@pytest.mark.parametrize("stop", ["decide", "decided(every=0)", "decided(margin=2)", "decided(more=1)", "decided | none"])
+def test_what_the_stop_rule_may_not_be(stop):
+    with pytest.raises(UserError, match=r"config\.stop is"):
+        sweep.stop_rule(config_of(stop=stop))
+
+
+def test_only_what_is_missing_is_run():
+    none, over = Arm("none"), Arm("over")
+    rows = [{"method": "none", "seed": seed} for seed in (0, 1, 2)] + [{"method": "over", "seed": 0}]
+    assert sweep.missing([none, over], (0, 1), rows) == [((1,), [[over]])]
+    assert sweep.missing([none, over], (0,), rows) == []
+    assert sweep.missing([none, over], (2, 3), rows) == [((3,), [[none]]), ((2, 3), [[over]])]
+
+
+def test_the_order_of_an_epoch_does_not_depend_on_the_room():
+    key, epoch = jax.random.key(1), jnp.asarray(3)
+    plain = batches.shuffled(key, epoch, 100)
+    assert sorted(plain.tolist()) == list(range(100))
+    roomy = batches.shuffled(key, epoch, jnp.asarray(100), room=256)
+    assert roomy[:100].tolist() == plain.tolist()
+    assert sorted(roomy.tolist()) == list(range(256))
+
+
+# --- whole sweeps -----------------------------------------------------------------------------------------------------
+
+
+def figures(workdir):
+    """The rows' figures by arm and seed."""
+    return {(row["method"], row["seed"]): (row["accuracy"], row["nll"]) for row in records.read(workdir / "rows.jsonl")}
+
+
+def assert_same(one, other):
+    assert one.keys() == other.keys()
+    for name, (accuracy, nll) in one.items():
+        assert accuracy == pytest.approx(other[name][0], abs=0.002), name
+        assert nll == pytest.approx(other[name][1], rel=1e-3), name
+
+
+@pytest.fixture(scope="module")
+def grid_run(tmp_path_factory):
+    """Three seeds, in chunks of two and one, of mixup at two strengths and two learning rates, beside nothing."""
+    workdir = tmp_path_factory.mktemp("grid")
+    config = config_of(
+        seeds=3, method="mixup", lanes_per_device=1, grid="{'mixup.alpha': (0.1, 1), 'classifier.learning_rate': (0.01, 0.1)}"
+    )
+    bases = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(jax, "local_devices", lambda *_, **__: jax.devices()[:2])
+        real = experiment.begin
+        patch.setattr(experiment, "begin", lambda *args: bases.append(real(*args)) or bases[-1])
+        experiment.run(config, workdir)
+    return config, workdir, bases[0]
+
+
+def test_a_grid_compiles_one_training_for_each_skeleton(grid_run):
+    _, workdir, base = grid_run
+    trainings = [key for key in base.programs if key[0] == "train"]
+    assert len(trainings) == 2  # none; mixup, whatever its alpha, rate and seeds
+    for key in trainings:
+        assert base.programs[key].run.__closure__ is not None
+    rows = records.read(workdir / "rows.jsonl")
+    assert len(rows) == 3 * 2 * 3
+    assert {row["lanes"] for row in rows if row["method"].startswith("mixup")} == {8, 4}  # 4 arms x 2 seeds, then x 1
+    assert all(row["compile_seconds"] >= 0 and row["device"] == "cpu" for row in rows)
+
+
+def test_a_grids_arm_is_what_it_is_alone(grid_run, tmp_path):
+    config, workdir, _ = grid_run
+    alone = config_of(seeds=1, baselines=(), method="mixup(alpha=1)")
+    alone.classifier.learning_rate = 0.1
+    experiment.run(alone, tmp_path)
+    name = "mixup(alpha=1) [classifier.learning_rate=0.1]"
+    found = figures(workdir)
+    assert_same({(name, 0): figures(tmp_path)["mixup(alpha=1)", 0]}, {(name, 0): found[name, 0]})
+    assert found[name, 0] != found["mixup(alpha=0.1) [classifier.learning_rate=0.1]", 0]
+
+
+def test_each_point_is_compared_with_its_own_baseline(grid_run):
+    paired = json.loads((grid_run[1] / "results.json").read_text())["paired"]
+    assert len(paired) == 4 and not any(name.startswith("none") for name in paired)
+    found = figures(grid_run[1])
+    name, base = "mixup(alpha=1) [classifier.learning_rate=0.1]", "none [classifier.learning_rate=0.1]"
+    difference = np.mean([found[name, seed][0] - found[base, seed][0] for seed in range(3)])
+    assert paired[name]["accuracy"]["mean"] == pytest.approx(difference)
+
+
+def test_more_seeds_are_added_to_those_that_are_there(grid_run, tmp_path):
+    config = config_of(seeds=1)
+    experiment.run(config, tmp_path)
+    before = (tmp_path / "rows.jsonl").read_text()
+    config.seeds = 2
+    experiment.run(config, tmp_path)
+    after = (tmp_path / "rows.jsonl").read_text()
+    assert after.startswith(before) and len(records.read(tmp_path / "rows.jsonl")) == 4
+
+
+def test_a_decided_sweep_stops(tmp_path, monkeypatch):
+    config = config_of(seeds=6, stop="decided(every=2)")
+    asked = []
+
+    def undecided(rows, *_, looks, **__):
+        asked.append((len(rows), looks))
+        return [] if len(rows) >= 8 else ["over"]
+
+    def run(setting, curves, arms, trained_gan):
+        return [{"seed": seed, "method": arms[0].name, "accuracy": 0.5} for seed in setting.seeds]
+
+    monkeypatch.setattr(experiment.stats, "undecided", undecided)
+    monkeypatch.setattr(experiment.group, "run", run)
+    monkeypatch.setattr(experiment.build, "build", lambda *_: Path())
+    monkeypatch.setattr(experiment.table, "text", str)
+    records.write_json(tmp_path / "results.json", {})
+    experiment.run(config, tmp_path)
+    assert asked == [(4, 3), (8, 3)]
+    assert {row["seed"] for row in records.read(tmp_path / "rows.jsonl")} == {0, 1, 2, 3}
+
+
+def test_a_grid_over_a_field_that_is_not_traced(tmp_path):
+    """Each value has programs and checkpoints of its own."""
+    config = config_of(seeds=1, baselines=(), grid="{'classifier.epochs': (1, 2)}")
+    experiment.run(config, tmp_path)
+    rows = records.read(tmp_path / "rows.jsonl")
+    assert [row["method"] for row in rows] == ["over [classifier.epochs=1]", "over [classifier.epochs=2]"]
+    assert rows[1]["examples_seen"] == 2 * rows[0]["examples_seen"]
+    assert (tmp_path / "checkpoints" / "seeds-0" / "classifier.epochs=2" / "classifier").is_dir()
+
+
+def test_asked_to_end_it_saves_and_goes_on_later(tmp_path):
+    config = config_of(seeds=1)
+    config.classifier.epochs = 3
+    config.chunk_seconds = 0.0
+    times = []
+
+    def stopping():
+        times.append(None)
+        return len(times) == 3
+
+    with pytest.raises(Interrupted, match="stopped at step 6 of 12 of classifier none"):
+        experiment.run(config, tmp_path / "cut", stopping)
+    assert checkpoint.steps(tmp_path / "cut" / "checkpoints" / "seeds-0" / "classifier" / "none") == [6]
+    experiment.run(config, tmp_path / "cut")
+    experiment.run(config, tmp_path / "whole")
+    assert figures(tmp_path / "cut") == figures(tmp_path / "whole")
+
+
+# --- processes --------------------------------------------------------------------------------------------------------
+
+
+def start(workdir, cache, *argv):
+    """launch.py in a process of its own, on one device."""
+    flags = ["--config=tests/small.py", f"--workdir={workdir}", f"--compilation_cache={cache}", "--config.method=over"]
+    environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=1"}  # compiled in less time
+    environment.pop("IMBAL_DATA_DIR", None)
+    return subprocess.Popen(
+        [sys.executable, "launch.py", *flags, *argv], cwd=ROOT, env=environment, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, text=True,
+    )  # fmt: skip
+
+
+def together(workdir, cache, count, *argv):
+    """So many processes of one experiment."""
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    many = ("--distributed", f"--coordinator=localhost:{port}", f"--processes={count}")
+    return [start(workdir, cache, *many, f"--process={i}", *argv) for i in range(count)]
+
+
+def ended(process, seconds=300):
+    out, _ = process.communicate(timeout=seconds)
+    return process.returncode, out
+
+
+SEEDS = ("--config.seeds=3", "--config.lanes_per_device=1", "--config.baselines=('none',)")
+
+
+@pytest.fixture(scope="module")
+def one_process(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    status, out = ended(start(folder / "run", folder / "cache", *SEEDS))
+    assert status == 0, out
+    return folder / "run", folder / "cache"
+
+
+def test_two_processes_give_the_rows_of_one(one_process, tmp_path):
+    alone, cache = one_process
+    workdir = tmp_path / "two"
+    first, second = together(workdir, cache, 2, *SEEDS)
+    (status, out), (other, more) = ended(first), ended(second)
+    assert status == other == 0, out + more
+    assert_same(figures(workdir), figures(alone))
+    assert len(records.read(workdir / "process-1" / "rows.jsonl")) == 2  # one of three seeds, two arms
+    assert (workdir / "report.html").exists() and json.loads((workdir / "results.json").read_text())["seeds"] == [0, 1, 2]
+
+
+@pytest.mark.slow
+def test_one_of_two_processes_is_killed(one_process, tmp_path):
+    """Nothing that was finished is lost, and whoever goes on, even a single process, comes to the same rows."""
+    alone, cache = one_process
+    workdir = tmp_path / "two"
+    first, second = together(workdir, cache, 2, *SEEDS, "--config.chunk_seconds=0", "--config.save_seconds=0")
+    rows = workdir / "process-1" / "rows.jsonl"
+    deadline = time.monotonic() + 300
+    while not (rows.exists() and "\n" in rows.read_text()):
+        assert second.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    second.kill()
+    ended(second)
+    finished = rows.read_text().splitlines()
+    first.kill()  # or the service would end it, after its heartbeat
+    ended(first)
+    status, out = ended(start(workdir, cache, *SEEDS, "--config.chunk_seconds=0", "--config.save_seconds=0"))
+    assert status == 0, out
+    assert_same(figures(workdir), figures(alone))
+    assert all(json.loads(line) in records.read(workdir / "rows.jsonl") for line in finished)
+
+
+def test_sigterm_saves_and_exits_soon(one_process, tmp_path):
+    alone, cache = one_process
+    workdir = tmp_path / "cut"
+    argv = (*SEEDS, "--config.chunk_seconds=0", "--config.save_seconds=1000", "--config.classifier.epochs=300")
+    process = start(workdir, cache, *argv)
+    deadline = time.monotonic() + 200
+    while '"epoch": 3' not in ((workdir / "metrics.jsonl").read_text() if (workdir / "metrics.jsonl").exists() else ""):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    asked = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    status, out = ended(process, 60)
+    assert status == 128 + signal.SIGTERM and time.monotonic() - asked < 30
+    assert "asked to end: stopped at step" in out and "the same command goes on from here" in out
+    assert checkpoint.steps(workdir / "checkpoints" / "seeds-0" / "classifier" / "none")
+
+
+def test_a_second_process_on_the_same_workdir_is_refused(tmp_path):
+    with records.alone(tmp_path), pytest.raises(UserError, match="another process is at work"):
+        experiment.run(config_of(), tmp_path)
+
+
+def test_a_workdir_prepared_for_one_point_names_it(tmp_path):
+    config = config_of()
+    assert setting.prepare(config, tmp_path, seeds=(0, 1, 4)).folder.name == "seeds-0-1,4"
