@@ -121,7 +121,9 @@ def _scaling(found: Sequence[Comparison]) -> list[str]:
 
     def row(lanes: int, ratio: float, measured: Sequence[harness.Measured]) -> str:
         last = measured[-1]
-        notes = [str(last.notes.get(name)) for name in ("device_mib", "images_mib", "computed")]
+        notes = [
+            str("-" if last.notes.get(name) is None else last.notes[name]) for name in ("device_mib", "images_mib", "computed")
+        ]
         return f"| {lanes} | {lanes * ratio:.2f} | {ratio:.2f} | {last.first:.1f} | {_memory(measured)} | {' | '.join(notes)} |"
 
     return [
