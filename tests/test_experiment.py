@@ -94,7 +94,8 @@ def test_arms_that_differ_after_the_training_share_it(tmp_path):
     config.method = "temperature"  # one more arm in the same workdir
     experiment.run(config, tmp_path)
     assert [row["method"] for row in records.read(tmp_path / "rows.jsonl")[::2]][-1] == "temperature"
-    assert list(json.loads((tmp_path / "results.json").read_text())["methods"])[-1] == "temperature"
+    shown = list(json.loads((tmp_path / "results.json").read_text())["methods"])
+    assert shown == [*config.baselines, "temperature", "thresholds | posthoc_logit_adjust(tau=0)"]  # what was asked for first
 
 
 def test_a_method_that_needs_validation_rows_says_so(tmp_path):
