@@ -236,8 +236,8 @@ def test_killed_in_every_stage(tmp_path):
         functools.partial(saved, "gan", 3),
         functools.partial(saved, "gan", 7),
         functools.partial(saved, "classifier/gan_synth", 9),
-        functools.partial(finished, "gan_synth"),  # the generator is judged
-        functools.partial(saved, "reference", 1),
+        functools.partial(saved, "reference", 1),  # the generator is judged
+        functools.partial(finished, "gan_synth"),
     ]
     for reached in places:
         kill_when(reached, broken, cache, "whole", *CUT_OFTEN)
