@@ -10,17 +10,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import environment, forms, hosts, lanes, records, sweep
+from imbal_jax import environment, forms, hosts, lanes, methods, records, sweep
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import metrics, stats
 from imbal_jax.report import build, table
+from imbal_jax.report.run import baseline_of
 from imbal_jax.stages import classifier, gan, group, quality
-from imbal_jax.stages.arms import Arm, arms, at, baseline, try_out
+from imbal_jax.stages.arms import Arm, arms, at
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Base, Setting, begin, check_numbers, prepare
 from imbal_jax.train import optimizer
 
-SELECTION = "last step"
 # What may change from one start to the next: more of the same, or how it is computed.
 ADDABLE = {f"config.{name}" for name in ("baselines", "method", "expected", "grid", "seeds", "stop", "baseline", "metric")} | {
     f"config.{name}" for name in ("margin", "lanes", "conv", "parallel", "lanes_per_device", "data_devices")
@@ -58,7 +58,7 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     rule, own = sweep.stop_rule(config), workdir / "rows.jsonl"
     known = meet("start", own, _left_by_others(workdir))
     for number, chunks in enumerate(sweep.rounds(config, sweep.lanes_at_once(one, every))):
-        for chunk in sweep.mine(chunks):
+        for chunk in hosts.share(chunks):
             for unit in sweep.missing(every, chunk, known):
                 run_unit(config, base, workdir, unit, full=max(map(len, chunks)))
         known = meet(f"round {number}", own)
@@ -98,13 +98,15 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
     least = full if len(unit.seeds) == full - 1 else 1
     curves = Curves(workdir / "metrics.jsonl", unit.seeds)
     gans: dict[Any, Any] = {}
+    judged = False
     for members in unit.groups:
         point = members[0].untraced
         setting = prepare(at(config, point), workdir, base, unit.seeds, Arm("", point).place)._replace(least=least)
         trained_gan = gans.setdefault(point, cache(partial(gan.fit, setting, curves)))
         rows = group.run(setting, curves, members, trained_gan)
-        if group.uses_gan(members[0].spec) and setting.pictured:
+        if group.uses_gan(members[0].spec) and setting.pictured and not judged:
             judge_generator(setting, curves, trained_gan)
+            judged = True
         records.append(workdir / "rows.jsonl", rows)
         if base.stopping():
             raise Interrupted("stopped between two trainings")
@@ -120,11 +122,13 @@ def meet(name: str, path: Path, more: list[dict[str, Any]] | None = None) -> lis
     """
     own = records.read(path)
     everyone = hosts.gather(name, [*own, *(more or [])])
-    known = {(row["method"], row["seed"]): row for row in reversed([*own, *everyone])}
+    known: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in (*own, *everyone):
+        known.setdefault((row["method"], row["seed"]), row)
+    rows = list(known.values())
     if jax.process_index() == 0:
-        have = {(row["method"], row["seed"]) for row in own}
-        records.append(path, [row for key, row in reversed(known.items()) if key not in have])
-    return list(known.values())
+        records.append(path, rows[len({(row["method"], row["seed"]) for row in own}) :])
+    return rows
 
 
 def _left_by_others(workdir: Path) -> list[dict[str, Any]]:
@@ -136,9 +140,8 @@ def _left_by_others(workdir: Path) -> list[dict[str, Any]]:
 
 def undecided(config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]]) -> list[str]:
     """The arms of which more seeds could still tell something."""
-    looks, key = -(-config.seeds // rule.every), jax.random.key(config.seed)
-    names, reference = [arm.name for arm in every], baseline(config)
-    mine = [row for row in rows if row["method"] in names]
+    key, names, reference = jax.random.key(config.seed), [arm.name for arm in every], baseline_of(config)
+    mine, looks = [row for row in rows if row["method"] in names], sweep.looks(config)
     return stats.undecided(mine, key, config.metric, methods=names, baseline=reference, margin=rule.margin, looks=looks)
 
 
@@ -168,7 +171,6 @@ def claim(setting: Setting) -> None:
         "counts": list(setting.task.counts),
         "minority": list(setting.task.minority),
     }
-    rule = sweep.stop_rule(setting.config)
     begun = setting.workdir / "environment.json"
     before = records.read_json(begun) if begun.exists() else {"data": data}
     if before.get("data", data)["digest"] != data["digest"]:
@@ -179,10 +181,10 @@ def claim(setting: Setting) -> None:
     if not begun.exists():
         space = quality.SPACE.format(model=setting.config.classifier.model, source=setting.data.source)
         form = setting.base.form._asdict()
-        here = {**environment.describe(), "data": data, "form": form, "generator_space": space, "selection": SELECTION}
+        here = {**environment.describe(), "data": data, "form": form, "generator_space": space}
         records.write_json(begun, here)
         before = here
-    looks = -(-setting.config.seeds // rule.every) if rule else 1
+    looks = sweep.looks(setting.config)
     if before.get("looks", 1) != looks:
         records.write_json(begun, {**before, "looks": looks})
     records.write_json(setting.workdir / "config.json", setting.config.to_dict())
@@ -201,10 +203,10 @@ def check(setting: Setting) -> list[Arm]:
     """The arms to run, each tried out before anything long begins."""
     config, base = setting.config, setting.base
     found = arms(config)
-    if baseline(config) not in {arm.spec for arm in found}:
+    if baseline_of(config) not in {arm.spec for arm in found}:
         raise UserError(f"config.baseline is {config.baseline!r}, which is not among the methods that are run")
     for arm in found:
-        recipe = try_out(arm, setting.task)
+        recipe = methods.recipe_of(arm.spec, setting.task, setting.task.counts)
         if recipe.needs_validation and not setting.validation.shape[1]:
             raise UserError(
                 f"method {arm.spec!r} is fitted on validation rows: hold some out with --config.data.validation=0.1"

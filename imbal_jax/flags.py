@@ -16,6 +16,17 @@ USE = (
 flags.disclaim_key_flags()  # --help shows them as those of the program that calls `define`
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple of quoted words in brackets"}
 
+TEXTS = {
+    "workdir": "Where results go; runs/<config name>-<time> by default. The same command goes on where it stopped.",
+    "compilation_cache": "Where compiled programs are kept; $IMBAL_CACHE_DIR or ~/.cache/imbal_jax by default.",
+    "report": "Write a workdir's report anew, or join several (--report=DIR DIR ...) into one in --workdir; trains nothing.",
+    "coordinator": "HOST:PORT of process 0; not needed on TPU VMs and under SLURM, nor are the next two.",
+}
+SWITCHES = {
+    "list_methods": "Print every balancing method with its options and its paper, and stop.",
+    "distributed": "One of several processes of one experiment: start the same command on every host.",
+}
+
 
 def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None) -> None:
     """Define the flags of launch.py; `argv` is searched for overrides of config fields (`sys.argv` by default)."""
@@ -23,18 +34,10 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None
 
     file_help = "The experiment: a file in configs/, with :VARIANT if it has any."
     config_flags.DEFINE_config_file("config", None, file_help, flag_values=values, sys_argv=argv)
-    place = "Where results go; runs/<config name>-<time> by default. The same command goes on where it stopped."
-    flags.DEFINE_string("workdir", None, place, flag_values=values)
-    cache = "Where compiled programs are kept; $IMBAL_CACHE_DIR or ~/.cache/imbal_jax by default."
-    flags.DEFINE_string("compilation_cache", None, cache, flag_values=values)
-    shown = "Print every balancing method with its options and its paper, and stop."
-    flags.DEFINE_boolean("list_methods", False, shown, flag_values=values)
-    again = "Write the report of a workdir anew, or join several (--report=DIR DIR ...) into one in --workdir; trains nothing."
-    flags.DEFINE_string("report", None, again, flag_values=values)
-    many = "One of several processes of one experiment: start the same command on every host."
-    flags.DEFINE_boolean("distributed", False, many, flag_values=values)
-    where = "HOST:PORT of process 0; not needed on TPU VMs and under SLURM, nor are the next two."
-    flags.DEFINE_string("coordinator", None, where, flag_values=values)
+    for name, shown in TEXTS.items():
+        flags.DEFINE_string(name, None, shown, flag_values=values)
+    for name, shown in SWITCHES.items():
+        flags.DEFINE_boolean(name, False, shown, flag_values=values)
     flags.DEFINE_integer("processes", None, "How many processes there are.", lower_bound=1, flag_values=values)
     flags.DEFINE_integer("process", None, "Which of them this is, from 0.", lower_bound=0, flag_values=values)
 

@@ -14,7 +14,7 @@ from absl import logging
 
 from imbal_jax import records
 from imbal_jax.errors import UserError
-from imbal_jax.lanes import over_lanes
+from imbal_jax.lanes import over_lanes, usual_inner
 from imbal_jax.ops.conv import conv, resolve_form
 
 MOST_LANES = 4  # more of them do not change the order
@@ -68,7 +68,7 @@ class Choice(NamedTuple):
 def choose(lanes: int, device: jax.Device, cache: Path | None, *, conv: str = "auto", inner: str = "auto") -> Choice:
     """The fastest pair of convolution form and way of running lanes; the fixed rule's, where it is within 10 % of that.
 
-    The fixed rule: `ops.conv.resolve_form`, and lanes in a loop on a CPU, by vmap elsewhere. With one lane both ways are
+    The fixed rule: `ops.conv.resolve_form` and `lanes.usual_inner`. With one lane both ways are
     the same, and the form alone is measured.
 
     Args:
@@ -82,7 +82,7 @@ def choose(lanes: int, device: jax.Device, cache: Path | None, *, conv: str = "a
     Raises:
         UserError: an unknown conv form.
     """
-    rule = (resolve_form(conv, lanes, device.platform), _usual(device) if inner == "auto" else inner)
+    rule = (resolve_form(conv, lanes, device.platform), usual_inner(device) if inner == "auto" else inner)
     convs = ("gemm", "lax") if conv == "auto" else (conv,)
     inners = ("vmap", "loop") if inner == "auto" and lanes > 1 else (rule[1],)
     pairs = sorted(((c, i) for c in convs for i in inners), key=lambda pair: pair != rule)  # the rule's first
@@ -138,10 +138,6 @@ def _decide(pairs: list[Pair], seconds: Seconds) -> Choice:
     fastest = min(known, key=known.__getitem__)
     chosen = rule if known.get(rule, math.inf) <= MARGIN * known[fastest] else fastest
     return Choice(*chosen, {_name(pair): took for pair, took in known.items()}, True)
-
-
-def _usual(device: jax.Device) -> str:
-    return "loop" if device.platform == "cpu" else "vmap"
 
 
 def _name(pair: Pair) -> str:

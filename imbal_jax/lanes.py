@@ -97,8 +97,7 @@ def over_lanes(
     Args:
         function: ((state, inputs), shared) -> outputs, of one lane.
         parallel: 'shard_map' or 'pmap': how lanes are spread over devices. Lanes never communicate.
-        inner: 'vmap' (lanes batched inside a device), 'loop' (one after the other) or 'auto': 'loop' on a CPU, where one
-            lane fills the machine and its working set stays in cache, 'vmap' elsewhere.
+        inner: 'vmap' (lanes batched inside a device), 'loop' (one after the other) or 'auto' (see `usual_inner`).
         devices: the devices to use (see `devices_for`); all local ones by default.
         data: devices for each lane.
         least: fewer lanes than this are filled up with copies of the last, so that a last, shorter chunk of lanes (see
@@ -115,10 +114,18 @@ def over_lanes(
     if parallel == "pmap" and data > 1:
         raise UserError(f"config.parallel 'pmap' spreads lanes only: with config.data_devices={data} use 'shard_map'")
     _check_data(data, len(devices))
-    loop = inner == "loop" or (inner == "auto" and devices[0].platform == "cpu")
-    many = _in_loop(function) if loop else _in_vmap(function)
+    inner = usual_inner(devices[0]) if inner == "auto" else inner
+    many = _in_loop(function) if inner == "loop" else _in_vmap(function)
     run, lower = _by_shard_map(many, devices, data) if parallel == "shard_map" else _by_pmap(many, devices)
     return Spread(run, lower, len(devices) // data, least)
+
+
+def usual_inner(device: jax.Device) -> str:
+    """How lanes run inside a device unless something was measured.
+
+    'loop' on a CPU, where one lane fills the machine and its working set stays in cache, 'vmap' elsewhere.
+    """
+    return "loop" if device.platform == "cpu" else "vmap"
 
 
 def shapes(tree: Any, many: int) -> Any:

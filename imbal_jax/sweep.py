@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from imbal_jax import hosts, memory, methods
+from imbal_jax import memory, methods
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.stages import classifier, gan, group
 from imbal_jax.stages.arms import Arm, groups
@@ -54,6 +54,12 @@ def stop_rule(config: Any) -> Stop | None:
     return Stop(float(asked["margin"]), asked["every"])
 
 
+def looks(config: Any) -> int:
+    """How often it is asked whether enough is known: once, at the end, without a rule when to stop."""
+    rule = stop_rule(config)
+    return -(-config.seeds // rule.every) if rule else 1
+
+
 def rounds(config: Any, per_process: int) -> list[list[tuple[int, ...]]]:
     """The chunks of seeds, round by round: after a round all processes meet.
 
@@ -65,8 +71,8 @@ def rounds(config: Any, per_process: int) -> list[list[tuple[int, ...]]]:
     rule = stop_rule(config)
     if rule is None:
         return [memory.chunks(seeds, min(per_process, -(-len(seeds) // processes)))]
-    looks = [seeds[start : start + rule.every] for start in range(0, len(seeds), rule.every)]
-    return [memory.chunks(part, min(per_process, -(-len(part) // processes))) for part in looks]
+    parts = [seeds[start : start + rule.every] for start in range(0, len(seeds), rule.every)]
+    return [memory.chunks(part, min(per_process, -(-len(part) // processes))) for part in parts]
 
 
 def missing(arms: Iterable[Arm], chunk: Sequence[int], rows: Iterable[dict[str, Any]]) -> list[Unit]:
@@ -77,11 +83,6 @@ def missing(arms: Iterable[Arm], chunk: Sequence[int], rows: Iterable[dict[str, 
         if seeds := tuple(seed for seed in chunk if (arm.name, seed) not in done):
             lacking.setdefault(seeds, []).append(arm)
     return [Unit(seeds, groups(found)) for seeds, found in lacking.items()]
-
-
-def mine(chunks: Sequence[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """The chunks that this process runs."""
-    return hosts.share(chunks)
 
 
 def lanes_at_once(setting: Setting, arms: Sequence[Arm]) -> int:

@@ -16,6 +16,7 @@ import pytest
 
 from imbal_jax import batches, checkpoint, experiment, records, sweep
 from imbal_jax.errors import Interrupted, UserError
+from imbal_jax.report import run
 from imbal_jax.stages import arms as arms_of
 from imbal_jax.stages import setting
 from imbal_jax.stages.arms import Arm
@@ -91,9 +92,9 @@ def test_what_a_grid_may_not_be(grid, words):
 
 
 def test_the_baseline():
-    assert arms_of.baseline(config_of()) == "none"
-    assert arms_of.baseline(config_of(baselines=("smote",))) == "smote"
-    assert arms_of.baseline(config_of(baseline="over")) == "over"
+    assert run.baseline_of(config_of()) == "none"
+    assert run.baseline_of(config_of(baselines=("smote",))) == "smote"
+    assert run.baseline_of(config_of(baseline="over")) == "over"
 
 
 # --- chunks and what is missing ---------------------------------------------------------------------------------------

@@ -101,7 +101,7 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
     """
     config = run.config
     metric = str(config.get("metric") or METRIC)
-    baseline = str(config.get("baseline") or next(iter(_specs(config)), BASELINE))
+    baseline = baseline_of(config)
     margin = stats.MARGIN if config.get("margin") is None else float(config["margin"])
     looks = int(run.environment.get("looks") or 1)
     known = [name for name in run.rows[0] if stats.is_metric(name)]
@@ -126,6 +126,12 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
         "sources": [source._asdict() for source in run.sources],
         **compiled,
     }
+
+
+def baseline_of(config: Mapping[str, Any]) -> str:
+    """The spec that the others are compared with: the config's `baseline`, or else 'none', or else the first of all."""
+    specs = _specs(config)
+    return str(config.get("baseline") or (BASELINE if BASELINE in specs else next(iter(specs), BASELINE)))
 
 
 def ranked(run: Run) -> list[str]:

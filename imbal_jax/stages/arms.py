@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 from imbal_jax import methods
 from imbal_jax.errors import UserError, nearest
-from imbal_jax.methods import Task
 
 TRACED = ("classifier.learning_rate",)  # fields of the config in which the lanes of one program may differ
 FIXED = ("seed", "seeds", "lanes_per_device", "data_devices", "margin")  # what is no part of an arm
@@ -75,12 +74,6 @@ def groups(every: Iterable[Arm]) -> list[list[Arm]]:
     return list(found.values())
 
 
-def baseline(config: Any) -> str:
-    """The spec that the others are compared with: `config.baseline`, or else 'none', or else the first of all."""
-    specs = (*config.baselines, config.method)
-    return config.baseline or ("none" if "none" in specs else specs[0])
-
-
 def at(config: Any, point: Iterable[tuple[str, float]]) -> Any:
     """The config with the fields of a point."""
     if not (point := tuple(point)):
@@ -91,11 +84,6 @@ def at(config: Any, point: Iterable[tuple[str, float]]) -> Any:
         owner = attrgetter(group)(changed) if group else changed
         owner[name] = type(owner[name])(value)
     return changed
-
-
-def try_out(arm: Arm, task: Task) -> Any:
-    """The recipe of an arm's spec, made to see that it can be. Raises UserError where it cannot."""
-    return methods.recipe_of(arm.spec, task, task.counts)
 
 
 def _grid(text: str) -> dict[str, tuple[float, ...]]:

@@ -114,62 +114,70 @@ def fit_reference(setting: Setting, curves: Curves) -> TrainedClassifier:
     keys = lanes.purposes(setting.keys[:1], "reference")
     folder, options = setting.workdir / "checkpoints" / "reference", setting.config.quality
     work = Work("reference", (Arm("none"),), ("",), folder, options, keys, train, devices, shared)
-    model, state, *_ = _train(setting, curves, work)
+    model, state, *_ = _train(setting._replace(least=1), curves, work)  # one lane is no chunk to be filled up
     return TrainedClassifier(model, classifier.variables(state))
 
 
 def _train(setting: Setting, curves: Curves, work: Work) -> tuple[Any, classifier.State, float, int]:
     """The network, the trained states [lanes, ...], the seconds of all lanes and the rows that one lane saw."""
-    options, config, counts = work.options, setting.config, work.train.counts
-    size = sum(counts)
-    batch = min(options.batch, size)
-    steps = size // batch
-    model = model_of(config, len(counts), setting.base.form.conv)
+    options, parts = work.options, _parts(setting, work)
+    steps = sum(work.train.counts) // parts.batch
     told = [arm.name for arm in work.trainings] if work.stage == "classifier" else []
     names: list[str | None] = [*told] or [None]
     label = " ".join([work.stage, *told[:1], *([f"and {len(told) - 1} more"] if len(told) > 1 else [])])
-    plan = loop.Plan(
-        label, work.folder, options.epochs, steps, config.chunk_seconds, config.save_seconds,
-        setting.base.stopping, setting.base.compiling,
-    )  # fmt: skip
-    inputs = lane_inputs(work)
     owner = curves._replace(seeds=curves.seeds[: work.keys.shape[0]])
     trained = loop.train(
-        plan,
-        program(setting, work, model, batch),
-        init_lanes(partial(classifier.init, model=model, optimizer=_rule(options), shape=setting.task.shape), inputs.key),
-        inputs,
+        setting.plan(label, work.folder, options.epochs, steps),
+        program(setting, work, parts),
+        init_lanes(parts.init, parts.inputs.key),
+        parts.inputs,
         work.shared,
         classifier.METRICS,
         lambda epoch, means, state: owner.add(work.stage, names, epoch, means),
         partial(owner.resume, work.stage, names),
     )
-    return model, trained.state, trained.seconds, options.epochs * steps * batch
+    return parts.model, trained.state, trained.seconds, options.epochs * steps * parts.batch
+
+
+def alone(setting: Setting) -> Work:
+    """The training of the arm 'none'."""
+    options, base = setting.config.classifier, setting.base
+    return Work(
+        "classifier", (Arm("none"),), ("",), setting.folder, options, setting.keys, setting.train, base.devices, base.shared
+    )  # fmt: skip
 
 
 def initial(setting: Setting, key: jax.Array) -> classifier.State:
     """A lane's classifier before its training."""
-    options = setting.config.classifier
-    model = model_of(setting.config, len(setting.task.counts), setting.base.form.conv)
-    return classifier.init(key, model, _rule(options), setting.task.shape)
+    return _parts(setting, alone(setting)).init(key)
 
 
 def bytes_for(setting: Setting, lanes: int) -> int:
     """Memory that the training of an arm takes on each device with so many lanes; `setting` is of one seed."""
-    options, train = setting.config.classifier, setting.train
-    devices, shared = setting.base.devices, setting.shared
-    work = Work("classifier", (Arm("none"),), ("",), setting.folder, options, setting.keys, train, devices, shared)
-    model = model_of(setting.config, len(train.counts), setting.base.form.conv)
-    advance = program(setting, work, model, min(options.batch, sum(train.counts)))
-    return need.bytes_for(setting, advance, partial(initial, setting), lane_inputs(work), classifier.METRICS, lanes)
+    work = alone(setting)
+    parts = _parts(setting, work)
+    return need.bytes_for(setting, program(setting, work, parts), parts.init, parts.inputs, classifier.METRICS, lanes)
 
 
-def program(setting: Setting, work: Work, model: Any, batch: int) -> Any:
+class _Parts(NamedTuple):
+    model: Any
+    batch: int
+    init: Any
+    inputs: Inputs
+
+
+def _parts(setting: Setting, work: Work) -> _Parts:
+    model = model_of(setting.config, len(work.train.counts), setting.base.form.conv)
+    init = partial(classifier.init, model=model, optimizer=_rule(work.options), shape=setting.task.shape)
+    return _Parts(model, min(work.options.batch, sum(work.train.counts)), init, lane_inputs(work))
+
+
+def program(setting: Setting, work: Work, parts: _Parts) -> Any:
     """The compiled training of a network: one for all arms that do the same to batches, logits and losses.
 
     What else tells them apart (the training set, its size, how long it is trained, numbers such as rates) is traced.
     """
-    options, task, counts = work.options, setting.task, work.train.counts
+    options, task, counts, batch = work.options, setting.task, work.train.counts, parts.batch
     step = work.steps[0]
     fixed = (methods.skeleton(step), counts) if step else ()  # what methods make of the counts is fixed in the program
     devices = None if work.devices == setting.base.devices else work.devices
@@ -180,10 +188,12 @@ def program(setting: Setting, work: Work, model: Any, batch: int) -> Any:
 
     def make() -> Any:
         recipe = {"make_recipe": make_recipe} if step else {}
-        epoch_of = classifier.epoch_of(model, partial(_rule, options), batch, split=lanes.split_batch(data, batch), **recipe)
+        epoch_of = classifier.epoch_of(
+            parts.model, partial(_rule, options), batch, split=lanes.split_batch(data, batch), **recipe
+        )
         return setting.over_lanes(loop.chunk(epoch_of), devices)
 
-    return setting.program(("train", model, options.optimizer, options.schedule, batch, bool(devices), fixed), make)
+    return setting.program(("train", parts.model, options.optimizer, options.schedule, batch, bool(devices), fixed), make)
 
 
 def lane_inputs(work: Work) -> Inputs:

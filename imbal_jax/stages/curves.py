@@ -49,6 +49,10 @@ class Curves(NamedTuple):
         rows = [row for row in rows if row["stage"] == stage and row.get("method") == method]
         return rows if seed is None else [row for row in rows if row["seed"] == seed]
 
-    def warnings(self) -> list[dict]:
-        """The warnings of all stages."""
-        return [row for row in records.read(self.path) if row["stage"] == "warning"]
+    def by_seed(self, stage: str, method: str | None = None) -> dict[int, list[dict]]:
+        """The lines of a stage for each seed; the file is read once."""
+        found: dict[int, list[dict]] = {seed: [] for seed in self.seeds}
+        for row in self.of(stage, method):
+            if row["seed"] in found:
+                found[row["seed"]].append(row)
+        return found

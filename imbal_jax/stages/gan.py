@@ -58,14 +58,10 @@ def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
     Returns:
         the trained GAN, the seconds that all lanes took, and the images that one lane's networks saw.
     """
-    gan, config = setting.config.gan, setting.config
+    gan = setting.config.gan
     parts = _parts(setting)
-    plan = loop.Plan(
-        "gan", setting.folder / "gan", gan.epochs, parts.steps, config.chunk_seconds, config.save_seconds,
-        setting.base.stopping, setting.base.compiling,
-    )  # fmt: skip
     trained = loop.train(
-        plan,
+        setting.plan("gan", setting.folder / "gan", gan.epochs, parts.steps),
         _program(setting, parts),
         init_lanes(parts.init, setting.keys),
         parts.inputs,
@@ -131,8 +127,8 @@ def _epoch_ended(
     setting: Setting, curves: Curves, nets: gan_step.Nets, epoch: int, means: dict[str, np.ndarray], state: Any
 ) -> None:
     curves.add("gan", [setting.place or None], epoch, means, loss_name=setting.config.gan.loss)
-    for seed in setting.seeds:
-        for message in monitor.signs(curves.of("gan", setting.place or None, seed)):
+    for seed, lines in curves.by_seed("gan", setting.place or None).items():
+        for message in monitor.signs(lines):
             logging.warning("gan, seed %d, epoch %d: %s", seed, epoch, message)
             curves.warn("gan", seed, epoch, message)
     if epoch % setting.config.gan.grid_every == 0 or epoch == setting.config.gan.epochs:

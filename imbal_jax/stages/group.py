@@ -49,10 +49,10 @@ def run(setting: Setting, curves: Curves, arms: Sequence[Arm], trained_gan: Trai
         "source": setting.data.source,
         "digest": setting.data.digest,
     }
-    rows = []
+    rows, history = [], curves.by_seed("gan", setting.place or None) if uses_gan(arms[0].spec) else {}
     for arm, of_arm in zip(arms, figures, strict=True):
         for lane, (seed, metrics) in enumerate(zip(setting.seeds, of_arm, strict=True)):
-            why = failure(setting, curves, arm.spec, seed, metrics, _lane(train.pool, lane))
+            why = failure(history.get(seed), metrics, jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool))
             if why and "NaN" in why:
                 metrics = dict.fromkeys(metrics)
             rows.append({"seed": seed, "method": arm.name, "point": arm.place, **metrics, "failed": why, **cost, **data})
@@ -72,14 +72,16 @@ def balanced(setting: Setting, curves: Curves, spec: str, trained_gan: TrainedGa
     return train
 
 
-def failure(setting: Setting, curves: Curves, spec: str, seed: int, metrics: dict[str, Any], pool: Pool) -> str | None:
-    """Why a lane's row means nothing or little, or None; `pool` is the lane's training set."""
-    if uses_gan(spec):
-        broken = monitor.broken(curves.of("gan", setting.place or None, seed))
-        if why := broken or monitor.alike(np.asarray(pool.new_x), np.asarray(pool.new_y)):
-            return why
+def failure(history: list[dict[str, Any]] | None, metrics: dict[str, Any], pool: Pool) -> str | None:
+    """Why a lane's row means nothing or little, or None.
+
+    Args:
+        history: the lane's GAN, epoch by epoch; None where the arm has none.
+        metrics: the row's figures.
+        pool: the lane's training set.
+    """
+    if history is not None and (
+        why := monitor.broken(history) or monitor.alike(np.asarray(pool.new_x), np.asarray(pool.new_y))
+    ):
+        return why
     return "classifier: NaN in its outputs" if metrics["nll"] is None else None
-
-
-def _lane(pool: Pool, lane: int) -> Pool:
-    return jax.tree.map(lambda leaf: leaf[lane], pool)

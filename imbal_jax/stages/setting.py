@@ -14,6 +14,7 @@ from imbal_jax.batches import Inputs, Pool, Shared
 from imbal_jax.data import imbalance
 from imbal_jax.errors import UserError
 from imbal_jax.methods import Task, Train
+from imbal_jax.train import loop
 
 LOWEST = {  # the least value of each number in a config
     1: "seeds data_devices gan.epochs gan.batch gan.latent gan.d_steps gan.grid_every classifier.epochs classifier.batch"
@@ -94,6 +95,12 @@ class Setting(NamedTuple):
         return lanes.over_lanes(
             function, parallel=self.config.parallel, inner=inner, devices=devices or self.base.devices, data=data
         )
+
+    def plan(self, label: str, folder: Path, epochs: int, steps: int) -> loop.Plan:
+        """The plan of a training of `epochs` times `steps`, kept in `folder`."""
+        config, base = self.config, self.base
+        times = (config.chunk_seconds, config.save_seconds)
+        return loop.Plan(label, folder, epochs, steps, *times, base.stopping, base.compiling)
 
     def program(self, key: Any, make: Callable[[], Any]) -> Any:
         """The compiled function of that key (or whatever else is made once), made when it is first asked for."""
