@@ -6,17 +6,18 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import ndimage, stats
 
 from imbal_jax import lanes
 from imbal_jax.batches import Batch, Pool, Shared, pick
 from imbal_jax.errors import UserError
-from imbal_jax.methods import affine, affine_over, balanced_mixup, cutmix, flip, label_smoothing, mixup, remix
+from imbal_jax.methods import affine, affine_over, balanced_mixup, cutmix, elastic, flip, label_smoothing, mixup, remix
 from imbal_jax.methods.method import Context, Task, Train
+from imbal_jax.ops import warp
 
 KEY = jax.random.key(3)
 B, K = 6, 3
-WORDS = (affine, balanced_mixup, cutmix, flip, label_smoothing, mixup, remix)
+WORDS = (affine, balanced_mixup, cutmix, elastic, flip, label_smoothing, mixup, remix)
 MODULES: dict[str, Any] = {module.__name__.rpartition(".")[2]: module for module in WORDS}
 IMAGE = (8, 6, 2)
 
@@ -85,6 +86,7 @@ def test_shapes_dtypes_targets_and_determinism(outcomes):
 
 STILL = {
     "affine": {"rotation": 0.0, "shear": 0.0, "zoom": 0.0, "translation": 0.0},
+    "elastic": {"strength": 0.0},
     "flip": {"p": 0.0},
     "mixup": {"alpha": 1e-9},
     "balanced_mixup": {"alpha": 1e-9},
@@ -116,6 +118,10 @@ def test_limit_cases_change_nothing():
         ("affine", {"fill": "reflct"}, IMAGE, "affine: unknown fill 'reflct'; did you mean 'reflect'"),
         ("affine", {"classes": "3"}, IMAGE, "affine: classes='3' is none of"),
         ("affine", {"classes": "rare"}, IMAGE, "affine: classes='rare' is none of"),
+        ("elastic", {}, (300, 1), r"elastic: needs images \[H, W, C\], these rows are \(300, 1\)"),
+        ("elastic", {"strength": -1}, IMAGE, "elastic: strength=-1, at least 0 is needed"),
+        ("elastic", {"smoothness": 0}, IMAGE, "elastic: smoothness=0, it must be above 0"),
+        ("elastic", {"fill": "edge"}, IMAGE, "elastic: unknown fill 'edge'"),
         ("flip", {}, (64,), r"flip: needs images \[H, W, C\], these rows are \(64,\)"),
         ("flip", {"p": 1.5}, IMAGE, "flip: p=1.5"),
         ("mixup", {"alpha": -1}, IMAGE, "mixup: alpha=-1, it must be above 0"),
@@ -313,11 +319,12 @@ def test_affine_zoom_as_a_range_in_the_options():
     assert affine.read_ranges("affine", task(), 30, 20, 0.25, 0, "nearest").zoom == (0.75, 1.25)
 
 
-def test_affine_transforms_the_chosen_classes_alone():
+@pytest.mark.parametrize("word", ["affine", "elastic"])
+def test_the_chosen_classes_alone_are_transformed(word):
     """And an example's transform does not depend on which classes are chosen."""
     first = batch()
     choices: dict = {"minority": {2}, "0, 2": {0, 2}, 1: {1}, "all": {0, 1, 2}}
-    outs = jax.jit(lambda key: [applied("affine", key=key, classes=classes) for classes in choices])(KEY)
+    outs = jax.jit(lambda key: [applied(word, key=key, classes=classes) for classes in choices])(KEY)
     every, label = outs[-1], np.argmax(first.t, -1)
     for chosen, out in zip(choices.values(), outs, strict=True):
         moved = np.isin(label, list(chosen))
@@ -325,6 +332,23 @@ def test_affine_transforms_the_chosen_classes_alone():
         np.testing.assert_array_equal(out.x[~moved], first.x[~moved])
         assert not (np.asarray(out.x) == first.x).all((1, 2, 3))[moved].any()
         np.testing.assert_array_equal(out.t, first.t)
+
+
+def test_elastic_distortion_is_scipys():
+    """The same noise through SciPy's Gaussian filter and its interpolation."""
+    x = batch(many=3).x
+    height, width = x.shape[1:3]
+    noise = np.asarray(jax.random.uniform(KEY, (3, 2, height, width), minval=-1.0, maxval=1.0))
+    field, out = jax.jit(lambda: (f := elastic.random_fields(KEY, 3, (height, width), 9.0, 1.5), warp.displace(x, f)))()
+    places = np.mgrid[:height, :width]
+    for i in range(3):
+        smooth = [ndimage.gaussian_filter(axis, 1.5, mode="constant", truncate=9) for axis in noise[i]]
+        np.testing.assert_allclose(field[i], 9 * np.array(smooth), atol=1e-4)
+        read = [
+            ndimage.map_coordinates(np.asarray(x)[i, :, :, c], places + field[i], order=1, mode="grid-constant")
+            for c in range(x.shape[3])
+        ]
+        np.testing.assert_allclose(out[i], np.stack(read, -1), atol=1e-4)
 
 
 # affine, materialised

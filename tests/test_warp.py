@@ -1,4 +1,4 @@
-"""Affine warps against SciPy and against what can be said without a reference."""
+"""Warps against SciPy and against what can be said without a reference."""
 
 import jax
 import jax.numpy as jnp
@@ -117,3 +117,5 @@ def test_bad_calls():
         warp.affine(x, jnp.zeros((2, 2, 3)), fill="mirror")
     with pytest.raises(ValueError, match=r"not \(2, 4, 4, 1\) and \(3, 2, 3\)"):
         warp.affine(x, jnp.zeros((3, 2, 3)))
+    with pytest.raises(ValueError, match=r"not \(2, 4, 4, 1\) and \(2, 4, 4\)"):
+        warp.displace(x, jnp.zeros((2, 4, 4)))

@@ -101,9 +101,14 @@ def read_ranges(
     images(task, name)
     for option, given, most in (("rotation", rotation, 180), ("shear", shear, 89), ("translation", translation, 1)):
         check_range(name, option, given, 0, most)
+    read_fill(name, fill)
+    return Ranges(rotation, shear, _factors(name, zoom), translation, fill)
+
+
+def read_fill(name: str, fill: str) -> None:
+    """Raise UserError for an unknown fill; the text begins with `name`, the method's."""
     if fill not in warp.FILLS:
         raise UserError(f"{name}: unknown fill {fill!r}{nearest(fill, warp.FILLS)}; known: {', '.join(warp.FILLS)}")
-    return Ranges(rotation, shear, _factors(name, zoom), translation, fill)
 
 
 def read_classes(name: str, task: Task, classes: int | str) -> tuple[bool, ...]:

@@ -1,4 +1,4 @@
-"""Affine warps of images: one matrix and one bilinear resampling per image.
+"""Warps of images: a matrix or a field of displacements, and one bilinear resampling, per image.
 
 Convention, as in `scipy.ndimage.affine_transform`: a matrix takes homogeneous coordinates (row, column, 1) of an output
 pixel to the place in the input that it is read from, both counted in pixels from the image's centre ((H - 1) / 2,
@@ -36,12 +36,37 @@ def affine(x: jax.Array, matrix: jax.Array, *, fill: str = "constant", value: fl
     Raises:
         ValueError: an unknown `fill`; another rank or shape.
     """
-    if fill not in FILLS:
-        raise ValueError(f"fill={fill!r} is none of {', '.join(FILLS)}")
     if x.ndim != 4 or matrix.shape not in ((x.shape[0], 2, 3), (x.shape[0], 3, 3)):
         raise ValueError(f"images [B, H, W, C] and matrices [B, 2 or 3, 3] are needed, not {x.shape} and {matrix.shape}")
+    rows, columns = _coordinates(matrix.astype(jnp.float32), x.shape[1], x.shape[2])
+    return _read(x, rows, columns, fill, value)
+
+
+def displace(x: jax.Array, field: jax.Array, *, fill: str = "constant", value: float = 0.0) -> jax.Array:
+    """Read each output pixel from its own place plus a displacement, with bilinear interpolation.
+
+    Args:
+        x: [B, H, W, C]; integers are interpolated in float32 and rounded.
+        field: float [B, 2, H, W], rows and columns further, in pixels.
+        fill, value: as for `affine`.
+
+    Returns:
+        x's shape and dtype.
+
+    Raises:
+        ValueError: an unknown `fill`; another rank or shape.
+    """
+    if x.ndim != 4 or field.shape != (x.shape[0], 2, *x.shape[1:3]):
+        raise ValueError(f"images [B, H, W, C] and fields [B, 2, H, W] are needed, not {x.shape} and {field.shape}")
+    rows, columns = jnp.arange(x.shape[1], dtype=jnp.float32), jnp.arange(x.shape[2], dtype=jnp.float32)
+    return _read(x, rows[None, :, None] + field[:, 0], columns[None, None, :] + field[:, 1], fill, value)
+
+
+def _read(x: jax.Array, rows: jax.Array, columns: jax.Array, fill: str, value: float) -> jax.Array:
+    """The images [B, H, W, C] at places [B, H, W], bilinear."""
+    if fill not in FILLS:
+        raise ValueError(f"fill={fill!r} is none of {', '.join(FILLS)}")
     _, height, width, channels = x.shape
-    rows, columns = _coordinates(matrix.astype(jnp.float32), height, width)
     top, down = _tap(rows, height, fill)
     left, right = _tap(columns, width, fill)
     # A border of one pixel makes the four taps lie side by side everywhere, whatever the fill.
