@@ -3,6 +3,7 @@
 import functools
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -153,14 +154,20 @@ def test_a_start_that_was_killed_leaves_a_workdir_to_go_on_with(tmp_path):
 # --- whole runs, killed -----------------------------------------------------------------------------------------------
 
 
-def start(workdir, cache, variant, *argv):
-    """launch.py in a process of its own, on one device."""
+def launched(workdir, cache, variant, *argv):
+    """The command and the environment of launch.py on one device."""
     flags = [f"--config=tests/small.py:{variant}", f"--workdir={workdir}", f"--compilation_cache={cache}", *argv]
     # Compiled in less time; the same for all runs that are compared.
     environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=1"}
     environment.pop("IMBAL_DATA_DIR", None)
+    return [sys.executable, "launch.py", *flags], environment
+
+
+def start(workdir, *args):
+    """launch.py in a process of its own."""
+    command, environment = launched(workdir, *args)
     with open(f"{workdir}.log", "ab") as log:
-        return subprocess.Popen([sys.executable, "launch.py", *flags], cwd=ROOT, env=environment, stdout=log, stderr=log)
+        return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=log, stderr=log)
 
 
 def finish(workdir, *args):
@@ -223,6 +230,43 @@ def test_killed_in_the_gan_and_in_the_classifier(tmp_path):
     kill_when(functools.partial(saved, "classifier/gan_synth", 4), broken, cache, "least", *CUT_OFTEN)
     finish(broken, cache, "least", *CUT_OFTEN)
     same(broken, unbroken)
+
+
+FILLING = """
+set -e
+mount -t tmpfs -o size="$ROOM" none "$DISK"
+status=0
+"$@" > "$OUT/log" 2>&1 || status=$?
+echo $status > "$OUT/status"
+cp "$DISK/run/rows.jsonl" "$OUT/rows-before.jsonl"
+mount -o remount,size=256m "$DISK"
+"$@"
+cp -r "$DISK/run" "$OUT/run"
+"""
+
+
+@pytest.mark.slow
+def test_a_disk_that_fills_up_loses_nothing(tmp_path):
+    """A real file system, too small for the second arm: one line tells, and with more room the same command goes on."""
+    private = ["unshare", "--map-root-user", "--mount"]
+    trial = [*private, "mount", "-t", "tmpfs", "none", str(tmp_path)]
+    if shutil.which("unshare") is None or subprocess.run(trial, capture_output=True).returncode:
+        pytest.skip("no file system of a chosen size: that needs Linux with user namespaces")
+    cache, unbroken, disk, out = (tmp_path / name for name in ("cache", "unbroken", "disk", "out"))
+    disk.mkdir()
+    out.mkdir()
+    arms = "--config.baselines=('over',)"
+    finish(unbroken, cache, "least", arms)
+    command, environment = launched(disk / "run", cache, "least", arms, *CUT_OFTEN)
+    environment |= {"DISK": str(disk), "OUT": str(out), "ROOM": "1600k"}
+    done = subprocess.run([*private, "sh", "-c", FILLING, "sh", *command], cwd=ROOT, env=environment, capture_output=True)
+    assert done.returncode == 0, done.stderr.decode()
+    log = (out / "log").read_text()
+    assert (out / "status").read_text().strip() == "2" and "Traceback" not in log
+    assert "no space left" in log.splitlines()[-1].lower() and "same command" in log.splitlines()[-1], log
+    before = plain(out / "rows-before.jsonl")
+    assert [row["method"] for row in before] == ["over", "over"] and before == plain(unbroken / "rows.jsonl")[:2]
+    same(out / "run", unbroken)
 
 
 @pytest.mark.slow
