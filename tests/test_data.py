@@ -1,6 +1,5 @@
 """The chain of MNIST's sources: each is read, each kind of damage is told, and all give the same rows."""
 
-import contextlib
 import functools
 import gzip
 import hashlib
@@ -18,10 +17,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_files import fails
 
 from imbal_jax import data
 from imbal_jax.data import arrayrecord, download, idx, mnist
-from imbal_jax.errors import UserError
 
 REAL = os.environ.get("IMBAL_DATA_DIR")
 TFDS = Path(REAL or "nowhere") / "tfds" / "mnist" / "3.0.1"
@@ -36,16 +35,12 @@ def alone(monkeypatch, tmp_path):
     monkeypatch.setenv("IMBAL_CACHE_DIR", str(tmp_path / "cache"))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        monkeypatch.setattr(mnist, "URL", f"http://127.0.0.1:{free.getsockname()[1]}/")
+        redirect(monkeypatch, f"http://127.0.0.1:{free.getsockname()[1]}/")
 
 
-@contextlib.contextmanager
-def fails(*words):
-    """Expect a UserError of one line that says all the words."""
-    with pytest.raises(UserError) as caught:
-        yield
-    message = str(caught.value)
-    assert "\n" not in message and all(str(word) in message for word in words), message
+def redirect(monkeypatch, url):
+    """Have MNIST downloaded from there."""
+    monkeypatch.setattr(mnist, "FULL", mnist.FULL._replace(url=url))
 
 
 # --- A small stand-in for MNIST ---------------------------------------------------------------------------------------
@@ -59,7 +54,7 @@ def small(monkeypatch):
     for n in (60, 30):
         arrays += [draw.integers(0, 256, (n, 28, 28), np.uint8), draw.permutation(np.arange(n, dtype=np.uint8) % 10)]
     sha256 = tuple(hashlib.sha256(array.tobytes()).hexdigest() for array in arrays)
-    monkeypatch.setattr(mnist, "FULL", mnist.Published((6,) * 10, (3,) * 10, sha256))
+    monkeypatch.setattr(mnist, "FULL", mnist.FULL._replace(content=mnist.Content((6,) * 10, (3,) * 10, sha256)))
     return arrays
 
 
@@ -383,7 +378,7 @@ def test_download_is_kept_and_then_needs_no_network(tmp_path, small, server, mon
     folder, url = server
     register(monkeypatch, write_idx(folder, small), url)
     with monkeypatch.context() as patch:
-        patch.setattr(mnist, "URL", url)
+        redirect(patch, url)
         first = data.load("mnist")
     again = data.load("mnist")
     raw = data.load("mnist", directory=str(folder))
@@ -395,7 +390,7 @@ def test_download_is_kept_and_then_needs_no_network(tmp_path, small, server, mon
 def test_download_without_a_cache(tmp_path, small, server, monkeypatch):
     folder, url = server
     register(monkeypatch, write_idx(folder, small), url)
-    monkeypatch.setattr(mnist, "URL", url)
+    redirect(monkeypatch, url)
     (tmp_path / "file").touch()
     monkeypatch.setenv("IMBAL_CACHE_DIR", str(tmp_path / "file" / "below"))
     assert data.load("mnist", source="download").source == "download"
@@ -404,7 +399,7 @@ def test_download_without_a_cache(tmp_path, small, server, monkeypatch):
 def test_download_with_a_wrong_checksum(tmp_path, small, server, monkeypatch):
     folder, url = server
     register(monkeypatch, write_idx(folder, small), url)
-    monkeypatch.setattr(mnist, "URL", url)
+    redirect(monkeypatch, url)
     (folder / f"{idx.FILES[0]}.gz").write_bytes(b"other")
     with fails(f"{url}{idx.FILES[0]}.gz failed", "checksum", "try again"):
         data.load("mnist")
@@ -435,13 +430,13 @@ def test_offline_is_found_out_and_the_embedded_images_serve():
 
 
 def test_offline_with_a_pinned_download():
-    with fails("no network", mnist.URL):
+    with fails("no network", mnist.FULL.url):
         data.load("mnist", source="download")
 
 
 def test_offline_where_the_look_up_of_names_hangs(monkeypatch):
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: time.sleep(30))
-    monkeypatch.setattr(mnist, "URL", "https://example.invalid/")
+    redirect(monkeypatch, "https://example.invalid/")
     start = time.perf_counter()
     assert data.load("mnist").source == "embedded"
     assert time.perf_counter() - start < 5
@@ -509,9 +504,18 @@ def test_embedded_absent_or_damaged(tmp_path, monkeypatch):
 def test_unknown_name():
     with fails("unknown data set 'mnits'", "did you mean 'mnist'"):
         data.load("mnits")
-    for name in ("idx", "dataset", "../mnist", "mnist.py", ""):
-        with fails(f"unknown data set {name!r}", "known: mnist"):
+    for name in ("idx", "dataset", "sources", "../mnist", "mnist.py", ""):
+        with fails(f"unknown data set {name!r}", "known: cifar, fashion_mnist, fer2013, folder, mnist"):
             data.load(name)
+
+
+def test_unknown_and_missing_options():
+    with fails("mnist has no option config.data.test", "takes none"):
+        data.load("mnist", options={"test": "all"})
+    with fails("no option config.data.duplicate", "did you mean 'duplicates'?", "takes test, duplicates"):
+        data.load("fer2013", options={"duplicate": "drop"})
+    with fails("folder needs config.data.path"):
+        data.load("folder", options={"size": 32})
 
 
 def test_unknown_source():

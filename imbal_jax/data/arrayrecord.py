@@ -6,15 +6,12 @@ The records are read directly: decoding 70,000 of them through `tfds.data_source
 import contextlib
 import hashlib
 import io
-import os
-import tempfile
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
-from imbal_jax.data.dataset import cache_folder
+from imbal_jax.data import cache
 from imbal_jax.errors import UserError
 
 SPLITS = ("train", "test")
@@ -51,14 +48,13 @@ def read(shards: Sequence[Sequence[Path]]) -> list[np.ndarray]:
     Raises:
         UserError: a file is unreadable or damaged, or its records are no labelled images.
     """
-    cached = cache_folder() / f"{_file_digest(shards)[:32]}.npz"
-    arrays = _recall(cached)
-    if arrays is None:
-        arrays = []
-        for split, paths in zip(SPLITS, shards, strict=True):
-            arrays += _read_split(split, paths)
-        _remember(cached, arrays)
-    return arrays
+
+    def make() -> dict[str, np.ndarray]:
+        arrays = [array for split, paths in zip(SPLITS, shards, strict=True) for array in _read_split(split, paths)]
+        return {f"arr_{number}": array for number, array in enumerate(arrays)}
+
+    made = cache.kept(("array_record", _file_digest(shards)), make)
+    return [made[f"arr_{number}"] for number in range(2 * len(SPLITS))]
 
 
 def _read_split(split: str, paths: Sequence[Path]) -> tuple[np.ndarray, np.ndarray]:
@@ -134,7 +130,7 @@ def _fields(message: bytes) -> list[bytes]:
 
 
 def _file_digest(shards: Sequence[Sequence[Path]]) -> str:
-    total = hashlib.sha256(b"1")  # raise the number when the decoded form changes
+    total = hashlib.sha256()
     for path in (path for paths in shards for path in paths):
         try:
             with path.open("rb") as file:
@@ -142,33 +138,3 @@ def _file_digest(shards: Sequence[Sequence[Path]]) -> str:
         except OSError as error:
             raise UserError(f"cannot read {path}: {error.strerror}") from error
     return total.hexdigest()
-
-
-def _array_digest(arrays: Sequence[np.ndarray]) -> str:
-    total = hashlib.sha256()
-    for array in arrays:
-        total.update(str(array.shape).encode())
-        total.update(np.ascontiguousarray(array).data)
-    return total.hexdigest()
-
-
-def _recall(path: Path) -> list[np.ndarray] | None:
-    """The cached arrays, or None where there are none or they do not match their digest: then they are made anew."""
-    try:
-        with path.open("rb") as file, np.load(file) as stored:
-            arrays = [stored[f"arr_{i}"] for i in range(2 * len(SPLITS))]
-            return arrays if str(stored["digest"]) == _array_digest(arrays) else None
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _remember(path: Path, arrays: Sequence[np.ndarray]) -> None:
-    """Write the arrays and their digest as a whole or not at all; no place to write them is no error."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            fresh = Path(folder) / path.name
-            np.savez(fresh, *arrays, digest=np.array(_array_digest(arrays)))
-            os.replace(fresh, path)
-    except OSError:
-        pass

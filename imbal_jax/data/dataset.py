@@ -38,6 +38,9 @@ class Dataset(NamedTuple):
         test: the test rows.
         fraction: training rows at hand / training rows of the published set; 1.0 for a whole data set.
         note: what a reader of the results must know (a small subset, say), or ''.
+        twins: test rows whose very image is among the training rows of the source too, bool [N test]; of length 0 where
+            there are none or nobody looked.
+        left_out: "path: why" of every file that could not be used.
     """
 
     name: str
@@ -48,6 +51,8 @@ class Dataset(NamedTuple):
     test: Rows
     fraction: float
     note: str
+    twins: np.ndarray = np.zeros(0, bool)
+    left_out: tuple[str, ...] = ()
 
 
 class Absent(UserError):
@@ -76,6 +81,21 @@ def rank_in_class(y: np.ndarray) -> np.ndarray:
     rank = np.empty(len(y), np.int64)
     rank[order] = np.arange(len(y)) - np.repeat(np.cumsum(counts) - counts, counts)
     return rank
+
+
+def group_ids(values: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """For each row the first id among the rows with its value, int64 [N]: the form in which rows carry their groups."""
+    _, first, inverse = np.unique(values, return_index=True, return_inverse=True)
+    return ids[first][inverse]
+
+
+def first_rows(data: Dataset, per_class: int | None) -> Dataset:
+    """The data set with the first so many training rows of each class, in their order; None keeps all of them."""
+    if per_class is None:
+        return data
+    published = round(len(data.train.y) / data.fraction)
+    train = take(data.train, rank_in_class(data.train.y) < per_class)
+    return data._replace(train=train, digest=digest(train, data.test), fraction=len(train.y) / published)
 
 
 def cache_folder() -> Path:

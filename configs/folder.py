@@ -1,0 +1,38 @@
+"""Your own images (or signals, or vectors): which cure works on them?
+
+    python launch.py --config=configs/folder.py:PATH
+
+PATH is a folder or a zip of class folders (PATH/cat/1.jpg, or PATH/train/cat/1.jpg beside PATH/test/...), or an .npz with
+arrays x and y (and group, x_test, y_test, group_test). See "Your own data" in the README.
+"""
+
+from ml_collections import ConfigDict
+
+from configs import mnist_cgan
+
+
+def get_config(path: str = "") -> ConfigDict:
+    """The config for the data at `path`."""
+    if not path:
+        raise ValueError("folder needs the place of the data: --config=configs/folder.py:PATH")
+    config = mnist_cgan.get_config("source")
+    config.name = "folder"
+    config.seeds = 5
+    config.baselines = ("none", "over", "logit_adjust", "mixup")
+    config.method = "balanced_softmax"
+    config.expected = ConfigDict()
+    config.data.name = "folder"
+    config.data.path = path
+    config.data.size = 0  # height and width in pixels; 0: the median of the images, at most 128
+    config.data.channels = 0  # 1: grey, 3: colours; 0: colours if any image has them
+    config.data.groups = ""  # a CSV of file,group (a patient, say): no group is on both sides of the split
+    config.data.test_share = 0.2  # of the groups, where there is no test folder
+    config.data.split_seed = 0
+    config.cut.profile = "none"
+    config.classifier.model = "efficientnet_small"
+    config.classifier.epochs = 20
+    config.classifier.batch = 32
+    config.classifier.optimizer = "adam"
+    config.classifier.learning_rate = 1e-3
+    config.classifier.schedule = "cosine"
+    return config

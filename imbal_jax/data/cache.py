@@ -1,0 +1,64 @@
+"""Arrays that are dear to make, kept in the cache folder beside their digest."""
+
+import hashlib
+import os
+import tempfile
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from imbal_jax.data.dataset import cache_folder
+
+
+def kept(key: Iterable[object], make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """The arrays that `make` gives, by name; from the cache where they were made before under the same key.
+
+    A cached file that does not match its digest is made anew. No place to write to is no error.
+
+    Args:
+        key: all that the arrays depend on: paths, sizes, times, options. Anything with a repr that tells.
+        make: called where there is nothing in the cache.
+    """
+    total = hashlib.sha256(b"1")  # raise the number when the form of what is kept changes
+    for part in key:
+        total.update(f"{part!r}\n".encode(errors="surrogateescape"))
+    path = cache_folder() / f"{total.hexdigest()[:32]}.npz"
+    found = _recall(path)
+    if found is None:
+        found = dict(make())
+        _remember(path, found)
+    return found
+
+
+def _digest(arrays: Mapping[str, np.ndarray]) -> str:
+    total = hashlib.sha256()
+    for name, array in sorted(arrays.items()):
+        total.update(f"{name}{array.dtype.str}{array.shape}".encode())
+        total.update(np.ascontiguousarray(array).view(np.uint8).data if array.size else b"")
+    return total.hexdigest()
+
+
+def _recall(path: Path) -> dict[str, np.ndarray] | None:
+    try:
+        with path.open("rb") as file, np.load(file) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        return arrays if str(arrays.pop("digest")) == _digest(arrays) else None
+    # NumPy reads the header of a member as Python text, so damage there can also be a SyntaxError.
+    except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile):
+        return None
+
+
+def _remember(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write the arrays and their digest as a whole or not at all."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            fresh = Path(folder) / path.name
+            stored: dict[str, Any] = {**arrays, "digest": np.array(_digest(arrays))}
+            np.savez(fresh, **stored)
+            os.replace(fresh, path)
+    except OSError:
+        pass

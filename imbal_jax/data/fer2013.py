@@ -1,0 +1,214 @@
+"""FER2013: 28,709 + 7,178 faces with one of seven expressions, 48x48 grey.
+
+Goodfellow et al. 2013, "Challenges in Representation Learning: A report on three machine learning contests".
+https://www.kaggle.com/datasets/msambare/fer2013 has it in class folders.
+Many images occur more than once, some in the training set and in the test set.
+"""
+
+import csv
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from imbal_jax.data import cache, class_folders, files, images, sources
+from imbal_jax.data.dataset import Absent, Dataset, Rows, digest, group_ids, take
+from imbal_jax.data.images import Unusable
+from imbal_jax.errors import UserError, nearest
+
+CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
+CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the numbers of column 'emotion'
+TRAIN, PUBLIC, PRIVATE, TEST = range(4)  # TEST: which half of the test set is not known
+USAGES = {"Training": TRAIN, "PublicTest": PUBLIC, "PrivateTest": PRIVATE}
+TESTS = {"all": (PUBLIC, PRIVATE, TEST), "public": (PUBLIC,), "private": (PRIVATE,)}
+DUPLICATES = ("drop", "flag")
+TRAIN_ROWS, TEST_ROWS = 28_709, 7_178
+SIZE = 48
+
+
+class Faces(NamedTuple):
+    """All images of a source.
+
+    Attributes:
+        x: uint8 [N, 48, 48, 1].
+        y: int32 [N].
+        part: TRAIN, PUBLIC, PRIVATE or TEST, int8 [N], ascending.
+        left_out: "path: why" of what could not be used.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    part: np.ndarray
+    left_out: tuple[str, ...]
+
+
+def load(directory: str | None, source: str, per_class: int | None, *, test: str = "all", duplicates: str = "drop") -> Dataset:
+    """FER2013 from the first source that has it; x is uint8 [N, 48, 48, 1].
+
+    The classes, in this order: angry, disgust, fear, happy, neutral, sad, surprise, which is that of the folders; the
+    numbers in the CSV file have another one. Sources, in the order in which 'auto' tries them:
+
+    - 'zip': DIR/fer2013.zip, DIR/raw/fer2013.zip or DIR/raw/fer2013/fer2013.zip with train/<class>/*.jpg and
+      test/<class>/PublicTest_*.jpg and PrivateTest_*.jpg.
+    - 'folder': the same unpacked, in DIR/fer2013 or DIR/raw/fer2013.
+    - 'csv': fer2013.csv (emotion, pixels, Usage) in DIR, DIR/fer2013, DIR/raw or DIR/raw/fer2013. Its pixels are those
+      before JPEG, so its digest is another one.
+
+    Rows come by class and file name, or in the order of the CSV file; test rows after training rows, the public before the
+    private test set. Images are decoded once and kept in the cache folder. Rows of one split with the same image are one
+    group.
+
+    Args:
+        directory: DIR; None means the environment variable IMBAL_DATA_DIR.
+        source: 'auto' or one of the names above.
+        per_class: keep the first so many training rows of each class; `fraction` shrinks accordingly.
+        test: 'public' or 'private', the halves that the competition had, or 'all'.
+        duplicates: what becomes of test rows whose image is a training image too: 'drop' leaves them out, 'flag' keeps them
+            and sets `twins`.
+
+    Raises:
+        UserError: unknown source or option, no such directory, source absent or damaged, other classes.
+    """
+    for field, value, known in (("test", test, TESTS), ("duplicates", duplicates, DUPLICATES)):
+        if value not in known:
+            hint = nearest(value, known)
+            raise UserError(f"config.data.{field} is {value!r}{hint}; the data set fer2013 knows {', '.join(known)}")
+    forms = {"zip": _zip, "folder": _folder, "csv": _csv}
+    readers = {name: functools.partial(_read, name, form, test, duplicates) for name, form in forms.items()}
+    return sources.read("FER2013", readers, directory, source, per_class)
+
+
+def _read(source: str, form: Callable[[Path], Faces], test: str, duplicates: str, root: Path | None) -> Dataset:
+    if root is None:
+        raise Absent(f"no {source} of FER2013: put fer2013.zip into DIR and name DIR with data.dir or IMBAL_DATA_DIR")
+    return _dataset(source, form(root), test, duplicates)
+
+
+def _zip(root: Path) -> Faces:
+    places = [root / "fer2013.zip", root / "raw" / "fer2013.zip", root / "raw" / "fer2013" / "fer2013.zip"]
+    return _from_folders(_existing(places, Path.is_file))
+
+
+def _folder(root: Path) -> Faces:
+    return _from_folders(_existing([root / "fer2013", root / "raw" / "fer2013"], lambda place: (place / "train").is_dir()))
+
+
+def _csv(root: Path) -> Faces:
+    folders = [root, root / "fer2013", root / "raw", root / "raw" / "fer2013"]
+    return _from_csv(_existing([folder / "fer2013.csv" for folder in folders], Path.is_file))
+
+
+def _existing(places: Sequence[Path], there: Callable[[Path], bool]) -> Path:
+    for place in places:
+        if there(place):
+            return place
+    raise Absent(f"no FER2013 in {sources.either(places)}")
+
+
+def _from_folders(path: Path) -> Faces:
+    with files.opened(path) as tree:
+        labelled = class_folders.label(tree)
+        names = tuple(name.lower() for name in labelled.class_names)
+        if names != CLASSES:
+            raise UserError(f"{path} is not FER2013: its classes are {', '.join(names)}, not {', '.join(CLASSES)}")
+        if labelled.test is None:
+            raise UserError(f"{path} is not FER2013: it has no folders train and test")
+        decoded = class_folders.decode(tree, labelled.entries, ("fer2013",), lambda: _face, cache_from=0)
+    part = np.array([_part(e.name, test) for e, test in zip(labelled.entries, labelled.test, strict=True)], np.int8)
+    y, part = labelled.y[decoded.kept], part[decoded.kept]
+    order = np.argsort(part, kind="stable")
+    return Faces(decoded.x[order], y[order], part[order], labelled.left_out + decoded.left_out)
+
+
+def _part(name: str, test: bool) -> int:
+    return USAGES.get(name.rsplit("/", 1)[-1].split("_")[0], TEST) if test else TRAIN
+
+
+def _face(content: bytes) -> np.ndarray:
+    image = images.decode(content, channels=1)
+    if image.shape != (SIZE, SIZE, 1):
+        raise Unusable(f"has {image.shape[1]}x{image.shape[0]} pixels, not {SIZE}x{SIZE}")
+    return image
+
+
+def _from_csv(path: Path) -> Faces:
+    known = path.stat()
+    kept = cache.kept(("fer2013.csv", str(path.resolve()), known.st_size, known.st_mtime_ns), lambda: _parse(path))
+    return Faces(kept["x"], kept["y"], kept["part"], tuple(kept["left_out"].tolist()))
+
+
+def _parse(path: Path) -> Mapping[str, np.ndarray]:
+    rows, left_out = [], []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            table = csv.DictReader(file, skipinitialspace=True)
+            if not {"emotion", "pixels", "Usage"} <= set(table.fieldnames or ()):
+                raise UserError(f"{path} is not FER2013: its first line must name the columns emotion, pixels, Usage")
+            for row in table:
+                try:
+                    rows.append(_parse_row(row))
+                except (ValueError, TypeError, AttributeError, KeyError, IndexError):
+                    left_out.append(f"{path.name}, line {table.line_num}: is no row of emotion, pixels, Usage")
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"cannot read {path}: {error}; replace the file") from error
+    if not rows:
+        raise UserError(f"{path} is not FER2013: not one row can be used")
+    rows.sort(key=lambda row: row[0])  # stable
+    x = np.frombuffer(b"".join(pixels for _, _, pixels in rows), np.uint8).reshape(-1, SIZE, SIZE, 1)
+    part, y = np.array([part for part, _, _ in rows], np.int8), np.array([y for _, y, _ in rows], np.int32)
+    return {"x": x, "y": y, "part": part, "left_out": np.array(left_out, np.str_) if left_out else np.zeros(0, "U1")}
+
+
+def _parse_row(row: Mapping[str, str]) -> tuple[int, int, bytes]:
+    pixels = bytes(map(int, row["pixels"].split()))
+    emotion = int(row["emotion"])
+    if len(pixels) != SIZE * SIZE or emotion < 0:
+        raise ValueError
+    return USAGES[row["Usage"]], CLASSES.index(CSV_CLASSES[emotion]), pixels
+
+
+def _dataset(source: str, faces: Faces, test: str, duplicates: str) -> Dataset:
+    if test != "all" and (faces.part == TEST).any():
+        what = f"config.data.test is {test!r}, but the test images are not named PublicTest_ and PrivateTest_"
+        raise UserError(f"{what}; only 'all' is possible with them")
+    ids = np.arange(len(faces.y), dtype=np.int64)
+    first = images.alike(faces.x)
+    sides = [faces.part == TRAIN, np.isin(faces.part, TESTS[test])]
+    # A test row that shares its image with a training row has a group of the test set's own: `twins` tells of it.
+    rows = [Rows(faces.x[side], faces.y[side], ids[side], group_ids(first[side], ids[side])) for side in sides]
+    twins = np.isin(first[sides[1]], first[sides[0]])
+    note = _counts_note(faces) + _twins_note(faces.part[sides[1]], first[sides[1]], twins, duplicates)
+    if duplicates == "drop":
+        rows[1] = take(rows[1], ~twins)
+    _check_classes(source, rows)
+    known = twins if duplicates == "flag" and twins.any() else np.zeros(0, bool)
+    fraction = len(rows[0].y) / TRAIN_ROWS
+    return Dataset("fer2013", source, digest(*rows), CLASSES, rows[0], rows[1], fraction, note, known, faces.left_out)
+
+
+def _check_classes(source: str, rows: Sequence[Rows]) -> None:
+    for side, name in zip(rows, ("training", "test"), strict=True):
+        counts = np.bincount(side.y, minlength=len(CLASSES))
+        if not counts.all():
+            lacking = CLASSES[int(np.argmin(counts))]
+            raise UserError(f"FER2013 ({source}) has no {name} images of class {lacking!r} that can be used; replace it")
+
+
+def _counts_note(faces: Faces) -> str:
+    train, test = int((faces.part == TRAIN).sum()), int((faces.part != TRAIN).sum())
+    if (train, test) == (TRAIN_ROWS, TEST_ROWS):
+        return ""
+    return f"Not the published FER2013: {train:,} of {TRAIN_ROWS:,} training and {test:,} of {TEST_ROWS:,} test images. "
+
+
+def _twins_note(part: np.ndarray, first: np.ndarray, twins: np.ndarray, duplicates: str) -> str:
+    """What became of the test rows whose image is a training image too."""
+    if not twins.any():
+        return "No test image is a training image too."
+    halves = {"public": PUBLIC, "private": PRIVATE, "": TEST}
+    different = {name: len(np.unique(first[twins & (part == half)])) for name, half in halves.items()}
+    of = ", ".join(f"{many} different ones {name}".rstrip() for name, many in different.items() if many)
+    fate = "are left out of the test set" if duplicates == "drop" else "stay in the test set, flagged"
+    return f"{twins.sum()} test images ({of}) are training images too; they {fate}."

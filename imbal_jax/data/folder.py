@@ -1,0 +1,245 @@
+"""A data set of your own: a folder or a zip of class folders with images, or an .npz of arrays.
+
+Nothing has to be registered: name the path with config.data.path.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from imbal_jax.data import class_folders, files, group_file, images, npz, sources, split
+from imbal_jax.data.dataset import Absent, Dataset, Rows, digest, group_ids
+from imbal_jax.data.files import Tree
+from imbal_jax.errors import UserError
+
+LARGEST = 128  # side of the images where none is asked for
+CACHE_FROM = 2_000  # images
+
+
+class Asked(NamedTuple):
+    """The options of `load`."""
+
+    path: str
+    size: int
+    channels: int
+    groups: str
+    test_share: float
+    split_seed: int
+    most_pixels: int
+
+
+class Found(NamedTuple):
+    """Examples as they were read, before they are split.
+
+    Attributes:
+        x: uint8 [N, ...example].
+        y: int32 [N].
+        ids: int64 [N].
+        groups: int64 [N], the smallest id of each group, or None where nothing says what belongs together.
+        test: bool [N], or None where the source has no test set.
+        class_names: [K].
+        left_out: "path: why" of files that could not be used.
+        joined: rows that come from a validation folder.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    ids: np.ndarray
+    groups: np.ndarray | None
+    test: np.ndarray | None
+    class_names: tuple[str, ...]
+    left_out: tuple[str, ...] = ()
+    joined: int = 0
+
+
+def load(
+    directory: str | None,
+    source: str,
+    per_class: int | None,
+    *,
+    path: str,
+    size: int = 0,
+    channels: int = 0,
+    groups: str = "",
+    test_share: float = 0.2,
+    split_seed: int = 0,
+    most_pixels: int = images.MOST_PIXELS,
+) -> Dataset:
+    """The data at `path`; x is uint8 [N, size, size, channels] for image files.
+
+    Sources, found by what lies at the path:
+
+    - 'folder': PATH/<class>/<image files, any depth>, or PATH/train/<class>/ and PATH/test/<class>/. Images in PATH/val,
+      valid or validation are joined to the training set.
+    - 'zip': the same in a zip, which is not unpacked.
+    - 'npz': arrays, as `npz.read` describes them; size, channels and groups do not apply.
+
+    Image files are scaled and cropped as `images.decode` describes. Damaged, empty and oversized ones are left out, and
+    listed in `left_out`. A CSV file with the columns file and group says which images belong together (a patient's, say);
+    file is the path below PATH, with slashes. Without a test set a share of the rows is drawn for it, by whole groups, the
+    same for every experiment with the same `split_seed`. Without such a file, images that are equal in every pixel are a
+    group. Test images that are equal to a training image are kept, with `twins` set.
+
+    Args:
+        directory: where a relative path is looked for after the current directory; None means IMBAL_DATA_DIR.
+        source: 'auto' or one of the names above.
+        per_class: keep the first so many training rows of each class.
+        path: of the folder, zip or .npz.
+        size: height and width of the images; 0 for the median of their shorter sides, at most 128.
+        channels: 1 for grey, 3 for colour; 0 for 3 where any image has colour, else 1.
+        groups: the CSV file; empty for PATH/groups.csv if it is there.
+        test_share: of the rows for the test set, where the source has none.
+        split_seed: of that draw.
+        most_pixels: images of more are left out.
+
+    Raises:
+        UserError: options out of their range, nothing at the path, a layout without classes, a class with fewer than two
+            usable images or none on one side of the split, groups that lie on both sides or lack images.
+    """
+    asked = Asked(path, size, channels, groups, test_share, split_seed, most_pixels)
+    _check(asked)
+    readers = {kind: functools.partial(_load, asked, kind) for kind in ("folder", "zip", "npz")}
+    return sources.read(f"data set {path}", readers, directory, source, per_class)
+
+
+def _check(asked: Asked) -> None:
+    if not isinstance(asked.path, str) or not asked.path:
+        raise UserError("config.data.path is empty: name a folder, a zip or an .npz file")
+    if not isinstance(asked.groups, str):
+        raise UserError(f"config.data.groups is {asked.groups!r}: it must be the path of a CSV file, or empty")
+    lowest: dict[str, int] = {"size": 0, "split_seed": 0, "most_pixels": 1}
+    for field, least in lowest.items():
+        value = getattr(asked, field)
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"config.data.{field} is {value!r}: it must be a whole number from {least} on")
+    if asked.channels not in (0, 1, 3) or isinstance(asked.channels, bool):
+        raise UserError(f"config.data.channels is {asked.channels!r}: it must be 1, 3 or 0 (as the images have it)")
+    share = asked.test_share
+    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
+        raise UserError(f"config.data.test_share is {share!r}: it must lie between 0 and 1")
+
+
+def _load(asked: Asked, kind: str, root: Path | None) -> Dataset:
+    path = _place(asked.path, root)
+    if kind != (actual := _kind(path)):
+        raise Absent(f"{path} is a {actual}, no {kind}")
+    found = _from_npz(path, asked) if kind == "npz" else _from_images(path, asked)
+    _check_classes(path, found)
+    return _dataset(path, kind, found, asked)
+
+
+def _place(path: str, root: Path | None) -> Path:
+    here = Path(path).expanduser()
+    tried = [here] + ([root / here] if root and not here.is_absolute() else [])
+    for place in tried:
+        if place.exists():
+            return place
+    raise UserError(f"there is no {sources.either(tried)}: set config.data.path to a folder, a zip or an .npz file")
+
+
+def _kind(path: Path) -> str:
+    if path.is_dir():
+        return "folder"
+    suffix = path.suffix.lower()
+    if suffix not in (".zip", ".npz"):
+        raise UserError(f"{path} is neither a folder nor a .zip or .npz file: set config.data.path to one of these")
+    return suffix[1:]
+
+
+def _from_npz(path: Path, asked: Asked) -> Found:
+    for field in ("size", "channels", "groups"):
+        if getattr(asked, field):
+            raise UserError(f"config.data.{field} is for image files; {path} is taken as it is: change the arrays themselves")
+    arrays = npz.read(path)
+    ids = np.arange(len(arrays.y), dtype=np.int64)
+    groups = None if arrays.groups is None else _numbered(path, arrays.groups, ids, arrays.test)
+    return Found(arrays.x, arrays.y, ids, groups, arrays.test, arrays.class_names)
+
+
+def _from_images(path: Path, asked: Asked) -> Found:
+    with files.opened(path) as tree:
+        labelled = class_folders.label(tree)
+        form = ("folder", asked.size, asked.channels, asked.most_pixels)
+        decoder = functools.partial(_decoder, tree, labelled.entries, asked)
+        decoded = class_folders.decode(tree, labelled.entries, form, decoder, CACHE_FROM)
+        names = [labelled.entries[number].name for number in decoded.kept]
+        words = group_file.read(tree, asked.groups, names)
+    ids = decoded.kept
+    test = None if labelled.test is None else labelled.test[ids]
+    groups = None if words is None else _numbered(path, words, ids, test)
+    left_out = labelled.left_out + decoded.left_out
+    return Found(decoded.x, labelled.y[ids], ids, groups, test, labelled.class_names, left_out, labelled.joined)
+
+
+def _decoder(tree: Tree, entries: Sequence[files.Entry], asked: Asked) -> Callable[[bytes], np.ndarray]:
+    size = asked.size
+    if not size:
+        sides = images.in_parallel(lambda entry: images.shorter_side(tree.read(entry), asked.most_pixels), entries)
+        known = [side for side in sides if isinstance(side, int)]
+        size = min(LARGEST, round(float(np.median(known)))) if known else LARGEST
+    return functools.partial(images.decode, size=(size, size), channels=asked.channels, most_pixels=asked.most_pixels)
+
+
+def _numbered(path: Path, values: np.ndarray, ids: np.ndarray, test: np.ndarray | None) -> np.ndarray:
+    """For each row the smallest id among the rows with its value, int64 [N]; `ids` ascend."""
+    if test is not None and len(shared := np.intersect1d(values[test], values[~test])):
+        what = f"{len(shared)} groups (the first: {shared[0]}) have rows in the training set and in the test set"
+        raise UserError(f"{path}: {what}; move each to one side, or give one set and let it be divided")
+    return group_ids(values, ids)
+
+
+def _check_classes(path: Path, found: Found) -> None:
+    counts = np.bincount(found.y, minlength=len(found.class_names))
+    if len(counts) < 2:
+        raise UserError(f"{path} has {len(counts)} classes: there must be two at least")
+    for name, count in zip(found.class_names, counts, strict=True):
+        if count < 2:
+            raise UserError(f"{path}: class {name!r} has {count} usable images or rows; it needs two at least")
+
+
+def _dataset(path: Path, kind: str, found: Found, asked: Asked) -> Dataset:
+    # Equal vectors and signals may well come from different cases; equal images are copies.
+    first = images.alike(found.x) if found.x.ndim == 4 else np.arange(len(found.x))
+    test = found.test
+    if test is None:
+        groups = found.ids[first] if found.groups is None else found.groups
+        test = split.by_group(found.y, groups, asked.test_share, asked.split_seed)
+    _check_sides(path, found, test)
+    parts = []
+    for side in (~test, test):
+        ids = found.ids[side]
+        # Divided so, copies on both sides, which `twins` tells of, are no group.
+        own = group_ids(first[side], ids) if found.groups is None else found.groups[side]
+        parts.append(Rows(found.x[side], found.y[side], ids, own))
+    twins = np.isin(first[test], first[~test])
+    note = _note(found, test, int(twins.sum()))
+    kept = twins if twins.any() else np.zeros(0, bool)
+    name = path.resolve().name if kind == "folder" else path.stem
+    return Dataset(name, kind, digest(*parts), found.class_names, parts[0], parts[1], 1.0, note, kept, found.left_out)
+
+
+def _check_sides(path: Path, found: Found, test: np.ndarray) -> None:
+    for side, name in ((~test, "training"), (test, "test")):
+        counts = np.bincount(found.y[side], minlength=len(found.class_names))
+        if not counts.all():
+            lacking = found.class_names[int(np.argmin(counts))]
+            alone = "its rows cannot be divided: they are in one group, copies of one image, or tied to groups of other classes"
+            why = alone if found.test is None else "add some, or leave the class out"
+            raise UserError(f"{path}: class {lacking!r} has no {name} rows; {why}")
+
+
+def _note(found: Found, test: np.ndarray, twins: int) -> str:
+    parts = []
+    if found.joined:
+        parts.append(f"{found.joined} images of the validation folder are joined to the training set.")
+    if found.test is None:
+        how = ", by whole groups" if found.groups is not None else ""
+        parts.append(f"No test set came with the data: {test.sum()} of {len(test)} rows were drawn for it{how}.")
+    if twins:
+        parts.append(f"{twins} of {test.sum()} test images are also among the training images.")
+    if found.left_out:
+        parts.append(f"{len(found.left_out)} files were left out.")
+    return " ".join(parts)
