@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from imbal_jax.report import build
-from tests.test_report import fabricate
+from tests.test_report import enrich, fabricate
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking")
@@ -50,13 +50,24 @@ addEventListener("load", () => {
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict:
     """What the probe found in a page with three arms, of which one failed on one seed."""
+    folder = tmp_path_factory.mktemp("browser")
+    return probed(folder, fabricate(folder / "run", samples=True))
+
+
+@pytest.fixture(scope="module")
+def rich(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """The same of a page with all that only some runs have."""
+    folder = tmp_path_factory.mktemp("rich")
+    return probed(folder, enrich(fabricate(folder / "run")))
+
+
+def probed(folder: Path, workdir: Path) -> dict:
     browser = next(filter(None, map(shutil.which, NAMES)), None)
     if browser is None:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
-    folder = tmp_path_factory.mktemp("browser")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(build, "_draw", lambda run: None)
-        page = build.build(fabricate(folder / "run", samples=True))
+        page = build.build(workdir)
     copy = folder / "page.html"
     copy.write_text(page.read_text(encoding="utf-8").replace("<title>", f"{PROBE}<title>", 1), encoding="utf-8")
     return look(browser, copy, folder / "profile")
@@ -71,9 +82,10 @@ def look(browser: str, page: Path, profile: Path) -> dict:
     return json.loads(html.unescape(output[1])) | {"console": console}
 
 
-def test_nothing_goes_wrong_and_nothing_is_asked_for(found):
-    assert found["errors"] == [] and found["console"] == []
-    assert [name for name in found["requests"] if not name.startswith("data:")] == []
+def test_nothing_goes_wrong_and_nothing_is_asked_for(found, rich):
+    for page in (found, rich):
+        assert page["errors"] == [] and page["console"] == []
+        assert [name for name in page["requests"] if not name.startswith("data:")] == []
 
 
 def test_a_table_is_sorted_by_a_click_on_a_head(found):
@@ -89,5 +101,5 @@ def test_heads_take_the_focus_and_one_column_is_marked(found):
     assert found["focused"] and found["sorted"] == 1
 
 
-def test_the_page_is_no_wider_than_a_narrow_window(found):
-    assert found["wide"] <= 0
+def test_the_page_is_no_wider_than_a_narrow_window(found, rich):
+    assert found["wide"] <= 0 and rich["wide"] <= 0

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "imbal_jax"
 # From the bottom up. A module may import from lower rows and from its own package, not from its neighbours in a row.
 ORDER = [
     {"errors"},
-    {"checkpoint", "environment", "flags", "hosts", "lanes", "memory", "ops", "progress", "records"},
+    {"checkpoint", "environment", "flags", "hosts", "lanes", "memory", "ops", "progress", "records", "tensorboard"},
     {"batches", "forms"},
     {"data"},
     {"models"},
@@ -26,7 +26,7 @@ ORDER = [
     {"launch"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
-LAZY = {"tensorflow_datasets", "mlxtend", "array_record", "matplotlib", "scipy", "PIL", "ml_collections"}
+LAZY = {"tensorflow_datasets", "mlxtend", "array_record", "matplotlib", "scipy", "PIL", "ml_collections", "tensorboardX"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 

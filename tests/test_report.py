@@ -12,7 +12,7 @@ from imbal_jax import records
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import SCALARS
-from imbal_jax.report import build, headline, markup, plots, table
+from imbal_jax.report import build, headline, markup, plots, run, table
 from imbal_jax.report.run import Run, analysed
 from imbal_jax.report.run import read as read_run
 
@@ -122,6 +122,33 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(build, "_draw", lambda run: None)
 
 
+def enrich(workdir: Path) -> Path:
+    """The run with what only some runs have: epochs, test rows that are also in train, figures of sources, files left out."""
+    rows = records.read(workdir / "rows.jsonl")
+    for r in rows:
+        twins = {
+            f"{name}_with_twins": None if r[name] is None else r[name] + 0.01 for name in ("accuracy", "balanced_accuracy")
+        }
+        r |= {**twins, "epoch_seconds": 0.1234 + r["seed"] / 100, "epoch_selected": 8 - r["seed"]}
+    rewrite(workdir, rows)
+    expected = {
+        "a paper": {"accuracy": 0.8123, "macro_f1": 0.7777, "arm": "over( to=5000 )"},
+        "a third": {"balanced_accuracy": 0.9001, "arm": "smote"},
+    }
+    chosen = {"epochs": 8, "select": "best", "select_by": "balanced_accuracy", "patience": 3, "ema": 0.99}
+    configure(workdir, expected={"source system, experiment 1": 0.8487} | expected, classifier=chosen)
+    environment = records.read_json(workdir / "environment.json")
+    environment["data"]["left_out"] = [f"cats/<{i}>.jpg: truncated" for i in range(1234)]
+    records.write_json(workdir / "environment.json", environment)
+    (workdir / "plots").mkdir(exist_ok=True)
+    for arm in ("over(to=5000)", "an arm of another run"):
+        images = list(digits(1, np.random.default_rng(1))[:9, 0])
+        blocks = [plots.Block("before", images, NAMES[:9]), plots.Block("after", images, ["0.73 Sneaker\n+ 0.27 Bag"] * 9)]
+        path = workdir / "plots" / f"transformed-{plots.slug(arm)}.png"
+        plots.transformed(path, arm, {"images in the training step": blocks})
+    return workdir
+
+
 class Reader(HTMLParser):
     """Collects what the page shows and what it would fetch, and checks that tags are closed."""
 
@@ -196,6 +223,77 @@ def test_results_are_built_from_the_files_alone(whole, undrawn):
     assert list(before["methods"]) == list(ARMS) and before["data"]["class_names"] == NAMES
     build.build(whole)  # without what compiling cost, which is kept
     assert records.read_json(whole / "results.json") == before
+
+
+def test_what_only_some_runs_have_is_shown(tmp_path, undrawn):
+    reader = parsed(build.build(enrich(fabricate(tmp_path))))
+    shown = reader.shown.split("Configuration")[0]
+    for text in (
+        "s per epoch", "0.128", "Epoch selected", "7.5", "accuracy with test images that are also in train",
+        "balanced accuracy with test images that are also in train", "test set without the images that are also in train",
+        "best epoch by balanced accuracy on the validation rows, stopped after 3 epochs without a better one, moving average",
+        "Files left out", "1,234 files could not be used", "cats/<49>.jpg: truncated", "and 1,184 more",
+        "What the network sees", "Recall by frequency", "Many-shot (7 classes)", "Medium-shot (3 classes)", "20 to 100",
+    ):  # fmt: skip
+        assert text in shown, text
+    assert "cats/<50>.jpg" not in shown and "Few-shot" not in shown and "None" not in shown
+    assert sum(link.startswith("data:image/png") for link in reader.links) == 1  # of the arm that this run has
+    results = records.read_json(tmp_path / "results.json")
+    over = results["methods"][ARMS[1]]
+    assert over["epoch_seconds"] == pytest.approx(0.1284) and over["epoch_selected"] == 7.5
+    assert over["metrics"]["accuracy_with_twins"]["n"] == 1  # the other seed failed
+    assert over["shots"]["medium"]["mean"] == pytest.approx(RARE_RECALL[ARMS[1]], abs=0.03)
+    assert list(over["shots"]) == ["many", "medium"]
+    assert "test set without the images that are also in train, best epoch by" in table.text(results)
+
+
+def test_what_a_run_lacks_is_not_shown(whole):
+    shown = parsed(whole / "report.html").shown
+    for text in ("s per epoch", "Epoch selected", "also in train", "Files left out", "What the network sees"):
+        assert text not in shown, text
+
+
+def test_a_published_figure_stands_beside_our_arm_of_the_same_spec(tmp_path, undrawn):
+    html = build.build(enrich(fabricate(tmp_path))).read_text(encoding="utf-8")
+    first = html[html.index("<tbody>") : html.index("</tbody>")].split("<tr>")[1:]
+    ours, apart = next(r for r in first if "over(to=5000)" in r), next(r for r in first if "a third" in r)
+    assert "published 81.23%" in ours and "a paper: macro F1 77.77%" in ours
+    assert "90.01%" in apart and "smote" in apart and "84.87%" in first[-2]
+    assert len(first) == len(ARMS) + 2 and html.count('class="theirs"') == 1
+    assert "Rings are the published figures" in html
+
+
+@pytest.mark.parametrize("entry", ["0.9", {}, {"arm": "none"}, {"accuracy": "high"}, True])
+def test_a_published_figure_of_another_form_is_refused(entry):
+    with pytest.raises(UserError, match=r"config.expected\['a paper'\] is .* give an accuracy"):
+        run.published({"expected": {"a paper": entry}})
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({}, "last step"),
+        ({"select": "last", "patience": 0, "ema": 0.0}, "last step"),
+        ({"select": "last", "ema": 0.999}, "last step, moving average of the weights (0.999)"),
+        ({"select": "best", "select_by": "loss"}, "best epoch by loss on the validation rows"),
+    ],
+)
+def test_the_state_that_is_evaluated_is_named(options, words):
+    assert run.selection({"classifier": options}) == words and run.selection({}) == "last step"
+
+
+@pytest.mark.parametrize(
+    ("counts", "kinds"),
+    [
+        ([500, 101, 100, 20, 19, 0], {"many": [0, 1], "medium": [2, 3], "few": [4, 5]}),
+        ([500, 300, 2], {"many": [0, 1], "few": [2]}),
+        ([500, 101], {}),
+        ([], {}),
+    ],
+)
+def test_classes_by_their_frequency(whole, counts, kinds):
+    found = read_run(whole)
+    assert run.shots(found._replace(data=found.data | {"counts": counts})) == kinds
 
 
 def test_an_older_run_lacks_fields(tmp_path, undrawn):
@@ -352,6 +450,11 @@ def test_a_point_of_a_grid_stays_in_the_name(tmp_path, undrawn):
     rewrite(second, [{**r, "method": stats.at_point(r["method"], place), "point": place} for r in rows])
     build.join([first, second], tmp_path / "both")
     assert f"none [seed=1, {place}]" in records.read_json(tmp_path / "both" / "results.json")["methods"]
+
+
+def test_what_is_evaluated_is_said_of_every_run_that_is_joined(tmp_path, undrawn):
+    shown = parsed(build.join(two(tmp_path, classifier={"epochs": 8, "select": "best"}), tmp_path / "both")).shown
+    assert "last step; best epoch by balanced accuracy on the validation rows" in shown
 
 
 def test_runs_that_differ_in_much_are_named_by_their_folder(tmp_path, undrawn):

@@ -1,4 +1,4 @@
-"""The main table: one row for each arm, sorted by the chosen metric, with published figures below."""
+"""The main table: one row for each arm, sorted by the chosen metric, with published figures beside or below them."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -22,9 +22,10 @@ from imbal_jax.report.markup import (
     with_interval,
 )
 from imbal_jax.report.plots import arm_colours
-from imbal_jax.report.run import Run, baselines, ranked, recall_key, values_of
+from imbal_jax.report.run import Published, Run, baselines, published, ranked, recall_key, same_spec, values_of
 
 MOST_CLASSES = 6  # of the minority with a column of their own; of more only the mean
+EPOCHS = {"epoch_seconds": "s per epoch", "epoch_selected": "Epoch selected"}  # columns of runs that have them
 TAG = '<span class="tag">published</span>'
 
 
@@ -59,15 +60,46 @@ def _table(run: Run) -> str:
     measures = [] if metric == "accuracy" else ["accuracy"]
     measures += [recall_key(run, label) for label in rare] if len(rare) <= MOST_CLASSES else ["minority"]
     measures += [] if metric == "ece" else ["ece"]
-    heads += [_head(run, name) for name in measures] + ["Time", "Seeds", "Failed"]
+    columns = {name: place for place, name in enumerate(measures, len(heads))} | {metric: 1}  # where a metric is shown
+    epochs = [name for name in EPOCHS if any(name in found for found in run.results["methods"].values())]
+    heads += [_head(run, name) for name in measures] + ["Time", *(EPOCHS[name] for name in epochs), "Seeds", "Failed"]
     label = labels(run)
-    rows = [_row(run, arm, measures, label[arm]) for arm in ranked(run)]
-    for source, value in (run.config.get("expected") or {}).items():
-        row: list[Cell] = [(None, "")] * len(heads)
-        row[0] = (source, f"{text(source)} {TAG}")
-        row[1 if metric == "accuracy" else heads.index("Accuracy")] = (value, number("accuracy", value))
-        rows.append(row)
-    return table(heads, rows, (1, "ascending" if down(metric) else "descending"))
+    rows = {arm: _row(run, arm, measures, epochs, label[arm]) for arm in ranked(run)}
+    apart = []
+    for theirs in published(run.config):
+        ours = same_spec(run, theirs)
+        for arm in ours:
+            _beside(rows[arm], theirs, columns)
+        if not ours:
+            apart.append(_apart(theirs, columns, len(heads)))
+    return table(heads, [*rows.values(), *apart], (1, "ascending" if down(metric) else "descending"))
+
+
+def _beside(row: list[Cell], theirs: Published, columns: Mapping[str, int]) -> None:
+    """A source's figures in the row of our arm of the same method."""
+    for name, value in theirs.figures.items():
+        if name in columns:
+            key, html = row[columns[name]]
+            row[columns[name]] = (key, f"{html}<small>published {number(name, value)}</small>")
+    key, html = row[0]
+    row[0] = (key, f'{html}<small class="words">{TAG} {_described(theirs, columns)}</small>')
+
+
+def _apart(theirs: Published, columns: Mapping[str, int], width: int) -> list[Cell]:
+    """A row for a source whose method is not among our arms, or is not said."""
+    row: list[Cell] = [(None, "")] * width
+    for name, value in theirs.figures.items():
+        if name in columns:
+            row[columns[name]] = (value, number(name, value))
+    spec = f" <small>{text(theirs.spec)}</small>" if theirs.spec else ""
+    row[0] = (theirs.source, f"{_described(theirs, columns)} {TAG}{spec}")
+    return row
+
+
+def _described(theirs: Published, columns: Mapping[str, int]) -> str:
+    """The source with those of its figures that no column shows."""
+    others = [f"{name_of(name)} {number(name, value)}" for name, value in theirs.figures.items() if name not in columns]
+    return text(": ".join(filter(None, (theirs.source, ", ".join(others)))))
 
 
 def _head(run: Run, measure: str) -> str:
@@ -77,7 +109,7 @@ def _head(run: Run, measure: str) -> str:
     return capital(name_of(measure)) + down(measure)
 
 
-def _row(run: Run, arm: str, measures: list[str], label: str) -> list[Cell]:
+def _row(run: Run, arm: str, measures: list[str], epochs: list[str], label: str) -> list[Cell]:
     metric, found = run.results["metric"], run.results["methods"][arm]
     summary = found["metrics"].get(metric) or {}
     others = [stats.summary(name, values_of(run, arm, name)) for name in measures]
@@ -89,6 +121,7 @@ def _row(run: Run, arm: str, measures: list[str], label: str) -> list[Cell]:
         *_against(run, arm),
         *((other["mean"], number(name, other["mean"])) for name, other in zip(measures, others, strict=True)),
         _time(found),
+        *(_epoch(name, found.get(name)) for name in epochs),
         (len(found["seeds"]), str(len(found["seeds"]))),
         (failed, f'<span class="bad">{failed} failed</span>' if failed else "0"),
     ]
@@ -113,6 +146,12 @@ def _against(run: Run, arm: str) -> list[Cell]:
         blank if effect is None else (effect, f"{effect:+.1f}".replace("-", "−")),
         (found["verdict"], f'<span class="{found["verdict"]}">{found["verdict"]}</span>'),
     ]
+
+
+def _epoch(name: str, value: float | None) -> Cell:
+    if value is None:
+        return None, "–"
+    return value, f"{value:.3f}" if name == "epoch_seconds" and value < 1 else f"{value:.1f}"
 
 
 def _time(found: Mapping[str, Any]) -> Cell:

@@ -9,7 +9,7 @@ from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
 from imbal_jax.report.arms import TAG, labels
 from imbal_jax.report.markup import band, capital, duration, gap, is_share, name_of, number, section, text
 from imbal_jax.report.plots import arm_colours
-from imbal_jax.report.run import Run, baselines, mean_of, ranked, values_of
+from imbal_jax.report.run import Run, baselines, mean_of, published, ranked, same_spec, values_of
 
 LOG_FROM = 10.0  # costs that span more are drawn on a logarithmic axis
 TIMES = (0.1, 0.3, 1, 3, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 36000, 86400)  # seconds
@@ -51,6 +51,8 @@ def seeds(run: Run) -> str:
     note = "Strokes are seeds, the dot their mean, the bar its 95% interval (Student's t; cut at the frame)."
     if len(run.results["seeds"]) < 2:
         note = "One seed: no interval."
+    if any(_published(run, metric)[0] for metric in metrics):
+        note += " Rings are the published figures of the same method."
     return section("Seed by seed", f'<div class="tabs">{tabs}{charts}</div>', note, _size(run))
 
 
@@ -119,32 +121,41 @@ def cost(run: Run) -> str:
 def _dots(run: Run, metric: str) -> str:
     arms = ranked(run)
     values = {arm: values_of(run, arm, metric) for arm in arms}
-    published = run.config.get("expected") or {} if metric == "accuracy" else {}
-    everything = [v for arm in arms for v in values[arm]] + list(published.values())
+    beside, apart = _published(run, metric)
+    everything = [v for arm in arms for v in values[arm]] + [v for _, _, v in beside] + list(apart.values())
     if not everything:
         return '<p class="note">No finished seed yet.</p>'
     room = max(0.12 * (max(everything) - min(everything)), 0.005)
     high = max(everything) + room
     scale = Scale(max(min(everything) - room, 0.0), min(high, 1.0) if is_share(metric) else high)
     colours, label = arm_colours(list(run.results["methods"])), labels(run)
-    lines = "".join(f'<i class="ref" style="left:{scale.at(v)}%"></i>' for v in published.values())
+    lines = "".join(f'<i class="ref" style="left:{scale.at(v)}%"></i>' for v in apart.values())
     out = []
     for arm in arms:
         summary = stats.summary(metric, values[arm])
         marks = _bar(scale, summary["ci95"]) + "".join(f'<i class="seed" style="left:{scale.at(v)}%"></i>' for v in values[arm])
         if summary["mean"] is not None:
             marks += f'<i class="mean" style="left:{scale.at(summary["mean"])}%"></i>'
+        for who, value in ((who, value) for our, who, value in beside if our == arm):
+            marks += f'<i class="theirs" style="left:{scale.at(value)}%" title="{text(who)}: {number(metric, value)}"></i>'
         out.append(
             f'<div class="arm" style="--c:{colours[arm]}"><span class="name">{label[arm]}</span>'
             f'<span class="track">{lines}{marks}</span><span class="value">{number(metric, summary["mean"])}</span></div>'
         )
-    for source, value in published.items():
+    for source, value in apart.items():
         mark = f'{lines}<i class="mean" style="left:{scale.at(value)}%"></i>'
         out.append(
             f'<div class="arm published"><span class="name">{text(source)} {TAG}</span>'
             f'<span class="track">{mark}</span><span class="value">{number(metric, value)}</span></div>'
         )
     return "".join(out) + _axis(scale, metric)
+
+
+def _published(run: Run, metric: str) -> tuple[list[tuple[str, str, float]], dict[str, float]]:
+    """Figures of sources: (our arm, source, value) where an arm of ours is of the same method, and {source: value} else."""
+    having = [(theirs, same_spec(run, theirs)) for theirs in published(run.config) if metric in theirs.figures]
+    beside = [(arm, theirs.source, theirs.figures[metric]) for theirs, ours in having for arm in ours]
+    return beside, {theirs.source: theirs.figures[metric] for theirs, ours in having if not ours}
 
 
 def _size(run: Run) -> str:

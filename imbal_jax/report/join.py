@@ -6,7 +6,7 @@ from typing import Any
 
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
-from imbal_jax.report.run import Run, Source, ordered, read
+from imbal_jax.report.run import Run, Source, ordered, read, selection
 
 # Fields that say which rows there are, how they were computed or how they are shown, and not what a row is.
 ROWS = {"seeds", "baselines", "method", "grid", "stop"}
@@ -127,5 +127,6 @@ def _environment(runs: Sequence[Run], drawn: Run) -> dict[str, Any]:
         **runs[0].environment,
         "command": None,
         "generator_space": f"{space}; of {drawn.folder}" if space else None,
+        "selection": "; ".join(dict.fromkeys(selection(run.config) for run in runs)),
         "looks": max(int(run.environment.get("looks") or 1) for run in runs),
     }

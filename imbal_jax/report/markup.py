@@ -21,6 +21,8 @@ SHARES = (
     "coverage",
     "copies",
     "minority",
+    "accuracy_with_twins",
+    "balanced_accuracy_with_twins",
 )
 NAMES = {
     "accuracy": "accuracy",
@@ -33,6 +35,8 @@ NAMES = {
     "brier": "Brier score",
     "nll": "log loss (nats)",
     "minority": "recall of the minority",
+    "accuracy_with_twins": "accuracy with test images that are also in train",
+    "balanced_accuracy_with_twins": "balanced accuracy with test images that are also in train",
     "frechet": "Fréchet distance",
     "nearest_train_mean": "nearest training row, mean",
     "nearest_train_min": "nearest training row, closest",

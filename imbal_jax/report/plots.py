@@ -4,12 +4,14 @@ One colour means one thing everywhere: orange is the minority, slate the majorit
 to plot (its place in the given order decides; 'none' is grey).
 """
 
+import re
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +23,28 @@ DPI = 160
 MOST_BARS = 20  # classes; beyond, bars are too thin and points are drawn
 MOST_INSIDE = 4  # curves whose legend finds room among them
 MOST_GROUPS = 8  # arms side by side, one colour each; beyond, a heat map
+TILE = 0.84  # inches, an image among those before and after a transform
+LONGEST = 100  # characters of a name in a file's name
+
+
+class Block(NamedTuple):
+    """Images under one heading.
+
+    Attributes:
+        head: the heading.
+        images: at most nine, uint8 [H, W, C] with C 1 or 3; None leaves a gap.
+        captions: beneath each image, of one or two lines.
+    """
+
+    head: str
+    images: Sequence[np.ndarray | None]
+    captions: Sequence[str]
+
+
+def slug(name: str) -> str:
+    """An arm's name as part of a file's name: 'over | affine(zoom=0.2)' -> 'over_affine(zoom=0.2)'."""
+    short = re.sub(r"[^0-9A-Za-z=.,()-]+", "_", name).strip("_")
+    return short if len(short) <= LONGEST else f"{short[:LONGEST]}-{zlib.crc32(name.encode()):08x}"
 
 
 def minority(counts: Sequence[int]) -> set[int]:
@@ -74,6 +98,45 @@ def sample_grid(
                     y = 1 - (i * (height + gap) + height / 2) / mosaic.shape[0]
                     _row_name(axes, y, name, i in minority, tile, width)
             left += width + 0.2
+
+
+def transformed(path: Path, title: str, bands: Mapping[str, Sequence[Block]]) -> None:
+    """What a method does to images: those before and those after, side by side, three in a row.
+
+    The background is transparent and the text of middle brightness, so the picture sits on light and dark pages.
+
+    Args:
+        path: the PNG to write.
+        title: one line above the picture.
+        bands: below one another, each with a line above it; a band's blocks are beside one another.
+    """
+    across = max(len(blocks) for blocks in bands.values())
+    cell_width, cell_height, apart = TILE + 0.16, TILE + 0.34, 0.3
+    block = 3 * cell_width
+    heights = {line: 0.6 + cell_height * ceil(max(len(b.images) for b in blocks) / 3) for line, blocks in bands.items()}
+    size = (max(across * block + (across - 1) * apart + 0.2, 4.2), sum(heights.values()) + 0.42)
+    grey: dict[str, Any] = {"color": MAJORITY, "va": "top"}
+    with _figure(path, size, background="none") as figure:
+
+        def write(x: float, y: float, words: str, **style: Any) -> None:
+            figure.text(x / size[0], 1 - y / size[1], words, **grey, **style)
+
+        write(0.1, 0.12, _short(title, int(size[0] * 11)), size=11, weight="bold")
+        top = 0.42
+        for line, blocks in bands.items():
+            write(0.1, top, line, size=9)
+            for number, (head, images, captions) in enumerate(blocks):
+                left = 0.1 + number * (block + apart)
+                write(left, top + 0.26, head, size=9, weight="bold")
+                for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
+                    x, y = left + i % 3 * cell_width, top + 0.5 + i // 3 * cell_height
+                    if image is not None:
+                        place = (x / size[0], 1 - (y + TILE) / size[1], TILE / size[0], TILE / size[1])
+                        axes = figure.add_axes(place)
+                        axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="nearest")
+                        axes.set_axis_off()
+                        write(x + TILE / 2, y + TILE + 0.03, caption, size=6.5, ha="center", linespacing=1.1)
+            top += heights[line]
 
 
 def losses(path: Path, history: Sequence[Mapping[str, Any]]) -> None:

@@ -10,10 +10,13 @@ from imbal_jax import records
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, class_key
+from imbal_jax.report.markup import name_of
 from imbal_jax.report.plots import minority
 
 METRIC = "balanced_accuracy"
 BASELINE = "none"
+TWINS = "_with_twins"  # ends the name of a metric that counts the test rows whose image is also in the training set
+MANY, FEW = 100, 20  # training rows: many-shot classes have more, few-shot ones fewer
 
 
 class Source(NamedTuple):
@@ -32,6 +35,20 @@ class Source(NamedTuple):
     differs: dict[str, Any]
     rows: int
     repeated: int
+
+
+class Published(NamedTuple):
+    """What a source says that it reached: an entry of config.expected.
+
+    Attributes:
+        source: who, in the config's words.
+        spec: the method that its figures are of; '' where it is not said.
+        figures: shares in [0, 1] and others, by metric.
+    """
+
+    source: str
+    spec: str
+    figures: dict[str, float]
 
 
 class Run(NamedTuple):
@@ -112,13 +129,14 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
         "name": run.name,
         "data": run.data,
         "seeds": sorted({row["seed"] for row in run.rows}),
-        "selection": "last step",
+        "selection": run.environment.get("selection") or selection(config),
+        "test_rows": "test set without the images that are also in train" if _twins(run.rows) else "test set whole",
         "metric": metric,
         "baseline": baseline,
         "margin": margin,
         "looks": looks,
         "missing": _missing(run),
-        "methods": stats.results(run.rows),
+        "methods": _methods(run),
         "paired": stats.comparisons(run.rows, key, baseline, margin, looks),
         "generator": run.generator,
         "generator_space": run.environment.get("generator_space"),
@@ -132,6 +150,55 @@ def baseline_of(config: Mapping[str, Any]) -> str:
     """The spec that the others are compared with: the config's `baseline`, or else 'none', or else the first of all."""
     specs = _specs(config)
     return str(config.get("baseline") or (BASELINE if BASELINE in specs else next(iter(specs), BASELINE)))
+
+
+def selection(config: Mapping[str, Any]) -> str:
+    """Which state of a training is evaluated, in words: the config's `classifier.select`, `select_by`, `patience`, `ema`."""
+    options = config.get("classifier") or {}
+    words = "last step"
+    if options.get("select") == "best":
+        words = f"best epoch by {name_of(str(options.get('select_by') or METRIC))} on the validation rows"
+        words += f", stopped after {options['patience']} epochs without a better one" if options.get("patience") else ""
+    return words + (f", moving average of the weights ({options['ema']:g})" if options.get("ema") else "")
+
+
+def published(config: Mapping[str, Any]) -> list[Published]:
+    """The entries of config.expected: {source: accuracy} or {source: {metric: value, ..., 'arm': spec}}.
+
+    Raises:
+        UserError: an entry of another form.
+    """
+    found = []
+    for source, entry in (config.get("expected") or {}).items():
+        figures = dict(entry) if isinstance(entry, Mapping) else {"accuracy": entry}
+        spec = str(figures.pop("arm", None) or "")
+        if not figures or any(isinstance(v, bool) or not isinstance(v, int | float) for v in figures.values()):
+            raise UserError(
+                f"config.expected[{source!r}] is {entry!r}: give an accuracy from 0 to 1, or numbers by metric with the method "
+                "they are of, {'accuracy': 0.85, 'arm': 'none'}"
+            )
+        found.append(Published(str(source), spec, {name: float(value) for name, value in figures.items()}))
+    return found
+
+
+def same_spec(run: Run, theirs: Published) -> list[str]:
+    """Our arms of a published method, at every point of a grid; spaces in a spec do not matter."""
+    if not theirs.spec:
+        return []
+    specs = {row["method"]: stats.off_point(row) for row in run.rows}
+    return [arm for arm, spec in specs.items() if "".join(spec.split()) == "".join(theirs.spec.split())]
+
+
+def shots(run: Run) -> dict[str, list[int]]:
+    """The classes of a long-tailed training set by their rows: 'many' (above 100), 'medium', 'few' (below 20).
+
+    {} where all classes are of one kind. As in Liu et al., "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019.
+    """
+    kinds: dict[str, list[int]] = {"many": [], "medium": [], "few": []}
+    for label, count in enumerate(run.data["counts"]):
+        kinds["many" if count > MANY else "few" if count < FEW else "medium"].append(label)
+    there = {kind: labels for kind, labels in kinds.items() if labels}
+    return there if len(there) > 1 else {}
 
 
 def ranked(run: Run) -> list[str]:
@@ -162,7 +229,14 @@ def mean_of(run: Run, arm: str, metric: str) -> float | None:
 
 def values_of(run: Run, arm: str, metric: str) -> list[float]:
     """The arm's numbers, seed by seed where it has one; 'minority' is the mean recall of the minority classes."""
-    keys = [recall_key(run, i) for i in run.data["minority"]] if metric == "minority" else [metric]
+    if metric == "minority":
+        return mean_recalls(run, arm, run.data["minority"])
+    return [float(row[metric]) for row in run.rows if row["method"] == arm and row.get(metric) is not None]
+
+
+def mean_recalls(run: Run, arm: str, labels: Sequence[int]) -> list[float]:
+    """The mean recall of some classes, for each seed of the arm that has all of them."""
+    keys = [recall_key(run, label) for label in labels]
     rows = [[row.get(key) for key in keys] for row in run.rows if row["method"] == arm]
     found = [[float(value) for value in row if value is not None] for row in rows]
     return [sum(row) / len(row) for row in found if row and len(row) == len(keys)]
@@ -171,6 +245,31 @@ def values_of(run: Run, arm: str, metric: str) -> list[float]:
 def recall_key(run: Run, label: int) -> str:
     """The name of a class's recall in a row."""
     return class_key("recall", run.data["class_names"][label])
+
+
+def _methods(run: Run) -> dict[str, Any]:
+    """The aggregates of each arm, with what only some runs have: figures with twins, epochs, recall by frequency."""
+    twins, kinds = _twins(run.rows), shots(run)
+    tested = {kind: [k for k in labels if _tested(run, k)] for kind, labels in kinds.items()}
+    arms = stats.results(run.rows)
+    for arm, found in arms.items():
+        found["metrics"] |= {name: stats.summary(name, values_of(run, arm, name)) for name in twins}
+        if kinds:
+            found["shots"] = {kind: stats.summary("recall", mean_recalls(run, arm, ks)) for kind, ks in tested.items()}
+        for name in ("epoch_seconds", "epoch_selected"):
+            if values := values_of(run, arm, name):
+                found[name] = sum(values) / len(values)
+    return arms
+
+
+def _twins(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The metrics that count the test rows whose image is also in the training set, where the rows have any."""
+    return list(dict.fromkeys(name for row in rows for name in row if name.endswith(TWINS) and row[name] is not None))
+
+
+def _tested(run: Run, label: int) -> bool:
+    """Whether the class has a test row: some lane has its recall."""
+    return any(row.get(recall_key(run, label)) is not None for row in run.rows)
 
 
 def _json(path: Path) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
+from imbal_jax.report.arms import labels
 from imbal_jax.report.markup import (
     NAMES,
     Cell,
@@ -17,10 +18,14 @@ from imbal_jax.report.markup import (
     section,
     table,
     text,
+    with_interval,
 )
-from imbal_jax.report.run import Run
+from imbal_jax.report.plots import slug
+from imbal_jax.report.run import Run, ranked, shots
 
 MOST_EPOCHS = 8  # sample grids kept in the page
+MOST_FILES = 50  # left out when loading, that are named
+SHOTS = {"many": "more than 100 rows", "medium": "20 to 100", "few": "fewer than 20"}
 ARROWS = {"frechet": " ↓", "copies": " ↓", "precision": " ↑", "recall": " ↑", "density": " ↑", "coverage": " ↑"}
 
 
@@ -112,6 +117,53 @@ def samples(run: Run) -> str:
     return section("Generated samples", f'{slider}<div class="scroll">{images}</div>', note, "samples")
 
 
+def seen(run: Run) -> str:
+    """What the arms do to images, an arm at a time."""
+    paths = {arm: run.folder / "plots" / f"transformed-{slug(arm)}.png" for arm in run.results["methods"]}
+    label = labels(run)
+    figures = "".join(
+        f'<figure><figcaption>{label[arm]}</figcaption><div class="scroll">'
+        f"{image(path, f'images before and after {arm}', 'grid')}</div></figure>"
+        for arm, path in paths.items()
+        if path.exists()
+    )
+    note = (
+        "Training images of the first seed, before and after: one draw of what every step draws anew, or rows that were made "
+        "once. Beneath a mixed image stands its soft label."
+    )
+    return section("What the network sees", f'<div class="pairs">{figures}</div>', note, "seen") if figures else ""
+
+
+def by_frequency(run: Run) -> str:
+    """The recall of many-, medium- and few-shot classes, where the training set has at least two of these."""
+    kinds = shots(run)
+    if not kinds:
+        return ""
+    label, arms = labels(run), run.results["methods"]
+    heads = [
+        "Method",
+        *(f"{kind.capitalize()}-shot ({len(ks)} class{'es' if len(ks) > 1 else ''})" for kind, ks in kinds.items()),
+    ]
+    rows = [[(arm, label[arm]), *(with_interval("recall", arms[arm]["shots"][kind]) for kind in kinds)] for arm in ranked(run)]
+    terms = "; ".join(f"{kind}-shot: {SHOTS[kind]}" for kind in kinds)
+    note = (
+        f"Mean recall of the classes by their training rows before balancing; {terms}. Small print: 95% intervals over seeds."
+    )
+    return section("Recall by frequency", table(heads, rows), note)
+
+
+def left_out(run: Run) -> str:
+    """The files that could not be read when the data was loaded."""
+    lines = run.environment.get("data", {}).get("left_out") or []
+    if not lines:
+        return ""
+    items = "".join(f"<li>{text(line)}</li>" for line in lines[:MOST_FILES])
+    more = len(lines) - MOST_FILES
+    items += f"<li>and {more:,} more</li>" if more > 0 else ""
+    note = f"{len(lines):,} file{'s' if len(lines) > 1 else ''} could not be used; the run went on without."
+    return section("Files left out", f"<ul>{items}</ul>", note, "files")
+
+
 def generator(run: Run) -> str:
     """The generator's quality, class by class."""
     found = run.results["generator"]
@@ -145,6 +197,7 @@ def measured(run: Run) -> str:
         "Source of the data": data.get("source"),
         "Digest (SHA-256)": data.get("digest"),
         "Note on the data": data.get("note"),
+        "Test rows": results["test_rows"],
         "Checkpoint evaluated": results["selection"],
         "Seeds": listed("seed", results["seeds"]).removeprefix("seeds ").removeprefix("seed "),
         "Intervals": _intervals(results["looks"]) if len(results["seeds"]) > 1 else "one seed: no interval",
@@ -172,18 +225,20 @@ def every_seed(run: Run) -> str:
     """Every row, in short."""
     metrics = list(dict.fromkeys([run.results["metric"], "balanced_accuracy", "accuracy"]))
     heads = ["Method", "Seed", *(name_of(name) + (" ↓" if name in LOWER_IS_BETTER else "") for name in metrics)]
+    selected = any(row.get("epoch_selected") is not None for row in run.rows)
     rows = [
         [
             (row["method"], text(row["method"])),
             (row["seed"], text(row["seed"])),
             *((row.get(name), number(name, row.get(name))) for name in metrics),
+            *([(row.get("epoch_selected"), _plain(row.get("epoch_selected")))] if selected else []),
             (row.get("seconds"), duration(row.get("seconds"))),
             (row.get("examples_seen"), f"{row['examples_seen']:,}" if row.get("examples_seen") is not None else "–"),
             (row.get("failed"), '<span class="bad">failed</span>' if row.get("failed") is not None else "done"),
         ]
         for row in run.rows
     ]
-    return table([*heads, "Time", "Examples seen", "State"], rows)
+    return table([*heads, *(["Epoch selected"] if selected else []), "Time", "Examples seen", "State"], rows)
 
 
 def _metric(name: str, summary: Mapping[str, Any]) -> Cell:

@@ -17,7 +17,8 @@ def text(results: dict[str, Any]) -> str:
     columns = list(dict.fromkeys([metric, *COLUMNS]))
     width = max(len(name) for name in arms)
     seeds = len(results["seeds"])
-    title = f"{results['name']}: {seeds} seed{'s' if seeds > 1 else ''}, test set whole, {results['selection']}"
+    rows = results.get("test_rows", "test set whole")
+    title = f"{results['name']}: {seeds} seed{'s' if seeds > 1 else ''}, {rows}, {results['selection']}"
     head = f"{'method':<{width}} " + " ".join(f"{name:>18}" for name in columns) + f" {'s per seed':>11} {'failed':>6}"
     lines = [title, f"{head}  against {results['baseline']}"]
     for name, arm in sorted(arms.items(), key=lambda item: _place(item[1], metric)):

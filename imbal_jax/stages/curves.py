@@ -1,13 +1,18 @@
-"""metrics.jsonl: a line for each lane and epoch, and the warnings."""
+"""metrics.jsonl: a line for each lane and epoch, and the warnings; beside it tensorboard/, the same curves to look at."""
 
 import itertools
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from imbal_jax import records
+from imbal_jax import records, tensorboard
+from imbal_jax.report.plots import slug
+
+MOST_SEEDS = 8  # trained together, for each to have a run of its own in TensorBoard
+HEAD = ("stage", "method", "seed", "epoch")
 
 
 class Curves(NamedTuple):
@@ -28,6 +33,9 @@ class Curves(NamedTuple):
             head = {"stage": stage, "method": arm, "seed": seed, "epoch": epoch}
             rows.append({**head, **{name: float(value[lane]) for name, value in means.items()}, **more})
         records.append(self.path, rows)
+        for arm in arms:
+            for name, points in runs([row for row in rows if row["method"] == arm], self.seeds).items():
+                tensorboard.append(self._board(stage, arm) / name, points)
 
     def warn(self, of: str, seed: int, epoch: int, message: str) -> None:
         """Append a warning about a stage."""
@@ -42,6 +50,9 @@ class Curves(NamedTuple):
 
         if self.path.exists():
             records.keep(self.path, kept)
+        rows = records.read(self.path) if epochs else []  # else none of these seeds are left
+        for arm in arms:
+            self._rewrite_board(stage, arm, [row for row in rows if row["stage"] == stage and row.get("method") == arm])
 
     def of(self, stage: str, method: str | None = None, seed: int | None = None) -> list[dict]:
         """The lines of a stage, of one seed or of all."""
@@ -56,3 +67,72 @@ class Curves(NamedTuple):
             if row["seed"] in found:
                 found[row["seed"]].append(row)
         return found
+
+    def _board(self, stage: str, arm: str | None) -> Path:
+        return self.path.parent / "tensorboard" / (f"{stage}-{slug(arm)}" if arm else stage)
+
+    def _rewrite_board(self, stage: str, arm: str | None, rows: Sequence[Mapping[str, Any]]) -> None:
+        folder = self._board(stage, arm)
+        for path in folder.glob("seed*-*"):
+            if _seeds_of(path.name) & set(self.seeds):  # of an earlier start, perhaps with other seeds beside them
+                tensorboard.replace(path)
+        for name, points in runs([row for row in rows if row["seed"] in self.seeds], self.seeds).items():
+            tensorboard.replace(folder / name, points)
+
+
+def runs(rows: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dict[str, list[tensorboard.Point]]:
+    """What TensorBoard shows of a stage of an arm.
+
+    Args:
+        rows: lines of metrics.jsonl of these seeds; of two for one seed and epoch the later one counts.
+        seeds: that are trained together.
+
+    Returns:
+        {run: [(epoch, {name: value})]}, epochs rising: 'seeds-0-3' are means over the seeds that have a finite number; each
+        of at most 8 seeds has a run 'seed-2' too, and a single seed only this.
+    """
+    by_epoch: dict[int, dict[int, dict[str, float]]] = {}
+    for row in sorted(rows, key=lambda row: row["epoch"]):
+        by_epoch.setdefault(row["epoch"], {})[row["seed"]] = _figures(row)
+    found: dict[str, list[tensorboard.Point]] = {}
+    if len(seeds) > 1:
+        found[f"seeds-{ranges(seeds)}"] = [(epoch, _mean(lanes.values())) for epoch, lanes in by_epoch.items()]
+    if len(seeds) <= MOST_SEEDS:
+        for seed in seeds:
+            found[f"seed-{seed}"] = [(epoch, lanes[seed]) for epoch, lanes in by_epoch.items() if seed in lanes]
+    return found
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """0, 1, 2, 5 -> '0-2,5'."""
+    spans: list[list[int]] = []
+    for number in sorted(numbers):
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
+
+
+def _seeds_of(run: str) -> set[int]:
+    """The inverse of the names that `runs` gives: 'seeds-0-2,5' -> {0, 1, 2, 5}."""
+    seeds: set[int] = set()
+    for part in run.partition("-")[2].split(","):
+        first, _, last = part.partition("-")
+        if first.isdecimal() and (last or first).isdecimal():
+            seeds |= set(range(int(first), int(last or first) + 1))
+    return seeds
+
+
+def _figures(row: Mapping[str, Any]) -> dict[str, float]:
+    """The finite numbers of a line but for those that say which line it is."""
+    numbers = {name: value for name, value in row.items() if name not in HEAD and isinstance(value, float)}
+    return {name: value for name, value in numbers.items() if math.isfinite(value)}
+
+
+def _mean(lanes: Iterable[Mapping[str, float]]) -> dict[str, float]:
+    values: dict[str, list[float]] = {}
+    for lane in lanes:
+        for name, value in lane.items():
+            values.setdefault(name, []).append(value)
+    return {name: sum(given) / len(given) for name, given in values.items()}

@@ -13,7 +13,7 @@ from imbal_jax.evaluate import leakage
 from imbal_jax.gan import monitor
 from imbal_jax.lanes import purposes
 from imbal_jax.methods import Context, Train
-from imbal_jax.stages import classifier
+from imbal_jax.stages import classifier, pictures
 from imbal_jax.stages.arms import Arm
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting
@@ -30,6 +30,7 @@ def run(setting: Setting, curves: Curves, arms: Sequence[Arm], trained_gan: Trai
     """The rows of all arms and seeds. The arms differ in traced numbers alone, so one training set serves all."""
     compiled = setting.base.compiling()
     train = balanced(setting, curves, arms[0].spec, trained_gan)
+    pictures.draw(setting, arms, train)
     fitted = classifier.fit(setting, curves, arms, train)
     figures = classifier.evaluate(setting, fitted, arms)
     gan_seconds, gan_seen = trained_gan()[1:] if uses_gan(arms[0].spec) else (0.0, 0)

@@ -1,0 +1,129 @@
+"""What the arms do to images: rows before and after, once a run, through the hooks that the training compiles into its step."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from imbal_jax import methods
+from imbal_jax.batches import Batch, Pool, Shared, by_class, pick
+from imbal_jax.data.dataset import rank_in_class
+from imbal_jax.lanes import purpose
+from imbal_jax.methods import Train
+from imbal_jax.methods.recipe import transform
+from imbal_jax.report.plots import Block, slug, transformed
+from imbal_jax.stages.arms import Arm
+from imbal_jax.stages.setting import Setting
+
+MOST_ARMS = 6
+NINE = 9  # images of a picture
+HALFWAY = 0.5  # of the training, for methods that change on the way
+NAMED = 0.05  # a smaller part of a mixed label is one of the others
+SHOWN = 0.005  # and a smaller one is not shown
+
+
+def draw(setting: Setting, arms: Sequence[Arm], train: Train) -> None:
+    """Draw plots/transformed-ARM.png of arms that make rows from others, or change images in the training step.
+
+    Only where pictures are drawn at all (the chunk with the first seed), of images with one or three channels, of six arms at
+    most, and not again.
+
+    Args:
+        setting: of the chunk; its first lane is shown.
+        arms: of a group, which share the training set.
+        train: what the arms' resamplers made.
+    """
+    shape = setting.task.shape
+    if not setting.pictured or len(shape) != 3 or shape[-1] not in (1, 3):
+        return
+    plots = setting.workdir / "plots"
+    for arm in arms:
+        path = plots / f"transformed-{slug(arm.name)}.png"
+        if not path.exists() and len(list(plots.glob("transformed-*.png"))) < MOST_ARMS:
+            _draw(setting, arm, train, path)
+
+
+def _draw(setting: Setting, arm: Arm, train: Train, path: Path) -> None:
+    bands = {
+        "rows made before the training": made(setting, train),
+        "images in the training step": in_step(setting, arm, train),
+    }
+    bands = {line: blocks for line, blocks in bands.items() if blocks}
+    if bands:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        transformed(path, arm.name, bands)
+
+
+def made(setting: Setting, train: Train) -> list[Block]:
+    """Nine rows that a method made of others in the first lane, after those that they were made of; [] without any."""
+    if not train.parents.shape[2]:
+        return []
+    real, y = setting.data.train, np.asarray(train.pool.new_y[0])
+    rows = np.asarray(train.pool.rows[0])
+    kept = np.unique(rows[rows >= len(real.y)]) - len(real.y)  # what is made may be dropped by a later method
+    kept = kept[train.parents[0, kept, 0] >= 0]
+    nine = kept[by_turns(y[kept], setting.task.minority)]
+    if not nine.size:
+        return []
+    names = [setting.task.class_names[label] for label in y[nine]]
+    blocks = []
+    for head, parents in zip(("made of", "and of"), train.parents[0, nine].T, strict=False):
+        if (parents >= 0).any():
+            blocks.append(Block(head, [real.x[row] if row >= 0 else None for row in parents], names))
+    return [*blocks, Block("made", list(np.asarray(train.pool.new_x[0, nine])), names)]
+
+
+def in_step(setting: Setting, arm: Arm, train: Train) -> list[Block]:
+    """Nine rows of the first lane's training set, and what the training step makes of them; [] if it changes no batch."""
+    task, counts = setting.task, train.counts
+    step = methods.part(arm.spec, task, methods.STEP)
+    if not step or not methods.recipe_of(step, task, counts).transforms:
+        return []
+    index = by_turns(np.repeat(np.arange(len(counts)), counts), task.minority)
+
+    def run(key: jax.Array, pool: Pool, shared: Shared, values: dict[str, jax.Array]) -> tuple[Batch, Batch]:
+        recipe, progress = methods.recipe_of(step, task, counts, values), jnp.float32(HALFWAY)
+
+        def batch_at(index: jax.Array) -> Batch:
+            x, y = pick(pool, shared, index)
+            return Batch(x, jax.nn.one_hot(y, len(counts), dtype=x.dtype))
+
+        def again(key: jax.Array, p: jax.Array | None) -> Batch:
+            p = recipe.sample(progress) if p is None and recipe.sample is not None else p
+            if p is None:
+                return batch_at(jax.random.randint(key, index.shape, 0, sum(counts)))
+            return batch_at(by_class(key, p, counts, index.shape[0]))
+
+        first = batch_at(jnp.asarray(index))
+        return first, transform(recipe, key, first, again, progress)
+
+    program = setting.program(("picture", methods.skeleton(step), counts), lambda: jax.jit(run))
+    pool = jax.tree.map(lambda leaf: np.asarray(leaf[0]), train.pool)
+    values = {name: jnp.float32(value) for name, value in methods.numbers(step).items()}
+    before, after = program(purpose(setting.keys[0], "picture"), pool, setting.shared, values)
+    return [_block("before", before, task.class_names), _block("after", after, task.class_names)]
+
+
+def by_turns(y: np.ndarray, minority: Sequence[int]) -> np.ndarray:
+    """Nine positions in y [N] (fewer if it is shorter): the first row of each class, the minority's first, then the second."""
+    return np.lexsort((y, ~np.isin(y, minority), rank_in_class(y)))[:NINE]
+
+
+def label(t: np.ndarray, names: Sequence[str]) -> str:
+    """A soft target [K] in words, with a line for each class: '0.73 Sneaker', '+ 0.27 Bag'; a whole one is its class's name."""
+    order = np.argsort(-t, kind="stable")
+    parts = [(float(t[k]), names[k]) for k in order if t[k] >= SHOWN or k == order[0]]
+    if parts[0][0] > 1 - SHOWN:
+        return parts[0][1]
+    named = [part for i, part in enumerate(parts) if i == 0 or len(parts) == 2 or part[0] >= NAMED]
+    rest = 1.0 - sum(share for share, _ in named)
+    named += [(rest, "others")] if rest >= SHOWN else []
+    return "\n+ ".join(f"{share:.2f} {name}" for share, name in named)
+
+
+def _block(head: str, batch: Any, names: Sequence[str]) -> Block:
+    images = np.asarray(jnp.round(jnp.clip(batch.x, 0.0, 1.0) * 255.0)).astype(np.uint8)
+    return Block(head, list(images), [label(t, names) for t in np.asarray(batch.t, np.float64)])
