@@ -50,6 +50,7 @@ def get_config(classes: str = "10") -> ConfigDict:
     config.data.classes = int(classes)
     config.cut.profile = "exponential(factor=100)"
     config.classifier.model = "resnet32"
+    config.classifier.init = "he_normal"
     config.classifier.epochs = 200
     config.classifier.optimizer = "momentum"
     config.classifier.learning_rate = 0.1

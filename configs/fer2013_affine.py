@@ -39,6 +39,7 @@ def get_config(variant: str = "small") -> ConfigDict:
     config.data.test = "all"  # or public, private
     config.cut.profile = "none"
     config.classifier.model = "efficientnet_small" if variant == "small" else "efficientnet_b0"
+    config.classifier.init = "he_fan_out"
     config.classifier.epochs = 10 if variant == "small" else 30
     config.classifier.batch = 64
     config.classifier.optimizer = "adam"

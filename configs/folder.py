@@ -30,6 +30,7 @@ def get_config(path: str = "") -> ConfigDict:
     config.data.split_seed = 0
     config.cut.profile = "none"
     config.classifier.model = "efficientnet_small"
+    config.classifier.init = "he_fan_out"
     config.classifier.epochs = 20
     config.classifier.batch = 32
     config.classifier.optimizer = "adam"

@@ -47,7 +47,9 @@ def _source() -> ConfigDict:
     config.data.source = "auto"  # tfds, raw, download, embedded
     config.data.dir = ""  # empty: the environment variable IMBAL_DATA_DIR, else the usual places
     config.data.per_class = 0  # first so many training images of each class; 0: all
-    config.data.validation = 0.0  # share of each class's training rows held out, for methods that are fitted on them
+    # Rows held out, for methods that are fitted on them and for classifier.select: a share of each class's training rows
+    # after the cut (where rows have groups: of whole groups, before the cut), or the first so many rows, before the cut.
+    config.data.validation = 0.0
 
     config.cut = ConfigDict()
     config.cut.profile = "{6: 100, 8: 100, 9: 100}"  # or none, exponential(factor=100), step(factor=100, minority=0.5)
@@ -80,9 +82,19 @@ def _source() -> ConfigDict:
     config.classifier.init = "glorot_uniform"
     config.classifier.epochs = 60
     config.classifier.batch = 128
-    config.classifier.optimizer = "sgd"
+    config.classifier.optimizer = "sgd"  # or momentum, nesterov, adam, adamw
     config.classifier.learning_rate = 0.01
-    config.classifier.schedule = "constant"  # or cosine
+    config.classifier.momentum = 0.9  # of momentum and nesterov; Adam's first decay
+    config.classifier.weight_decay = 0.0  # of all parameters; adamw's is decoupled, the others add it to the gradient
+    config.classifier.schedule = "constant"  # or cosine, step
+    config.classifier.warmup = 0.0  # epochs, or parts of one, in which the learning rate rises to its peak
+    config.classifier.milestones = (0.8, 0.9)  # of step: shares of the training at which the rate is multiplied by `decay`
+    config.classifier.decay = 0.1
+    config.classifier.clip = 0.0  # largest global norm of the gradients; 0: any
+    config.classifier.ema = 0.0  # decay of a moving average of the weights, evaluated in their place; 0: none
+    config.classifier.select = "last"  # or best: the epoch that is best on the validation rows (data.validation)
+    config.classifier.select_by = "balanced_accuracy"  # or accuracy, loss
+    config.classifier.patience = 0  # epochs without a better one after which a lane stops; 0: it never does
 
     config.quality = ConfigDict()  # how generated images are measured
     config.quality.samples = 500  # rows of each class and side; 0: not at all
@@ -93,6 +105,7 @@ def _source() -> ConfigDict:
     config.quality.learning_rate = 1e-3
     config.quality.schedule = "cosine"
 
+    config.precision = "f32"  # or bf16: the classifier's training computes in bfloat16, weights stay float32
     config.conv = "auto"  # gemm, lax; the faster one is found by a short measurement
     config.lanes = "auto"  # vmap, loop: lanes inside a device; likewise
     config.lanes_per_device = 0  # how many run at once; 0: what the memory holds

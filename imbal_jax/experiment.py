@@ -14,13 +14,13 @@ from imbal_jax import environment, forms, hosts, lanes, methods, records, sweep
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import metrics, stats
 from imbal_jax.report import build, table
-from imbal_jax.report.run import baseline_of
+from imbal_jax.report.run import baseline_of, published
 from imbal_jax.stages import classifier, gan, group, quality
 from imbal_jax.stages.arms import Arm, arms, at
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Base, Setting, begin, check_numbers, prepare
-from imbal_jax.train import optimizer
 
+MOST_FILES = 20  # that are named at the start of those that cannot be used
 # What may change from one start to the next: more of the same, or how it is computed.
 ADDABLE = {f"config.{name}" for name in ("baselines", "method", "expected", "grid", "seeds", "stop", "baseline", "metric")} | {
     f"config.{name}" for name in ("margin", "lanes", "conv", "parallel", "lanes_per_device", "data_devices")
@@ -168,6 +168,7 @@ def claim(setting: Setting) -> None:
         "digest": setting.data.digest,
         "class_names": list(setting.data.class_names),
         "note": setting.data.note,
+        "left_out": list(setting.data.left_out),
         "counts": list(setting.task.counts),
         "minority": list(setting.task.minority),
     }
@@ -215,10 +216,10 @@ def check(setting: Setting) -> list[Arm]:
         check_numbers(there)
         gan.nets_of(there, len(setting.task.counts), base.form.conv)
         classifier.model_of(there, len(setting.task.counts), base.form.conv)
-        for options in (there.classifier, there.quality):
-            optimizer.make(options.optimizer, options.learning_rate, steps=1, schedule=options.schedule)
+        classifier.check(there, setting.validation.shape[1])
     setting.over_lanes(lambda lane, shared: lane)
     sweep.stop_rule(config)
+    published(config.to_dict())
     lanes.split_batch(config.data_devices, config.classifier.batch)
     known = [*metrics.SCALARS, *(metrics.class_key("recall", name) for name in setting.task.class_names)]
     if config.metric not in known:
@@ -232,9 +233,14 @@ def announce(setting: Setting) -> None:
         print(f"{'=' * 80}\n{setting.data.note}\n{'=' * 80}")
     before = np.bincount(setting.data.train.y, minlength=len(setting.task.counts))
     print(f"data: {setting.data.name} from {setting.data.source}, digest {setting.data.digest[:12]}")
-    print(f"{'class':>12} {'before':>8} {'after':>8}")
-    for name, old, new in zip(setting.task.class_names, before, setting.task.counts, strict=True):
-        print(f"{name:>12} {old:>8} {new:>8}{'  cut' if new < old else ''}")
+    for line in setting.data.left_out[:MOST_FILES]:
+        print(f"left out: {line}")
+    if (more := len(setting.data.left_out) - MOST_FILES) > 0:
+        print(f"left out: {more} more, see environment.json")
+    print(f"{'class':>12} {'at hand':>9} {'training':>9}")
+    for label, (name, old) in enumerate(zip(setting.task.class_names, before, strict=True)):
+        mark = "  minority" if label in setting.task.minority else ""
+        print(f"{name:>12} {old:>9} {setting.task.counts[label]:>9}{mark}")
 
 
 def judge_generator(setting: Setting, curves: Curves, trained_gan: group.TrainedGan) -> None:

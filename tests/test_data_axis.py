@@ -132,7 +132,7 @@ def test_running_averages_are_kept_and_used(normed_alone):
     assert np.abs(norm["mean"]).min() > 0 and (norm["var"] > MOMENTUM**STEPS).all()
     x, weights = problem(1)[1].x, classifier.variables(state)
     together, by_two = (apply_in_batches(Normed(), weights, x, batch=n)[0] for n in (len(x), 2))
-    np.testing.assert_allclose(together, by_two, rtol=1e-5)
+    np.testing.assert_allclose(together, by_two, rtol=1e-5, atol=1e-6)
 
 
 def test_what_is_not_split_is_there_on_each_device():

@@ -16,7 +16,7 @@ from tests import small
 GOOD, LOST_GAN, COLLAPSED, LOST_CLASSIFIER = range(4)  # what becomes of each lane
 
 KEPT = {"seed", "method", "seconds", "classifier_seconds", "gan_seconds", "examples_seen", "counts_before", "counts_after"}
-KEPT |= {"source", "digest", "point", "compile_seconds", "lanes", "device"}
+KEPT |= {"source", "digest", "point", "compile_seconds", "epoch_seconds", "lanes", "device"}
 
 
 def poisoned(state, lane):
@@ -134,7 +134,7 @@ def test_a_lost_lane_leaves_the_others_as_they_are(mixed, run_of, tmp_path):
     config, workdir = mixed
     run_of(config, tmp_path)
     assert rows_of(tmp_path, "gan_synth")[LOST_GAN]["failed"] is None
-    drop = ("seconds", "gan_seconds", "classifier_seconds", "compile_seconds")
+    drop = ("seconds", "gan_seconds", "classifier_seconds", "compile_seconds", "epoch_seconds")
     for method in ("none", "gan_synth"):
         there, here = ({k: v for k, v in rows_of(w, method)[GOOD].items() if k not in drop} for w in (workdir, tmp_path))
         assert there == here

@@ -35,6 +35,7 @@ SPECS: dict[str, tuple[str, str | None]] = {
     "gan_synth": ("gan_synth(filter=random)", "gan_synth(to=1)"),
     # in the step
     "affine": ("affine", "affine(rotation=0, shear=0, zoom=0, translation=0)"),
+    "crop": ("crop", "crop(pad=0)"),
     "elastic": ("elastic(smoothness=1)", "elastic(strength=0)"),
     "flip": ("flip", "flip(p=0)"),
     "mixup": ("mixup", None),
@@ -59,7 +60,14 @@ SPECS: dict[str, tuple[str, str | None]] = {
     "thresholds": ("thresholds", None),
     "temperature": ("temperature", None),
 }
-RANKS = {"affine": (3,), "affine_over": (3,), "elastic": (3,), "flip": (3,), "cutmix": (2, 3)}  # of examples; others take any
+RANKS = {
+    "affine": (3,),
+    "affine_over": (3,),
+    "crop": (3,),
+    "elastic": (3,),
+    "flip": (3,),
+    "cutmix": (2, 3),
+}  # of examples; others take any
 
 
 def task_of(counts, shape):

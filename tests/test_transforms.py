@@ -11,13 +11,13 @@ from scipy import ndimage, stats
 from imbal_jax import lanes
 from imbal_jax.batches import Batch, Pool, Shared, pick
 from imbal_jax.errors import UserError
-from imbal_jax.methods import affine, affine_over, balanced_mixup, cutmix, elastic, flip, label_smoothing, mixup, remix
+from imbal_jax.methods import affine, affine_over, balanced_mixup, crop, cutmix, elastic, flip, label_smoothing, mixup, remix
 from imbal_jax.methods.method import Context, Task, Train
 from imbal_jax.ops import warp
 
 KEY = jax.random.key(3)
 B, K = 6, 3
-WORDS = (affine, balanced_mixup, cutmix, elastic, flip, label_smoothing, mixup, remix)
+WORDS = (affine, balanced_mixup, crop, cutmix, elastic, flip, label_smoothing, mixup, remix)
 MODULES: dict[str, Any] = {module.__name__.rpartition(".")[2]: module for module in WORDS}
 IMAGE = (8, 6, 2)
 
@@ -86,6 +86,7 @@ def test_shapes_dtypes_targets_and_determinism(outcomes):
 
 STILL = {
     "affine": {"rotation": 0.0, "shear": 0.0, "zoom": 0.0, "translation": 0.0},
+    "crop": {"pad": 0},
     "elastic": {"strength": 0.0},
     "flip": {"p": 0.0},
     "mixup": {"alpha": 1e-9},
@@ -118,6 +119,8 @@ def test_limit_cases_change_nothing():
         ("affine", {"fill": "reflct"}, IMAGE, "affine: unknown fill 'reflct'; did you mean 'reflect'"),
         ("affine", {"classes": "3"}, IMAGE, "affine: classes='3' is none of"),
         ("affine", {"classes": "rare"}, IMAGE, "affine: classes='rare' is none of"),
+        ("crop", {}, (64,), r"crop: needs images \[H, W, C\], these rows are \(64,\)"),
+        ("crop", {"pad": 9}, IMAGE, "crop: pad=9, it must lie from 0 to 6"),
         ("elastic", {}, (300, 1), r"elastic: needs images \[H, W, C\], these rows are \(300, 1\)"),
         ("elastic", {"strength": -1}, IMAGE, "elastic: strength=-1, at least 0 is needed"),
         ("elastic", {"smoothness": 0}, IMAGE, "elastic: smoothness=0, it must be above 0"),
@@ -286,6 +289,16 @@ def test_flip_mirrors_columns():
     assert (mirrored | (out == np.asarray(x)).all((1, 2, 3))).all()
     assert 0.35 < mirrored.mean() < 0.65
     np.testing.assert_array_equal(flip.flip(KEY, x, 1.0), x[:, :, ::-1])
+
+
+def test_crops_are_windows_of_the_padded_images():
+    x = np.asarray(batch(many=300).x)
+    out = np.asarray(crop.crop(KEY, x, 1))
+    padded = np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    height, width = x.shape[1:3]
+    found = np.stack([(out == padded[:, i : i + height, j : j + width]).all((1, 2, 3)) for i in range(3) for j in range(3)])
+    assert found.any(0).all()
+    assert (found.sum(1) > 15).all() and (found.sum(1) < 55).all()  # 33 of each are expected
 
 
 def test_affine_matrices_lie_in_their_ranges():

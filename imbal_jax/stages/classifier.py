@@ -26,7 +26,9 @@ from imbal_jax.stages import need
 from imbal_jax.stages.arms import Arm
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting, init_lanes, inputs_of, unbalanced
-from imbal_jax.train import classifier, loop, optimizer
+from imbal_jax.train import classifier, loop, optimizer, selection
+
+VALIDATION = {"loss": "nll", "accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy"}  # in the curves, and in metrics
 
 
 class Fitted(NamedTuple):
@@ -37,24 +39,28 @@ class Fitted(NamedTuple):
         params: its parameters and running averages, for every arm: leaves [A, L, ...] with L seeds.
         train: what it was trained on, leaves [L, ...].
         seconds: that all lanes took.
-        examples: rows that one lane saw.
+        epoch_seconds: of one epoch and lane, second stages left out.
+        examples: rows that one lane saw; where lanes stopped at different epochs, the last of them.
         lanes: trained at once.
+        selected: the epoch that each lane's parameters are of, int [A, L], where it was chosen by validation; else None.
     """
 
     model: Any
     params: Any
     train: Train
     seconds: float
+    epoch_seconds: float
     examples: int
     lanes: int
+    selected: np.ndarray | None
 
 
 class Work(NamedTuple):
     """One training: its stage, its trainings, where its state is kept, its options, what its lanes read, on which devices.
 
     `steps` are the parts of the trainings' specs that are compiled into the step. `options` give optimizer,
-    learning_rate, schedule, batch and epochs; the network is the config's classifier. The lanes are the seeds of the first
-    training, of the second, ...
+    learning_rate, schedule, batch and epochs, and may give what else `config.classifier` has about the training; the
+    network is the config's classifier. The lanes are the seeds of the first training, of the second, ...
     """
 
     stage: str
@@ -76,6 +82,15 @@ def model_of(config: Any, classes: int, form: str) -> Any:
     return model(classes, width=options.width, form=form, init_kernel=options.init)
 
 
+def check(config: Any, validation_rows: int) -> None:
+    """Raise UserError for a training that cannot be begun: unknown names, a best epoch without validation rows."""
+    for options in (config.classifier, config.quality):
+        _rule(options)
+    chosen = config.classifier
+    selection.check(chosen.select, chosen.select_by, chosen.patience, validation_rows)
+    classifier.dtype_of(config.precision)
+
+
 def fit(setting: Setting, curves: Curves, arms: Sequence[Arm], train: Train) -> Fitted:
     """Train the classifiers of a group of arms on `train`, going on where an earlier run stopped; then their second stages.
 
@@ -91,10 +106,14 @@ def fit(setting: Setting, curves: Curves, arms: Sequence[Arm], train: Train) -> 
     steps = tuple(methods.part(base.spec, setting.task, methods.STEP) for base in trainings)
     options, devices = setting.config.classifier, setting.base.devices
     work = Work("classifier", trainings, steps, folder, options, setting.keys, train, devices, setting.shared)
-    model, state, seconds, examples = _train(setting, curves, work)
-    which = np.array([trainings.index(base) for base in bases])
-    params = jax.tree.map(lambda leaf: leaf.reshape(len(trainings), -1, *leaf.shape[1:])[which], classifier.variables(state))
-    fitted = Fitted(model, params, train, seconds, examples, len(trainings) * len(setting.seeds))
+    model, trained, examples = _train(setting, curves, work)
+    which, many = np.array([trainings.index(base) for base in bases]), len(trainings) * len(setting.seeds)
+    by_arm = lambda leaf: leaf.reshape(len(trainings), -1, *leaf.shape[1:])[which]  # noqa: E731
+    params = jax.tree.map(by_arm, classifier.chosen(trained.state))
+    best = trained.state.best
+    selected = None if best is None else by_arm(np.asarray(best.epoch))
+    epoch_seconds = trained.seconds / trained.epochs / many
+    fitted = Fitted(model, params, train, trained.seconds, epoch_seconds, examples, many, selected)
     return _second_stage(setting, fitted, arms)
 
 
@@ -114,12 +133,12 @@ def fit_reference(setting: Setting, curves: Curves) -> TrainedClassifier:
     keys = lanes.purposes(setting.keys[:1], "reference")
     folder, options = setting.workdir / "checkpoints" / "reference", setting.config.quality
     work = Work("reference", (Arm("none"),), ("",), folder, options, keys, train, devices, shared)
-    model, state, *_ = _train(setting._replace(least=1), curves, work)  # one lane is no chunk to be filled up
-    return TrainedClassifier(model, classifier.variables(state))
+    model, trained, _ = _train(setting._replace(least=1), curves, work)  # one lane is no chunk to be filled up
+    return TrainedClassifier(model, classifier.chosen(trained.state))
 
 
-def _train(setting: Setting, curves: Curves, work: Work) -> tuple[Any, classifier.State, float, int]:
-    """The network, the trained states [lanes, ...], the seconds of all lanes and the rows that one lane saw."""
+def _train(setting: Setting, curves: Curves, work: Work) -> tuple[Any, loop.Trained, int]:
+    """The network, what its training came to, and the rows that one lane saw."""
     options, parts = work.options, _parts(setting, work)
     steps = sum(work.train.counts) // parts.batch
     told = [arm.name for arm in work.trainings] if work.stage == "classifier" else []
@@ -135,8 +154,9 @@ def _train(setting: Setting, curves: Curves, work: Work) -> tuple[Any, classifie
         classifier.METRICS,
         lambda epoch, means, state: owner.add(work.stage, names, epoch, means),
         partial(owner.resume, work.stage, names),
+        **({"judge": _judge(setting, work, parts.model)} if _selects(options) else {}),
     )
-    return parts.model, trained.state, trained.seconds, options.epochs * steps * parts.batch
+    return parts.model, trained, trained.epochs * steps * parts.batch
 
 
 def alone(setting: Setting) -> Work:
@@ -168,7 +188,8 @@ class _Parts(NamedTuple):
 
 def _parts(setting: Setting, work: Work) -> _Parts:
     model = model_of(setting.config, len(work.train.counts), setting.base.form.conv)
-    init = partial(classifier.init, model=model, optimizer=_rule(work.options), shape=setting.task.shape)
+    kept = {"ema": work.options.get("ema", 0.0), "select": work.options.get("select", "last")}
+    init = partial(classifier.init, model=model, optimizer=_rule(work.options), shape=setting.task.shape, **kept)
     return _Parts(model, min(work.options.batch, sum(work.train.counts)), init, lane_inputs(work))
 
 
@@ -186,14 +207,51 @@ def program(setting: Setting, work: Work, parts: _Parts) -> Any:
     def make_recipe(values: Mapping[str, jax.Array]) -> Recipe:
         return methods.recipe_of(step, task, counts, {name: values[name] for name in methods.numbers(step)})
 
+    ema, patience = options.get("ema", 0.0), options.get("patience", 0)
+    # The reference is a ruler, the same whatever the arms are computed in.
+    precision = setting.config.precision if work.stage == "classifier" else "f32"
+
     def make() -> Any:
         recipe = {"make_recipe": make_recipe} if step else {}
         epoch_of = classifier.epoch_of(
-            parts.model, partial(_rule, options), batch, split=lanes.split_batch(data, batch), **recipe
+            parts.model,
+            partial(_rule, options),
+            batch,
+            split=lanes.split_batch(data, batch),
+            ema=ema,
+            dtype=classifier.dtype_of(precision),
+            **recipe,
         )
-        return setting.over_lanes(loop.chunk(epoch_of), devices)
+        active = partial(classifier.active, patience=patience) if patience else None
+        return setting.over_lanes(loop.chunk(epoch_of, active), devices)
 
-    return setting.program(("train", parts.model, options.optimizer, options.schedule, batch, bool(devices), fixed), make)
+    rule = (options.optimizer, *_rule_options(options).items())
+    return setting.program(("train", parts.model, rule, ema, patience, precision, batch, bool(devices), fixed), make)
+
+
+def _judge(setting: Setting, work: Work, model: Any) -> loop.Judge:
+    """Evaluates all lanes on their validation rows, without post-hoc corrections, and keeps the best epochs."""
+    by, patience = work.options.select_by, work.options.patience
+    rows = jnp.concatenate([setting.validation] * len(work.trainings))
+
+    def one(lane: tuple[classifier.State, jax.Array], given: tuple[Shared, jax.Array]):
+        (state, rows), (shared, epoch) = lane, given
+        assert state.best is not None, "made by `classifier.init`"
+        variables = classifier.averaged(state)
+        z, _ = apply_in_batches(model, variables, shared.x[rows])
+        found = metrics.classification(z, shared.y[rows])
+        figures = {f"val_{name}": found[key] for name, key in VALIDATION.items()}
+        told = {name: jnp.where(selection.stopped(state.best, patience), jnp.nan, value) for name, value in figures.items()}
+        best = selection.update(state.best, variables, selection.goodness(by, figures), epoch, patience)
+        return state._replace(best=best), told, selection.stopped(best, patience)
+
+    run = setting.program(("judge", model, by, patience), lambda: setting.over_lanes(one))
+
+    def judge(epoch: int, state: classifier.State) -> loop.Judged:
+        state, figures, stopped = run(state, rows, (work.shared, jnp.asarray(epoch, jnp.int32)))
+        return loop.Judged(state, jax.tree.map(np.asarray, figures), bool(np.all(stopped)))
+
+    return judge
 
 
 def lane_inputs(work: Work) -> Inputs:
@@ -248,6 +306,9 @@ def _second_stage(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> Fitt
 def evaluate(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> list[list[dict[str, Any]]]:
     """The metrics of every arm and lane on the whole test set: a flat dict each, as in rows.jsonl.
 
+    Test rows whose image is also in the training set (`Dataset.twins`) are left out, but for the two figures that end in
+    '_with_twins'. Where the epoch was chosen by validation, 'epoch_selected' says which.
+
     Post-hoc corrections come first; those that are fitted see the lane's validation rows, never the test set.
     """
     task, counts, model = setting.task, fitted.train.counts, fitted.model
@@ -255,13 +316,18 @@ def evaluate(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> list[list
     spec = methods.part(arms[0].spec, task, methods.AFTER)
 
     def measure(lane, shared):
-        (_, (params, rows, values)), ((x, y), real) = lane, shared
+        (_, (params, rows, values)), ((x, y, alone), real) = lane, shared
         recipe = methods.recipe_of(spec, task, counts, values) if spec else Recipe()
         validation = None
         if recipe.needs_validation:
             validation = (apply_in_batches(model, params, real.x[rows])[0], real.y[rows])
         logits, _ = apply_in_batches(model, params, x)
-        return metrics.classification(corrected(recipe, logits, validation), y)
+        z = corrected(recipe, logits, validation)
+        if alone.shape[0] == y.shape[0]:
+            return metrics.classification(z, y)
+        everything = metrics.classification(z, y)
+        both = {f"{name}_with_twins": everything[name] for name in ("accuracy", "balanced_accuracy")}
+        return {**metrics.classification(z[alone], y[alone]), **both}
 
     key = ("evaluate", model, (methods.skeleton(spec), counts) if spec else ())
     run = setting.program(key, lambda: setting.over_lanes(measure))
@@ -270,17 +336,45 @@ def evaluate(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> list[list
         inputs = (_of(fitted.params, i), setting.validation, _values(setting, arm, methods.AFTER))
         result = jax.tree.map(np.asarray, run((), inputs, (test, setting.shared)))
         per_lane = [jax.tree.map(lambda leaf, lane=lane: leaf[lane], result) for lane in range(len(setting.seeds))]
-        found.append([metrics.flatten(lane, task.class_names) for lane in per_lane])
+        found.append([_flat(lane, task.class_names) for lane in per_lane])
+        if fitted.selected is not None:
+            epochs = fitted.selected[i].tolist()
+            found[-1] = [{**row, "epoch_selected": epoch} for row, epoch in zip(found[-1], epochs, strict=True)]
     return found
+
+
+def _flat(result: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
+    more = {name: float(value) for name, value in result.items() if name.endswith("_with_twins")}
+    return {**metrics.flatten(result, class_names), **more}
+
+
+def _selects(options: Any) -> bool:
+    return options.get("select", "last") == "best"
 
 
 def _rule(options: Any, rate: Any = None, steps: Any = 1) -> optax.GradientTransformation:
     rate = options.learning_rate if rate is None else rate
-    return optimizer.make(options.optimizer, rate, steps=steps, schedule=options.schedule)
+    return optimizer.make(options.optimizer, rate, steps=steps, **_rule_options(options))
 
 
-def _test(setting: Setting) -> tuple[jax.Array, jax.Array]:
-    return lanes.replicate((jnp.asarray(setting.data.test.x), jnp.asarray(setting.data.test.y)), setting.base.devices)
+def _rule_options(options: Any) -> dict[str, Any]:
+    """What is fixed in the program of an optimiser; options that have but some of the fields take the usual for the others."""
+    return {
+        "schedule": options.schedule,
+        "beta1": options.get("momentum", 0.9),
+        "weight_decay": options.get("weight_decay", 0.0),
+        "warmup": options.get("warmup", 0.0) / options.epochs,
+        "milestones": tuple(options.get("milestones", ())),
+        "decay": options.get("decay", 0.1),
+        "clip": options.get("clip", 0.0),
+    }
+
+
+def _test(setting: Setting) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """The test rows, their labels, and the numbers of those whose image is not also in the training set."""
+    test, twins = setting.data.test, setting.data.twins
+    alone = np.flatnonzero(~twins) if len(twins) else np.arange(len(test.y))
+    return lanes.replicate(tuple(map(jnp.asarray, (test.x, test.y, alone))), setting.base.devices)
 
 
 def _of(params: Any, arm: int) -> Any:

@@ -39,6 +39,7 @@ def run(setting: Setting, curves: Curves, arms: Sequence[Arm], trained_gan: Trai
         "seconds": fitted.seconds / fitted.lanes + gan_seconds / lanes,
         "classifier_seconds": fitted.seconds / fitted.lanes,
         "gan_seconds": gan_seconds / lanes,
+        "epoch_seconds": fitted.epoch_seconds,
         "compile_seconds": setting.base.compiling() - compiled,
         "examples_seen": fitted.examples + gan_seen,
         "lanes": fitted.lanes,

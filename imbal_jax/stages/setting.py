@@ -14,15 +14,19 @@ from imbal_jax.batches import Inputs, Pool, Shared
 from imbal_jax.data import imbalance
 from imbal_jax.errors import UserError
 from imbal_jax.methods import Task, Train
+from imbal_jax.stages.curves import ranges
 from imbal_jax.train import loop
 
 LOWEST = {  # the least value of each number in a config
     1: "seeds data_devices gan.epochs gan.batch gan.latent gan.d_steps gan.grid_every classifier.epochs classifier.batch"
     " quality.epochs quality.batch quality.k",
     0: "seed lanes_per_device margin gan.per_class gan.g_learning_rate gan.d_learning_rate classifier.learning_rate"
+    " classifier.weight_decay classifier.warmup classifier.decay classifier.clip classifier.patience data.validation"
     " quality.samples quality.learning_rate chunk_seconds save_seconds",
     0.01: "gan.g_width gan.d_width classifier.width",
 }
+BELOW_ONE = ("gan.ema", "gan.beta1", "classifier.momentum", "classifier.ema")
+LOADED = ("name", "source", "dir", "per_class", "validation")  # fields of config.data that every data set has
 
 
 class Base(NamedTuple):
@@ -59,7 +63,8 @@ class Setting(NamedTuple):
         seeds: one per lane.
         keys: typed keys [L].
         train: the lanes' training sets after the cut, before any balancing, without the validation rows.
-        validation: row numbers [L, V] of the training data that are held out; V = 0 without `data.validation`.
+        validation: row numbers [L, V] of the training data that are held out: of each lane's set after the cut, or, with a
+            number of rows or rows in groups, before it and the same in all lanes. V = 0 without `data.validation`.
         task: what methods are made for.
         pictured: whether pictures are drawn from this chunk: it holds the first seed.
         least: lanes that a program is run with at least: shorter chunks are filled up, so as not to compile again.
@@ -130,7 +135,14 @@ def begin(
     """
     check_numbers(config)
     source = config.data
-    dataset = data.load(source.name, directory=source.dir or None, source=source.source, per_class=source.per_class or None)
+    options = {name: value for name, value in source.to_dict().items() if name not in LOADED}
+    dataset = data.load(
+        source.name,
+        directory=source.dir or None,
+        source=source.source,
+        per_class=source.per_class or None,
+        **({"options": options} if options else {}),
+    )
     many = most_lanes or config.seeds
     devices = lanes.devices_for(many, config.data_devices)
     shared = lanes.replicate(Shared(jnp.asarray(dataset.train.x), jnp.asarray(dataset.train.y)), devices)
@@ -159,23 +171,19 @@ def prepare(
     dataset = base.data
     chosen = tuple(range(config.seeds) if seeds is None else seeds)
     keys = lanes.lane_keys(config.seed, chosen)
-    cut = _cut(config, dataset, keys)
-    train, validation = _hold_out(cut, config.data.validation, keys)
-    rare = tuple(sorted(_rare(dataset.train.y, cut.counts)))
+    rows, share = dataset.train, config.data.validation
+    available, held = np.arange(len(rows.y), dtype=np.int32), np.zeros(0, np.int32)
+    if share and (early := share >= 1 or not np.array_equal(rows.groups, rows.ids)):
+        available, held = _set_aside(rows, share, config.seed)
+    cut = _cut(config, dataset, available, keys)
+    if share and early:
+        train, validation = cut, jnp.tile(jnp.asarray(held), (len(chosen), 1))
+    else:
+        train, validation = _hold_out(cut, share, keys)
+    rare = tuple(sorted(_rare(rows.y[available], cut.counts)))
     task = Task(train.counts, dataset.fraction, dataset.class_names, dataset.train.x.shape[1:], rare)
-    folder = workdir / "checkpoints" / f"seeds-{_ranges(chosen)}" / place  # nothing more without a grid
+    folder = workdir / "checkpoints" / f"seeds-{ranges(chosen)}" / place  # nothing more without a grid
     return Setting(config, place, workdir, folder, base, chosen, keys, train, validation, task, 0 in chosen)
-
-
-def _ranges(numbers: Sequence[int]) -> str:
-    """0, 1, 2, 5 -> '0-2,5'."""
-    runs: list[list[int]] = []
-    for number in sorted(numbers):
-        if runs and number == runs[-1][1] + 1:
-            runs[-1][1] = number
-        else:
-            runs.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in runs)
 
 
 def check_numbers(config: Any) -> None:
@@ -185,20 +193,60 @@ def check_numbers(config: Any) -> None:
             value = attrgetter(field)(config)
             if not lowest <= value < float("inf"):  # NaN is caught as well
                 raise UserError(f"config.{field} is {value}: at least {lowest} is needed")
-    for field in ("gan.ema", "gan.beta1", "data.validation"):
+    for field in BELOW_ONE:
         if not 0 <= (value := attrgetter(field)(config)) < 1:
             raise UserError(f"config.{field} is {value}: it must be from 0 to below 1")
     if config.seed >= 2**32:
         raise UserError(f"config.seed is {config.seed}: at most {2**32 - 1} is possible")
+    _check_schedule(config.classifier)
+    if (held := config.data.validation) >= 1 and (held < 2 or held != int(held)):
+        raise UserError(f"config.data.validation is {held}: it must be a share below 1, or a whole number of rows from 2 on")
 
 
-def _cut(config: Any, dataset: data.Dataset, keys: jax.Array) -> Train:
-    y = dataset.train.y
+def _check_schedule(options: Any) -> None:
+    if options.warmup >= options.epochs:
+        raise UserError(
+            f"config.classifier.warmup is {options.warmup:g} epochs, of a training of {options.epochs}: it must be shorter"
+        )
+    shares = tuple(options.milestones)
+    numbers = all(isinstance(share, (int, float)) and 0 < share < 1 for share in shares)
+    if not numbers or list(shares) != sorted(set(shares)):
+        raise UserError(
+            f"config.classifier.milestones is {shares}: give rising shares of the training, between 0 and 1, as (0.8, 0.9)"
+        )
+    if options.schedule == "step" and not shares:
+        raise UserError("config.classifier.schedule is 'step': give config.classifier.milestones, as (0.8, 0.9)")
+
+
+def _set_aside(rows: data.Rows, validation: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Row numbers that can be trained on, and those held out for validation before the cut, the same for all lanes.
+
+    Args:
+        rows: the training rows.
+        validation: the first so many of them; or a share, drawn by whole groups.
+        seed: of that drawing.
+    """
+    number = np.arange(len(rows.y), dtype=np.int32)
+    if validation < 1:
+        from imbal_jax.data import split
+
+        held = split.by_group(rows.y, rows.groups, validation, seed)
+        return number[~held], number[held]
+    first = int(validation)
+    if first >= len(number):
+        raise UserError(f"config.data.validation is {first}, and there are {len(number)} training rows in all: lower it")
+    rest = number[first:]  # without those that have the group of a held-out row
+    return rest[~np.isin(rows.groups[first:], rows.groups[:first])], number[:first]
+
+
+def _cut(config: Any, dataset: data.Dataset, rows: np.ndarray, keys: jax.Array) -> Train:
+    """The lanes' training sets, cut from these rows of the data set."""
+    y = dataset.train.y[rows]
     available = np.bincount(y, minlength=len(dataset.class_names))
     counts = imbalance.target_counts(config.cut.profile, available, dataset.fraction)
-    rows = imbalance.cut(y, counts, config.cut.draw, keys)
-    by_class = np.take_along_axis(rows, np.argsort(y[rows], axis=1, kind="stable"), axis=1)
-    return unbalanced(by_class, tuple(int(n) for n in counts), dataset.train.x.shape[1:])
+    kept = imbalance.cut(y, counts, config.cut.draw, keys)
+    by_class = np.take_along_axis(kept, np.argsort(y[kept], axis=1, kind="stable"), axis=1)
+    return unbalanced(rows[by_class], tuple(int(n) for n in counts), dataset.train.x.shape[1:])
 
 
 def _hold_out(train: Train, share: float, keys: jax.Array) -> tuple[Train, jax.Array]:

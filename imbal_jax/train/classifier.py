@@ -8,11 +8,14 @@ import jax.numpy as jnp
 import optax
 
 from imbal_jax import batches
+from imbal_jax.errors import UserError, nearest
 from imbal_jax.lanes import purpose
 from imbal_jax.methods.recipe import Recipe, losses, transform
+from imbal_jax.train import selection
 
 METRICS = ("loss", "accuracy")
 PLAIN = Recipe()
+PRECISIONS = ("f32", "bf16")
 
 
 class State(NamedTuple):
@@ -22,23 +25,70 @@ class State(NamedTuple):
         params: the trained collection, {'params': ...}.
         opt: the optimiser's state.
         stats: {'batch_stats': ...}, the running averages of batch statistics, or {} where the model has none.
+        average: the moving average of parameters and statistics, as `variables` has them, or None.
+        best: the best epoch so far, or None where the last is taken.
     """
 
     params: Any
     opt: Any
     stats: Any
+    average: Any = None
+    best: selection.Best | None = None
 
 
 def variables(state: State) -> Any:
-    """All that `model.apply` needs: the parameters and the running averages."""
+    """All that `model.apply` needs: the parameters and the running averages of batch statistics."""
     return {**state.params, **state.stats}
 
 
-def init(key: jax.Array, model: Any, optimizer: optax.GradientTransformation, shape: tuple[int, ...]) -> State:
-    """Initial weights from the key's purpose 'weights'; `shape` is that of one example."""
+def averaged(state: State) -> Any:
+    """What is evaluated after an epoch: the moving average of the `variables` where there is one."""
+    return variables(state) if state.average is None else state.average
+
+
+def chosen(state: State) -> Any:
+    """What is evaluated after the training: that of the best epoch, or of the last."""
+    return averaged(state) if state.best is None else state.best.variables
+
+
+def init(
+    key: jax.Array,
+    model: Any,
+    optimizer: optax.GradientTransformation,
+    shape: tuple[int, ...],
+    *,
+    ema: float = 0.0,
+    select: str = "last",
+) -> State:
+    """Initial weights from the key's purpose 'weights'.
+
+    Args:
+        key: the lane's.
+        model: a network as `imbal_jax.models` has them.
+        optimizer: its state begins here.
+        shape: of one example.
+        ema: not 0: a moving average is kept.
+        select: 'best': the best epoch is kept.
+    """
     made = model.init(purpose(key, "weights"), jnp.zeros((1, *shape), jnp.float32))
     params = {"params": made["params"]}
-    return State(params, optimizer.init(params), {name: part for name, part in made.items() if name != "params"})
+    state = State(params, optimizer.init(params), {name: part for name, part in made.items() if name != "params"})
+    average = jax.tree.map(jnp.copy, variables(state)) if ema else None
+    return state._replace(average=average, best=selection.start(variables(state)) if select == "best" else None)
+
+
+def active(state: State, patience: int) -> jax.Array:
+    """Whether a lane still trains, bool []; for `train.loop.chunk`."""
+    assert state.best is not None, "patience without a best epoch is refused before the training"
+    return ~selection.stopped(state.best, patience)
+
+
+def dtype_of(precision: str) -> Any:
+    """The type that a training computes in: 'f32' or 'bf16'. Raises UserError for another name."""
+    if precision not in PRECISIONS:
+        hint = nearest(precision, PRECISIONS)
+        raise UserError(f"config.precision is {precision!r}{hint}; known: {', '.join(PRECISIONS)}")
+    return jnp.bfloat16 if precision == "bf16" else jnp.float32
 
 
 def epoch_of(
@@ -47,6 +97,8 @@ def epoch_of(
     batch: int,
     make_recipe: Callable[[Mapping[str, jax.Array]], Recipe] = lambda values: PLAIN,
     split: Callable[[batches.Batch], batches.Batch] = lambda batch: batch,
+    ema: float = 0.0,
+    dtype: Any = jnp.float32,
 ) -> Callable[..., Any]:
     """The step function of an epoch, for `train.loop.chunk`.
 
@@ -59,6 +111,10 @@ def epoch_of(
         batch: rows in a batch.
         make_recipe: values -> what is done to batches, logits and losses.
         split: divides a batch among the devices of a lane, see `lanes.split_batch`; as it is by default.
+        ema: decay of the moving average of the weights, which is shorter at the beginning; 0: none is kept.
+        dtype: what the network computes in, forward and backward. The weights that are trained, the optimiser's state, the
+            transforms, the loss and the running averages are float32 whatever it is (mixed precision: Micikevicius et al.
+            2018; bfloat16 has float32's range, so the loss is not scaled).
     """
 
     def epoch(number: jax.Array, inputs: batches.Inputs, shared: batches.Shared, total: jax.Array):
@@ -90,23 +146,34 @@ def epoch_of(
 
             def loss_of(params):
                 now = state._replace(params=params)
-                z, stats = _apply(model, now, x, jax.random.fold_in(dropout, i))
+                z, stats = _apply(model, now, x, jax.random.fold_in(dropout, i), dtype)
                 return losses(recipe, z, t, progress).mean(), (z, stats)
 
             (loss, (z, stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
             updates, opt = rule.update(grads, state.opt, state.params)
             right = jnp.mean(jnp.argmax(z, -1) == jnp.argmax(t, -1), dtype=jnp.float32)
-            return State(optax.apply_updates(state.params, updates), opt, stats), {"loss": loss, "accuracy": right}
+            state = state._replace(params=optax.apply_updates(state.params, updates), opt=opt, stats=stats)
+            return _with_average(state, i, ema), {"loss": loss, "accuracy": right}
 
         return step
 
     return epoch
 
 
-def _apply(model: Any, state: State, x: jax.Array, dropout: jax.Array) -> tuple[jax.Array, Any]:
-    """Logits of a training batch, and the running averages after it."""
+def _with_average(state: State, i: jax.Array, ema: float) -> State:
+    if not ema:
+        return state
+    decay = jnp.minimum(ema, (1 + i) / (10 + i))  # else the random first weights linger
+    return state._replace(average=optax.incremental_update(variables(state), state.average, 1 - decay))
+
+
+def _apply(model: Any, state: State, x: jax.Array, dropout: jax.Array, dtype: Any) -> tuple[jax.Array, Any]:
+    """Logits float32 of a training batch, and the running averages after it."""
+    cast = jax.tree.map(lambda leaf: leaf.astype(dtype), state.params)
+    rngs = {"dropout": dropout}
     if not state.stats:
-        return model.apply(state.params, x, train=True, rngs={"dropout": dropout})[0], state.stats
-    kept = list(state.stats)
-    (z, _), stats = model.apply(variables(state), x, train=True, rngs={"dropout": dropout}, mutable=kept)
-    return z, dict(stats)
+        return model.apply(cast, x.astype(dtype), train=True, rngs=rngs)[0].astype(jnp.float32), state.stats
+    together = {**cast, **state.stats}  # the averages stay float32: steps as small as theirs are lost in bfloat16
+    (z, _), stats = model.apply(together, x.astype(dtype), train=True, rngs=rngs, mutable=list(state.stats))
+    kept = jax.tree.map(lambda new, old: new.astype(old.dtype), dict(stats), state.stats)
+    return z.astype(jnp.float32), kept

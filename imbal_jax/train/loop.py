@@ -55,22 +55,48 @@ class Carry(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """The last state (lanes stacked) and the seconds that all lanes took, earlier runs of a resumed training included."""
+    """What a training came to.
+
+    Attributes:
+        state: the last, lanes stacked.
+        seconds: that all lanes took, earlier runs of a resumed training included.
+        epochs: that were run.
+    """
 
     state: Any
     seconds: float
+    epochs: int
 
 
+class Judged(NamedTuple):
+    """What is found at the end of an epoch.
+
+    Attributes:
+        state: to go on with, lanes stacked.
+        figures: for the curves, {name: [L]}.
+        over: whether no lane trains any more.
+    """
+
+    state: Any
+    figures: dict[str, np.ndarray]
+    over: bool
+
+
+Judge = Callable[[int, Any], Judged]  # (number of the epoch that ended, from 1; the state)
 Step = Callable[[Any, jax.Array, jax.Array], tuple[Any, dict[str, jax.Array]]]
 
 
-def chunk(epoch_of: Callable[[jax.Array, Any, Any, jax.Array], Step]) -> Callable[..., Carry]:
+def chunk(
+    epoch_of: Callable[[jax.Array, Any, Any, jax.Array], Step], active: Callable[[Any], jax.Array] | None = None
+) -> Callable[..., Carry]:
     """A lane's run over a `Span`, to be compiled whole by `over_lanes` and called with (data, span) as what is shared.
 
     The span is traced, so trainings of any length are one compilation, and where they are cut changes nothing.
 
     Args:
         epoch_of: (epoch, inputs, data, total) -> step(state, step number, position in the epoch) -> (state, metrics).
+        active: state -> bool []: a lane of which it is false stays as it is, and its metrics are NaN. It is asked once a
+            call. By default all lanes run.
     """
 
     def run(lane: tuple[Carry, Any], shared: tuple[Any, Span]) -> Carry:
@@ -81,7 +107,11 @@ def chunk(epoch_of: Callable[[jax.Array, Any, Any, jax.Array], Step]) -> Callabl
             state, metrics = step(carry.state, i, i % span.per_epoch)
             return Carry(state, jax.tree.map(jnp.add, carry.sums, metrics))
 
-        return jax.lax.fori_loop(span.start, span.stop, body, carry)
+        if active is None:
+            return jax.lax.fori_loop(span.start, span.stop, body, carry)
+        runs = active(carry.state)
+        carry = carry._replace(sums={name: jnp.where(runs, value, jnp.nan) for name, value in carry.sums.items()})
+        return jax.lax.fori_loop(span.start, jnp.where(runs, span.stop, span.start), body, carry)
 
     return run
 
@@ -100,8 +130,9 @@ def train(
     metric_names: tuple[str, ...],
     on_epoch: Callable[[int, dict[str, np.ndarray], Any], None],
     on_resume: Callable[[int], None],
+    judge: Judge = lambda epoch, state: Judged(state, {}, False),
 ) -> Trained:
-    """Train all lanes to the end of the plan, going on from the newest checkpoint.
+    """Train all lanes to the end of the plan, or until none trains any more, going on from the newest checkpoint.
 
     Args:
         plan: length and place.
@@ -110,8 +141,10 @@ def train(
         inputs: what the lanes read, leaves [L, ...].
         shared: what all lanes read.
         metric_names: the names of the step's metrics.
-        on_epoch: called with the number of the epoch that ended (from 1), its mean metrics {name: [L]}, and the state.
+        on_epoch: called with the number of the epoch that ended (from 1), its mean metrics and the judge's figures
+            {name: [L]}, and the state.
         on_resume: called first with the number of epochs that are already complete.
+        judge: looks at the state after each epoch, before `on_epoch`; the state given to it may be donated.
 
     Raises:
         Interrupted: `plan.stopping` said so; the state is saved.
@@ -120,34 +153,45 @@ def train(
     lanes = jax.tree.leaves(state)[0].shape[0]
     carry = Carry(state, {name: jnp.zeros(lanes) for name in metric_names})
     saved = checkpoint.restore(plan.folder, carry)
-    step, seconds = 0, 0.0
+    step, seconds, over = 0, 0.0, False
     if saved is not None:
-        carry, step, seconds = saved.state, saved.step, float(saved.meta["seconds"])
+        carry, step = saved.state, saved.step
+        seconds, over = float(saved.meta["seconds"]), saved.meta.get("over", False)
     on_resume(step // plan.steps_per_epoch)
     size, last_save = 4, time.monotonic()
     with Progress(plan.label, total, step) as progress:
-        while step < total:
-            began = time.monotonic() - plan.compiling()
+        while step < total and not over:
+            clock = _stopwatch(plan)
             end = (step // plan.steps_per_epoch + 1) * plan.steps_per_epoch
             stop = min(step + size, end, total)
             bounds = span(step, stop, plan.steps_per_epoch, total)
             carry = jax.block_until_ready(advance(carry, inputs, (shared, bounds)))
-            took, done, step = time.monotonic() - plan.compiling() - began, stop - step, stop
-            seconds += took
+            took, done, step = clock(), stop - step, stop
+            spent = took
             means = {name: np.asarray(value) for name, value in carry.sums.items()}
             means = {name: value / (step - (end - plan.steps_per_epoch)) for name, value in means.items()}
             if step == end:
-                on_epoch(end // plan.steps_per_epoch, means, carry.state)
-                carry = carry._replace(sums={name: jnp.zeros(lanes) for name in metric_names})
+                judged = judge(end // plan.steps_per_epoch, carry.state)
+                spent = clock()
+                on_epoch(end // plan.steps_per_epoch, {**means, **judged.figures}, judged.state)
+                carry, over = Carry(judged.state, {name: jnp.zeros(lanes) for name in metric_names}), judged.over
+            seconds += spent
             ending = plan.stopping()
-            if ending or step == total or time.monotonic() - last_save >= plan.save_seconds:
-                checkpoint.save(plan.folder, step, carry, {"seconds": seconds})
+            finished = over or step == total
+            if ending or finished or time.monotonic() - last_save >= plan.save_seconds:
+                checkpoint.save(plan.folder, step, carry, {"seconds": seconds, "over": over})
                 last_save = time.monotonic()
             progress.update(step, **{name: _shown(value) for name, value in means.items()})
-            if ending and step < total:
+            if ending and not finished:
                 raise Interrupted(f"stopped at step {step} of {total} of {plan.label}")
             size = max(1, min(4 * size, round(done * plan.chunk_seconds / max(took, 1e-6))))
-    return Trained(carry.state, seconds)
+    return Trained(carry.state, seconds, step // plan.steps_per_epoch)
+
+
+def _stopwatch(plan: Plan) -> Callable[[], float]:
+    """Seconds from now on, without those of compiling."""
+    began = time.monotonic() - plan.compiling()
+    return lambda: time.monotonic() - plan.compiling() - began
 
 
 def _shown(value: np.ndarray) -> float:
