@@ -18,6 +18,11 @@ from benchmarks import harness, results, sweep_vs_keras
 NAMES = {  # steps (or calls) timed in one process, unless --steps says otherwise
     "classifier_step": 40,
     "cgan_step": 10,
+    "s4_step": 200,
+    "efficientnet_step": 10,
+    "mixup_step": 200,
+    "mixup_step-keras": 200,
+    "affine_epoch_overhead": 40,
     "method_step-mixup": 40,
     "method_step-affine": 40,
     "method_step-losses": 40,
@@ -59,7 +64,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--lanes", type=_positive, help="seeds at once (default: hangs on NAME)")
     parser.add_argument("--repeats", type=_positive, default=3, help="processes per side (default: 3)")
     parser.add_argument("--steps", type=_positive, help=f"steps (or epochs) timed in a process (default: {NAMES})")
-    parser.add_argument("--batch", type=_positive, default=128, help="examples in a batch (default: 128)")
+    parser.add_argument("--batch", type=_positive, help="examples in a batch (default: hangs on NAME)")
     parser.add_argument("--json", action="store_true", help="print one JSON line for each comparison")
     args = parser.parse_args(argv)
     having = peers_of(args.name) if args.name else list(harness.FORMS)
@@ -103,14 +108,14 @@ def compare(name: str, args: argparse.Namespace) -> list[results.Comparison]:
 
     A peer's step has no lanes: its users train one seed after the other, so its time per lane is its time per step.
     """
-    steps = args.steps or NAMES[name]
+    steps, batch = args.steps or NAMES[name], args.batch or harness.batch_of(name)
     jobs, forms = {}, {}
     lane_counts = lanes_of(name, args)
     peers = [peer for peer in args.peers if peer in peers_of(name)]
     for lanes in lane_counts:
-        jobs[f"ours x {lanes}"] = harness.Job(name, "ours", "auto", lanes, steps, args.batch)
+        jobs[f"ours x {lanes}"] = harness.Job(name, "ours", "auto", lanes, steps, batch)
     for peer in peers:
-        job = harness.Job(name, peer, "", lane_counts[0] if name in WHOLE else 1, steps, args.batch)
+        job = harness.Job(name, peer, "", lane_counts[0] if name in WHOLE else 1, steps, batch)
         form, forms[peer] = harness.fastest_form(job, harness.FORMS[peer][name])
         jobs[peer] = job._replace(form=form)
     measured = harness.alternate(jobs, args.repeats)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -19,38 +19,54 @@ from imbal_jax.stages.setting import inputs_of
 from imbal_jax.train import classifier as classifier_train
 from imbal_jax.train import loop, optimizer
 
-CLASSES, SHAPE = 10, (28, 28, 1)
 EPOCH = 64  # steps in an epoch
-RATE = 0.01
 
 
-def classifier(count: int, batch: int, form: str, spec: str = "none") -> Steps:
-    """Steps of the classifier with the published network and optimiser.
+class Net(NamedTuple):
+    """What is trained: a classifier in `imbal_jax.models`, images of `shape`, and the optimiser with its learning rate."""
+
+    model: str = "s0_cnn"
+    shape: tuple[int, ...] = (28, 28, 1)
+    classes: int = 10
+    optimizer: str = "sgd"
+    rate: float = 0.01
+
+
+S0 = Net()
+S4 = Net("s4_cnn", optimizer="adam", rate=1e-3)
+EFFICIENTNET_B0 = Net("efficientnet_b0", (48, 48, 3), 7, "adam", 1e-3)
+EFFICIENTNET_SMALL = Net("efficientnet_small", (48, 48, 1), 7, "adam", 1e-3)
+
+
+def classifier(count: int, batch: int, form: str, spec: str = "none", net: Net = S0) -> Steps:
+    """Steps of a classifier, by default the published one with its optimiser.
 
     Args:
         count: lanes.
         batch: rows in a batch.
         form: config.conv ('auto', 'gemm', 'lax').
         spec: the balancing methods in the step.
+        net: the network, the images, the optimiser.
     """
     config, choice = get_config("source"), _chosen(count, form)
-    names, counts = tuple(str(k) for k in range(CLASSES)), (EPOCH * batch // CLASSES,) * CLASSES
-    recipe = methods.recipe_of(spec, methods.Task(counts, 1.0, names, SHAPE, ()), counts)
-    rule_of = partial(optimizer.make, config.classifier.optimizer, schedule=config.classifier.schedule)
-    model = model_of(config, CLASSES, choice.conv)
-    start = partial(classifier_train.init, model=model, optimizer=rule_of(RATE, steps=EPOCH), shape=SHAPE)
+    config.classifier.model = net.model
+    names, counts = tuple(str(k) for k in range(net.classes)), (EPOCH * batch // net.classes,) * net.classes
+    recipe = methods.recipe_of(spec, methods.Task(counts, 1.0, names, net.shape, ()), counts)
+    rule_of = partial(optimizer.make, net.optimizer, schedule=config.classifier.schedule)
+    model = model_of(config, net.classes, choice.conv)
+    start = partial(classifier_train.init, model=model, optimizer=rule_of(net.rate, steps=EPOCH), shape=net.shape)
     make_rule = lambda rate, total: rule_of(rate, steps=total)  # noqa: E731
     epoch_of = classifier_train.epoch_of(model, make_rule, batch, lambda values: recipe)
-    return steps(count, batch, choice, start, epoch_of, classifier_train.METRICS)
+    return steps(count, batch, choice, start, epoch_of, classifier_train.METRICS, net)
 
 
 def cgan(count: int, batch: int, form: str) -> Steps:
     """Steps of the conditional GAN with the published networks and optimisers; arguments as for `classifier`."""
     config, choice = get_config("source"), _chosen(count, form)
-    nets = nets_of(config, CLASSES, choice.conv)
-    counts = (EPOCH * batch, *[0] * (CLASSES - 1))  # read for balanced batches only
+    nets = nets_of(config, S0.classes, choice.conv)
+    counts = (EPOCH * batch, *[0] * (S0.classes - 1))  # read for balanced batches only
     epoch_of = gan_train.epoch_of(nets, batch, counts, config.gan.batches)
-    return steps(count, batch, choice, partial(gan_train.init, nets=nets, shape=SHAPE), epoch_of, gan_step.METRICS)
+    return steps(count, batch, choice, partial(gan_train.init, nets=nets, shape=S0.shape), epoch_of, gan_step.METRICS)
 
 
 def _chosen(count: int, form: str) -> forms.Choice:
@@ -65,6 +81,7 @@ def steps(
     start: Callable[[jax.Array], Any],
     epoch_of: Callable[..., Any],
     metrics: tuple[str, ...],
+    net: Net = S0,
 ) -> Steps:
     """Steps of `count` lanes on one device.
 
@@ -75,15 +92,16 @@ def steps(
         start: key -> a lane's initial state.
         epoch_of: the step function of an epoch, see `imbal_jax.train.loop.chunk`.
         metrics: the names of the step's metrics.
+        net: the images and the learning rate.
     """
     devices, keys = lanes.devices_for(1), lanes.lane_keys(0, range(count))
-    shared = lanes.replicate(_data(EPOCH * batch), devices)
+    shared = lanes.replicate(_data(EPOCH * batch, net), devices)
     rows = jnp.tile(jnp.arange(EPOCH * batch, dtype=jnp.int32), (count, 1))
-    pool = Pool(rows, jnp.zeros((count, 0, *SHAPE), jnp.uint8), jnp.zeros((count, 0), jnp.int32))
+    pool = Pool(rows, jnp.zeros((count, 0, *net.shape), jnp.uint8), jnp.zeros((count, 0), jnp.int32))
     advance = lanes.over_lanes(loop.chunk(epoch_of), inner=choice.inner, devices=devices)
     carry = loop.Carry(jax.jit(jax.vmap(start))(keys), {name: jnp.zeros(count) for name in metrics})
-    counts = (EPOCH * batch // CLASSES,) * CLASSES
-    inputs = inputs_of(keys, pool, counts, {"learning_rate": jnp.full(count, RATE)})
+    counts = (EPOCH * batch // net.classes,) * net.classes
+    inputs = inputs_of(keys, pool, counts, {"learning_rate": jnp.full(count, net.rate)})
 
     def run(n: int) -> None:
         nonlocal carry
@@ -104,7 +122,7 @@ def steps(
     return Steps(run, devices[0].device_kind, notes)
 
 
-def _data(rows: int) -> Shared:
+def _data(rows: int, net: Net) -> Shared:
     pixels, labels = jax.random.split(jax.random.key(0))
-    x = jax.random.randint(pixels, (rows, *SHAPE), 0, 256).astype(jnp.uint8)
-    return Shared(x, jax.random.randint(labels, (rows,), 0, CLASSES, jnp.int32))
+    x = jax.random.randint(pixels, (rows, *net.shape), 0, 256).astype(jnp.uint8)
+    return Shared(x, jax.random.randint(labels, (rows,), 0, net.classes, jnp.int32))

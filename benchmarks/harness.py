@@ -23,6 +23,8 @@ from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BLOCKS = 5
+BATCH, SMALLER_BATCH = 128, 64  # examples in a batch, unless --batch says otherwise
+SMALLER = ("s4_step", "efficientnet_step", "mixup_step", "mixup_step-keras", "affine_epoch_overhead")
 PACKAGES = {  # of each side, as distributions are called
     "ours": ("jax", "flax", "optax"),
     "keras": ("keras", "tensorflow"),
@@ -48,6 +50,9 @@ FORMS: dict[str, dict[str, tuple[str, ...]]] = {
     "keras": {
         "classifier_step": ("function", "function_xla", "train_on_batch"),  # the last is Keras's own
         "cgan_step": ("function", "function_xla"),
+        "s4_step": ("function", "function_xla", "train_on_batch"),
+        "mixup_step-keras": ("tf_data",),  # batches are mixed in the input pipeline, as the source does it
+        "efficientnet_step": ("function",),
         "affine-28": ("numpy",),  # random_rotation, random_shear, random_zoom, image by image
         "affine-64": ("numpy",),
         "sweep_vs_keras": ("fit",),
@@ -55,11 +60,14 @@ FORMS: dict[str, dict[str, tuple[str, ...]]] = {
     "torch": {
         "classifier_step": ("eager", "eager_nchw", "compile"),
         "cgan_step": ("eager", "eager_nchw", "compile"),
+        "s4_step": ("eager", "eager_nchw", "compile"),
         "sweep_vs_keras": ("indices", "loader"),  # batches by index of the whole set, or from a DataLoader
     },
     "imblearn": dict.fromkeys(("smote-mnist", "smote-beats", "smote-vectors"), ("fit_resample",)),
     "scipy": dict.fromkeys(("affine-28", "affine-64"), ("loop",)),
-    "plain": dict.fromkeys(("method_step-mixup", "method_step-affine", "method_step-losses"), ("none",)),
+    "plain": dict.fromkeys(
+        ("method_step-mixup", "method_step-affine", "method_step-losses", "mixup_step", "affine_epoch_overhead"), ("none",)
+    ),
     "single": {"sweep_scaling": ("auto",)},
 }
 
@@ -144,6 +152,11 @@ def work(build: Callable[[Job], Steps], argv: Sequence[str] | None = None) -> No
     answer(Measured(ms, steps.device, peak_mib(resource.RUSAGE_SELF), round(first, 2), steps.notes()))
 
 
+def batch_of(name: str) -> int:
+    """Examples in a batch of a benchmark: those of the network's source."""
+    return SMALLER_BATCH if name in SMALLER else BATCH
+
+
 def job_of(argv: Sequence[str] | None) -> Job:
     """The job that a worker's command line asks for."""
     parser = argparse.ArgumentParser()
@@ -162,9 +175,9 @@ def peak_mib(who: int) -> float:
     return round(resource.getrusage(who).ru_maxrss / 1024)
 
 
-def peer_steps(job: Job, network: str) -> Steps:
-    """A peer's train steps of 'classifier' or 'cgan'; its framework is imported only in the process that times it."""
-    return getattr(importlib.import_module(f"benchmarks.peers.{job.side}_s0"), network)(job.form, job.batch)
+def peer_steps(job: Job, network: str, family: str = "s0") -> Steps:
+    """A peer's train steps of a network in its file for a family; its framework is imported only where it is timed."""
+    return getattr(importlib.import_module(f"benchmarks.peers.{job.side}_{family}"), network)(job.form, job.batch)
 
 
 def backend() -> str:

@@ -12,7 +12,8 @@ from typing import Any, NamedTuple
 
 from benchmarks import harness
 
-REQUIRED = {"sweep_scaling": 1.05, "sweep_vs_keras": 1.0}  # the ratio may be at most this
+# The ratio may be at most this.
+REQUIRED = {"sweep_scaling": 1.05, "sweep_vs_keras": 1.0, "mixup_step": 1.05, "affine_epoch_overhead": 1.1}
 
 
 class Comparison(NamedTuple):
@@ -84,6 +85,7 @@ def table(found: Sequence[Comparison], args: argparse.Namespace, start: datetime
         f"| **{_ratio(c.ratio)}** | {_memory(c.ours)}, {_memory(c.theirs)} |"
         for c in found
     ]
+    sizes = f"{harness.BATCH} (in {', '.join(harness.SMALLER)} {harness.SMALLER_BATCH})"
     tried = {(c.name, c.peer): ", ".join(f"{form} {ms:.1f}" for form, ms in c.forms.items()) for c in found if c.forms}
     devices = sorted({m.device for c in found for m in (*c.ours, *c.theirs)})
     return "\n".join([
@@ -98,7 +100,7 @@ def table(found: Sequence[Comparison], args: argparse.Namespace, start: datetime
         *rows,
         "",
         "Memory is the most that a process held, its libraries included.",
-        f"Batch {args.batch}; {args.repeats} processes a side take turns, each the median of {harness.BLOCKS} blocks.",
+        f"Batch {args.batch or sizes}; {args.repeats} processes a side take turns, each the median of {harness.BLOCKS} blocks.",
         "Where a peer's step can be written in several ways, each is tried once, and the fastest is compared (ms/step; inf: it "
         "did not run):",
         "",

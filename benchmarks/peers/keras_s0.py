@@ -13,8 +13,11 @@ LATENT, CLASSES = 128, 10
 
 def classifier(form: str, batch: int) -> Steps:
     """Train steps of the classifier on images [batch, 28, 28, 1] that lie ready as tensors."""
-    model = classifier_network()
-    optimizer = keras.optimizers.SGD(0.01)
+    return train_steps(classifier_network(), keras.optimizers.SGD(0.01), form, batches(batch))
+
+
+def train_steps(model: keras.Model, optimizer: keras.optimizers.Optimizer, form: str, ready: list) -> Steps:
+    """Train steps of a model whose output is logits, on batches that `batches` made."""
     loss_of = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(optimizer, loss_of, jit_compile=False)
     optimizer.build(model.trainable_variables)
@@ -26,8 +29,8 @@ def classifier(form: str, batch: int) -> Steps:
         return loss
 
     if form == "train_on_batch":
-        return _steps(model.train_on_batch, _batches(batch))
-    return _steps(tf.function(train_step, jit_compile=form.endswith("xla")), _batches(batch))
+        return steps(model.train_on_batch, ready)
+    return steps(tf.function(train_step, jit_compile=form.endswith("xla")), ready)
 
 
 def classifier_network() -> keras.Model:
@@ -75,7 +78,7 @@ def cgan(form: str, batch: int) -> Steps:
         g_optimizer.apply(tape.gradient(g_loss, variables), variables)
         return d_loss + g_loss
 
-    return _steps(tf.function(train_step, jit_compile=form.endswith("xla")), _batches(batch))
+    return steps(tf.function(train_step, jit_compile=form.endswith("xla")), batches(batch))
 
 
 def _generator() -> keras.Model:
@@ -106,20 +109,28 @@ def _discriminator() -> keras.Model:
     ])  # fmt: skip
 
 
-def _batches(batch: int, count: int = 8) -> list[tuple[tf.Tensor, tf.Tensor]]:
+def batches(
+    batch: int, shape: tuple[int, ...] = (28, 28, 1), classes: int = CLASSES, count: int = 8
+) -> list[tuple[tf.Tensor, tf.Tensor]]:
     """Random images in [0, 1] and labels, on the device before the clock starts: input costs the peer nothing."""
     draw = np.random.default_rng(0)
-    images = draw.integers(0, 256, (count, batch, 28, 28, 1), np.uint8).astype(np.float32) / 255
-    labels = draw.integers(0, CLASSES, (count, batch), np.int32)
+    images = draw.integers(0, 256, (count, batch, *shape), np.uint8).astype(np.float32) / 255
+    labels = draw.integers(0, classes, (count, batch), np.int32)
     return [(tf.constant(x), tf.constant(y)) for x, y in zip(images, labels, strict=True)]
 
 
-def _steps(step: Callable, batches: list[tuple[tf.Tensor, tf.Tensor]]) -> Steps:
+def steps(step: Callable, ready: list[tuple[tf.Tensor, tf.Tensor]]) -> Steps:
+    """The step on one batch after the other."""
+
     def run(n: int) -> None:
         for i in range(n):
-            loss = step(*batches[i % len(batches)])
+            loss = step(*ready[i % len(ready)])
         float(np.asarray(loss).sum())  # reading the loss waits for the device
 
+    return Steps(run, device())
+
+
+def device() -> str:
+    """The GPU's name, or CPU."""
     devices = tf.config.list_physical_devices("GPU")
-    name = tf.config.experimental.get_device_details(devices[0]).get("device_name", "GPU") if devices else "CPU"
-    return Steps(run, name)
+    return tf.config.experimental.get_device_details(devices[0]).get("device_name", "GPU") if devices else "CPU"

@@ -1,6 +1,7 @@
 """The classifier's and the conditional GAN's train step in PyTorch."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
@@ -14,9 +15,14 @@ LATENT, CLASSES = 128, 10
 
 def classifier(form: str, batch: int) -> Steps:
     """Train steps of the classifier on images [batch, 1, 28, 28] that lie ready as tensors."""
+    return train_steps(classifier_network(), partial(torch.optim.SGD, lr=0.01), form, batch)
+
+
+def train_steps(model: nn.Module, optimizer_of: Callable, form: str, batch: int) -> Steps:
+    """Train steps of a model of such images whose output is logits."""
     layout, device = _layout(form), best_device()
-    model = classifier_network().to(device, memory_format=layout)
-    optimizer = torch.optim.SGD(model.parameters(), 0.01, fused=True)
+    model = model.to(device, memory_format=layout)
+    optimizer = optimizer_of(model.parameters(), fused=True)
     loss_of = _compiled(form, lambda x, y: F.cross_entropy(model(x), y))
 
     def step(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:

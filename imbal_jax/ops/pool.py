@@ -21,20 +21,17 @@ def _views(x: jax.Array) -> tuple[jax.Array, ...]:
 
 
 def _forward(x: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    y = max_pool_2x2(x)
-    return y, (x, y)
+    a, b, c, d = _views(x)
+    above, below = jnp.maximum(a, b), jnp.maximum(c, d)
+    place = jnp.where(above >= below, jnp.where(a >= b, 0, 1), jnp.where(c >= d, 2, 3)).astype(jnp.uint8)
+    return jnp.maximum(above, below), (place, x)  # of x only the shape is read
 
 
 def _backward(saved: tuple[jax.Array, jax.Array], dy: jax.Array) -> tuple[jax.Array]:
-    x, y = saved
-    parts, taken = [], jnp.zeros(y.shape, bool)
-    for view in _views(x):
-        mine = (view == y) & ~taken
-        parts.append(jnp.where(mine, dy, 0))
-        taken = taken | mine
-    b, h, w, c = y.shape
-    rows = [jnp.stack(parts[i : i + 2], axis=3).reshape(b, h, 2 * w, c) for i in (0, 2)]
-    dx = jnp.stack(rows, axis=2).reshape(b, 2 * h, 2 * w, c)
+    place, x = saved
+    b, h, w, c = dy.shape
+    own = jnp.arange(4, dtype=jnp.uint8).reshape(1, 1, 2, 1, 2, 1)  # of each pixel of a window
+    dx = jnp.where(place[:, :, None, :, None] == own, dy[:, :, None, :, None], 0).reshape(b, 2 * h, 2 * w, c)
     return (jnp.pad(dx, ((0, 0), (0, x.shape[1] - 2 * h), (0, x.shape[2] - 2 * w), (0, 0))),)
 
 

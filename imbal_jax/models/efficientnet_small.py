@@ -1,0 +1,16 @@
+"""A small EfficientNet for images of about 48x48 pixels, grey or in colour, on a processor: TODO parameters."""
+
+from imbal_jax.models.efficientnet import EfficientNet, Stage
+from imbal_jax.ops.conv import Form
+
+STAGES = (
+    Stage(1, 3, 1, 1, 16),
+    Stage(2, 3, 2, 3, 24),
+    Stage(2, 5, 2, 4, 40),
+    Stage(2, 3, 2, 4, 96),
+)
+
+
+def Model(classes: int, width: float = 1.0, form: Form = "gemm", init_kernel: str = "he_fan_out") -> EfficientNet:
+    """A network of a third of B0's blocks and half its channels; arguments as for `EfficientNet`."""
+    return EfficientNet(classes, STAGES, stem=16, top=384, width=width, form=form, init_kernel=init_kernel)
