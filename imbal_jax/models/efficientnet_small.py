@@ -1,4 +1,4 @@
-"""A small EfficientNet for images of about 48x48 pixels, grey or in colour, on a processor: 205,831 parameters (grey, 7 classes)."""
+"""A small EfficientNet for a processor and images of about 48x48 pixels: 205,831 parameters (grey, 7 classes)."""
 
 from imbal_jax.models.efficientnet import EfficientNet, Stage
 from imbal_jax.ops.conv import Form
