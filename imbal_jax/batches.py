@@ -1,4 +1,4 @@
-"""Batches by index: real rows stay one shared uint8 array on the device, a lane holds row numbers into it."""
+"""Batches by index: real rows stay one shared array of whole numbers on the device, a lane holds row numbers into it."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -7,13 +7,14 @@ import jax
 import jax.numpy as jnp
 
 from imbal_jax.lanes import purpose
+from imbal_jax.stored import floats
 
 
 class Shared(NamedTuple):
     """What all lanes read.
 
     Attributes:
-        x: uint8 [N, ...example], the real rows.
+        x: uint8 or int16 [N, ...example], the real rows; see `stored`.
         y: int32 [N].
     """
 
@@ -26,7 +27,7 @@ class Pool(NamedTuple):
 
     Attributes:
         rows: int32 [M]; below N a row of `Shared`, from N on a new row.
-        new_x: uint8 [S, ...example], rows that a method made.
+        new_x: [S, ...example], rows that a method made; the dtype is that of the real rows.
         new_y: int32 [S].
     """
 
@@ -39,7 +40,7 @@ class Batch(NamedTuple):
     """What a training step sees.
 
     Attributes:
-        x: float [B, ...example] in [0, 1].
+        x: float [B, ...example], pixels in [0, 1] or samples in [-1, 1].
         t: float [B, K], soft targets; each row adds up to 1.
     """
 
@@ -64,7 +65,7 @@ class Inputs(NamedTuple):
 
 
 def pick(pool: Pool, shared: Shared, index: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The rows at positions `index` [B] of the pool: float32 [B, ...example] in [0, 1] and labels int32 [B]."""
+    """The rows at positions `index` [B] of the pool: float32 [B, ...example], see `stored.floats`, and labels int32 [B]."""
     rows, n = pool.rows[index], shared.x.shape[0]
     x, y = shared.x[jnp.minimum(rows, n - 1)], shared.y[jnp.minimum(rows, n - 1)]
     if pool.new_x.shape[0]:
@@ -72,7 +73,7 @@ def pick(pool: Pool, shared: Shared, index: jax.Array) -> tuple[jax.Array, jax.A
         there = jnp.maximum(rows - n, 0)
         x = jnp.where(new.reshape(-1, *[1] * (x.ndim - 1)), pool.new_x[there], x)
         y = jnp.where(new, pool.new_y[there], y)
-    return x.astype(jnp.float32) / 255.0, y
+    return floats(x), y
 
 
 def shuffled(key: jax.Array, epoch: jax.Array, size: jax.Array | int, room: int | None = None) -> jax.Array:

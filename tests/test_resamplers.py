@@ -213,7 +213,7 @@ class Mean:
 def problem(many):
     y = np.repeat(np.arange(4), COUNTS)
     x = jax.random.randint(jax.random.key(1), (len(y), *SHAPE), 0, 256).astype(jnp.uint8)
-    train = unbalanced(np.tile(np.arange(len(y), dtype=np.int32), (many, 1)), COUNTS, SHAPE)
+    train = unbalanced(np.tile(np.arange(len(y), dtype=np.int32), (many, 1)), COUNTS, x)
     trained = {"plain": lambda: TrainedClassifier(Mean, jnp.arange(1.0, many + 1))}
     return train, methods.Context(Shared(x, jnp.asarray(y, jnp.int32)), trained, lanes.over_lanes)
 

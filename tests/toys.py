@@ -64,7 +64,7 @@ def problem(task: Task, many: int = 2):
     y = jnp.repeat(jnp.arange(classes, dtype=jnp.int32), jnp.asarray(counts), total_repeat_length=total)
     shift = 120 * y.reshape(-1, *[1] * len(shape)) // classes  # classes differ, so that neighbours mean something
     x = (jax.random.randint(jax.random.key(1), (total, *shape), 0, 120) + shift).astype(jnp.uint8)
-    train = unbalanced(jnp.tile(jnp.arange(total, dtype=jnp.int32), (many, 1)), counts, shape)
+    train = unbalanced(jnp.tile(jnp.arange(total, dtype=jnp.int32), (many, 1)), counts, x)
     keys = lanes.lane_keys(5, list(range(many)))
     generator, model = Generator(shape, classes), Linear(classes)
     nets = gan_step.Nets(generator, Discriminator(), None, None, losses.make("bce"), LATENT, classes)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
 """Quality of generated samples, from features of a named space and from pixels. Pure jnp: may be jitted and vmapped.
 
-Distances are Euclidean and in the units of the given arrays; uint8 pixels are read as value / 255.
+Distances are Euclidean and in the units of the given arrays; whole numbers are read as `stored.floats` does.
 """
 
 from collections.abc import Callable
@@ -8,6 +8,8 @@ from typing import TypeVar
 
 import jax
 import jax.numpy as jnp
+
+from imbal_jax.stored import floats
 
 T = TypeVar("T")
 
@@ -156,5 +158,4 @@ def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _flat(pixels: jax.Array) -> jax.Array:
-    scale = 255.0 if pixels.dtype == jnp.uint8 else 1.0
-    return jnp.asarray(pixels).reshape(pixels.shape[0], -1).astype(jnp.float32) / scale
+    return floats(pixels).reshape(pixels.shape[0], -1)

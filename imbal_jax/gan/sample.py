@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.models.inference import in_batches
+from imbal_jax.stored import floats, kept
 
 LATENTS = ("normal", "uniform")
 
@@ -30,12 +31,13 @@ def latents(key: jax.Array, shape: tuple[int, int], kind: str) -> jax.Array:
     raise UserError(f"unknown latent {kind!r}{nearest(kind, LATENTS)}; known: {', '.join(LATENTS)}")
 
 
-def generate(generator: Any, params: Any, z: jax.Array, y: jax.Array, classes: int, batch: int = 250) -> jax.Array:
-    """Images uint8 [S, ...] for latents [S, latent] and labels int [S], `batch` at a time so that memory stays bounded."""
+def generate(
+    generator: Any, params: Any, z: jax.Array, y: jax.Array, classes: int, batch: int = 250, *, dtype: Any = jnp.uint8
+) -> jax.Array:
+    """Rows [S, ...] of that dtype for latents [S, latent] and labels int [S], `batch` at a time to bound the memory."""
 
     def one(z: jax.Array, y: jax.Array) -> jax.Array:
-        images = generator.apply(params, z, jax.nn.one_hot(y, classes))
-        return jnp.round(jnp.nan_to_num(jnp.clip(images, 0.0, 1.0)) * 255.0).astype(jnp.uint8)
+        return kept(generator.apply(params, z, jax.nn.one_hot(y, classes)), dtype)
 
     return in_batches(one, (z, y), batch)
 
@@ -57,5 +59,5 @@ def keep_best(scores: jax.Array, counts: tuple[int, ...], candidates: tuple[int,
 
 
 def discriminator_scores(apply: Callable[..., jax.Array], x: jax.Array, y: jax.Array, classes: int, batch: int = 250):
-    """Discriminator logits float32 [S] of uint8 images [S, ...] with their labels."""
-    return in_batches(lambda x, y: apply(x.astype(jnp.float32) / 255.0, jax.nn.one_hot(y, classes)), (x, y), batch)
+    """Discriminator logits float32 [S] of kept rows [S, ...] with their labels."""
+    return in_batches(lambda x, y: apply(floats(x), jax.nn.one_hot(y, classes)), (x, y), batch)

@@ -1,6 +1,7 @@
 """One adversarial step for any conditional generator and discriminator and any loss: a pure function of one lane."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -9,6 +10,7 @@ import optax
 
 from imbal_jax.gan.augment import augment
 from imbal_jax.gan.losses import Loss, gradient_penalty
+from imbal_jax.lanes import purpose
 
 METRICS = ("d_loss", "g_loss", "d_real_accuracy", "d_fake_accuracy")
 
@@ -17,8 +19,9 @@ class Nets(NamedTuple):
     """What is static about a GAN.
 
     Attributes:
-        generator: `apply(params, z [B, latent], label [B, K]) -> images [B, ...]` in [0, 1].
-        discriminator: `apply(params, images, label) -> logits [B]`.
+        generator: `apply(variables, z [B, latent], label [B, K], train=...) -> rows [B, ...]`, pixels in [0, 1] or samples
+            in [-1, 1].
+        discriminator: `apply(variables, rows, label, train=...) -> logits [B]`.
         g_optimizer, d_optimizer: optax transformations.
         loss: see `gan.losses`.
         latent: length of z.
@@ -26,6 +29,8 @@ class Nets(NamedTuple):
         d_steps: discriminator steps for each generator step.
         augment: DiffAugment's kinds, see `gan.augment`.
         ema: decay of the moving average of the generator's weights; 0 keeps none.
+        separate: whether the discriminator sees real and fake rows in two batches, each with its own moments where it has
+            batch normalisation, instead of in one.
     """
 
     generator: Any
@@ -38,10 +43,17 @@ class Nets(NamedTuple):
     d_steps: int = 1
     augment: tuple[str, ...] = ()
     ema: float = 0.0
+    separate: bool = False
 
 
 class State(NamedTuple):
-    """A lane's weights and optimiser states; `average` is the generator's moving average, or None."""
+    """A lane's networks and optimiser states.
+
+    Attributes:
+        generator, discriminator: linen's variables: 'params', and 'batch_stats' where a network has running averages.
+        g_opt, d_opt: the optimisers' states.
+        average: the moving average of the generator's variables, or None.
+    """
 
     generator: Any
     discriminator: Any
@@ -57,11 +69,12 @@ def init(key: jax.Array, nets: Nets, shape: tuple[int, ...]) -> State:
     generator = nets.generator.init(g_key, jnp.zeros((1, nets.latent), jnp.float32), label)
     discriminator = nets.discriminator.init(d_key, jnp.zeros((1, *shape), jnp.float32), label)
     average = generator if nets.ema else None
-    return State(generator, discriminator, nets.g_optimizer.init(generator), nets.d_optimizer.init(discriminator), average)
+    g_opt, d_opt = nets.g_optimizer.init(generator["params"]), nets.d_optimizer.init(discriminator["params"])
+    return State(generator, discriminator, g_opt, d_opt, average)
 
 
 def sampler(state: State) -> Any:
-    """The generator's weights to sample with: the moving average where there is one."""
+    """The generator's variables to sample with: the moving average where there is one."""
     return state.generator if state.average is None else state.average
 
 
@@ -74,7 +87,7 @@ def step(
         nets: the static part.
         state: one lane's state.
         number: of this step, int [], from 0; the moving average of the weights is shorter at the beginning.
-        batch_of: number of the discriminator step -> real images [B, ...] in [0, 1] and labels int32 [B].
+        batch_of: number of the discriminator step -> real rows [B, ...] as floats and labels int32 [B].
         key: a typed key for this step.
     """
     metrics: dict[str, jax.Array] = {}
@@ -89,41 +102,58 @@ def step(
 
 def _discriminator_step(nets: Nets, state: State, x: jax.Array, label: jax.Array, key: jax.Array):
     noise, distort, between = jax.random.split(key, 3)
-    n = x.shape[0]
-    fake = nets.generator.apply(state.generator, jax.random.normal(noise, (n, nets.latent)), label)
+    n, drop = x.shape[0], purpose(key, "dropout")
+    fake, _ = _run(nets.generator, state.generator, jax.random.normal(noise, (n, nets.latent)), label, key=drop)
     both = augment(distort, jnp.concatenate([fake, x]), nets.augment)
 
     def loss_of(params):
-        logits = nets.discriminator.apply(params, both, jnp.concatenate([label, label]))
-        total = nets.loss.discriminator(logits[n:], logits[:n])
+        run = partial(_run, nets.discriminator)
+        variables = {**state.discriminator, "params": params}
+        if nets.separate:
+            real, variables = run(variables, both[n:], label, key=jax.random.fold_in(drop, 1))
+            false, variables = run(variables, both[:n], label, key=jax.random.fold_in(drop, 2))
+        else:
+            logits, variables = run(variables, both, jnp.concatenate([label, label]), key=jax.random.fold_in(drop, 1))
+            real, false = logits[n:], logits[:n]
+        total = nets.loss.discriminator(real, false)
         if nets.loss.penalty:
-            critic = lambda images: nets.discriminator.apply(params, images, label)  # noqa: E731
+            critic = lambda rows: run(variables, rows, label, key=jax.random.fold_in(drop, 3))[0]  # noqa: E731
             total += nets.loss.penalty * gradient_penalty(critic, both[n:], both[:n], between)
-        return total, logits
+        return total, (real, false, variables)
 
-    (loss, logits), grads = jax.value_and_grad(loss_of, has_aux=True)(state.discriminator)
-    updates, d_opt = nets.d_optimizer.update(grads, state.d_opt, state.discriminator)
+    params = state.discriminator["params"]
+    (loss, (real, false, variables)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+    updates, d_opt = nets.d_optimizer.update(grads, state.d_opt, params)
     metrics = {
         "d_loss": loss,
-        "d_real_accuracy": jnp.mean(logits[n:] > 0, dtype=jnp.float32),
-        "d_fake_accuracy": jnp.mean(logits[:n] <= 0, dtype=jnp.float32),
+        "d_real_accuracy": jnp.mean(real > 0, dtype=jnp.float32),
+        "d_fake_accuracy": jnp.mean(false <= 0, dtype=jnp.float32),
     }
-    return state._replace(discriminator=optax.apply_updates(state.discriminator, updates), d_opt=d_opt), metrics
+    return state._replace(discriminator={**variables, "params": optax.apply_updates(params, updates)}, d_opt=d_opt), metrics
 
 
 def _generator_step(nets: Nets, state: State, number: jax.Array, label: jax.Array, key: jax.Array):
     noise, distort = jax.random.split(key)
-    z = jax.random.normal(noise, (label.shape[0], nets.latent))
+    z, drop = jax.random.normal(noise, (label.shape[0], nets.latent)), purpose(key, "dropout")
 
     def loss_of(params):
-        fake = augment(distort, nets.generator.apply(params, z, label), nets.augment)
-        return nets.loss.generator(nets.discriminator.apply(state.discriminator, fake, label))
+        fake, variables = _run(nets.generator, {**state.generator, "params": params}, z, label, key=drop)
+        fake = augment(distort, fake, nets.augment)
+        logits, _ = _run(nets.discriminator, state.discriminator, fake, label, key=jax.random.fold_in(drop, 1))
+        return nets.loss.generator(logits), variables
 
-    loss, grads = jax.value_and_grad(loss_of)(state.generator)
-    updates, g_opt = nets.g_optimizer.update(grads, state.g_opt, state.generator)
-    generator = optax.apply_updates(state.generator, updates)
+    params = state.generator["params"]
+    (loss, variables), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
+    updates, g_opt = nets.g_optimizer.update(grads, state.g_opt, params)
+    generator = {**variables, "params": optax.apply_updates(params, updates)}
     average = state.average
     if nets.ema:
         decay = jnp.minimum(nets.ema, (1 + number) / (10 + number))  # else the random first weights linger
         average = optax.incremental_update(generator, average, 1 - decay)
     return state._replace(generator=generator, g_opt=g_opt, average=average), loss
+
+
+def _run(net: Any, variables: Any, *inputs: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+    """A network's output in training, and its variables with the running averages of this batch."""
+    out, averages = net.apply(variables, *inputs, train=True, rngs={"dropout": key}, mutable=["batch_stats"])
+    return out, {**variables, **averages}

@@ -16,6 +16,7 @@ from imbal_jax.methods import _layout as layout
 from imbal_jax.methods.method import Context, Method, Task, Train, at_least, check_range
 from imbal_jax.models.inference import apply_in_batches
 from imbal_jax.ops.knn import nearest as nearest_rows
+from imbal_jax.stored import floats, kept
 
 CHUNK = 2048  # rows that are in memory as floats at once where only their sums are needed
 
@@ -37,9 +38,8 @@ class New(NamedTuple):
 
 
 def flat(x: jax.Array) -> jax.Array:
-    """Rows as float32 vectors [M, D]; uint8 as value / 255."""
-    scale = 255.0 if x.dtype == jnp.uint8 else 1.0
-    return x.reshape(x.shape[0], -1).astype(jnp.float32) / scale
+    """Rows as float32 vectors [M, D], as `stored.floats` has them."""
+    return floats(x).reshape(x.shape[0], -1)
 
 
 def interpolate(x: jax.Array, base: jax.Array, other: jax.Array, weight: jax.Array) -> jax.Array:
@@ -266,13 +266,13 @@ def add_rows(
         x, _ = pick(pool, shared, jnp.asarray(positions))
         z = None
         if judge is not None:
-            z = apply_in_batches(judge.model, params, _stored(x, jnp.dtype(jnp.uint8)))[1]
+            z = apply_in_batches(judge.model, params, kept(x, stored))[1]
         elif components:
             mean, axes = principal_axes(*_moments(pool, shared), pool.rows.shape[0], components)
             z = jnp.dot(flat(x) - mean, axes, precision=jax.lax.Precision.HIGHEST)
         new = make_new(key, x, counts, z)
         rows = pool.rows[jnp.asarray(positions)][new.parents]
-        return _stored(new.x, stored), _real_parents(rows, ancestors, real)
+        return kept(new.x, stored), _real_parents(rows, ancestors, real)
 
     inputs = keys, train.pool, _ancestors(train), judge and judge.params
     x, parents = context.over_lanes(one)((), inputs, context.shared)
@@ -292,11 +292,6 @@ def clean(keep_of: Callable[[jax.Array, tuple[int, ...]], jax.Array], keys: jax.
 
     rows = context.over_lanes(one)((), (keys, train.pool), context.shared)
     return train._replace(pool=train.pool._replace(rows=rows))
-
-
-def _stored(x: jax.Array, dtype: Any) -> jax.Array:
-    """Rows as a pool keeps them: uint8 for values in [0, 1]."""
-    return jnp.round(jnp.clip(x, 0.0, 1.0) * 255.0).astype(dtype) if dtype == jnp.uint8 else x.astype(dtype)
 
 
 def _ancestors(train: Train) -> jax.Array:

@@ -3,7 +3,6 @@
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax.batches import Pool, Shared, pick
@@ -13,6 +12,7 @@ from imbal_jax.methods import affine
 from imbal_jax.methods.method import Context, Method, Task, Train, at_least
 from imbal_jax.models.inference import in_batches
 from imbal_jax.ops import warp
+from imbal_jax.stored import kept
 
 
 def make(
@@ -83,7 +83,7 @@ def transformed(
 
     def warped(rows: jax.Array, matrix: jax.Array) -> jax.Array:
         x, _ = pick(pool, shared, rows)
-        return jnp.round(warp.affine(x, matrix, fill=ranges.fill) * 255.0).astype(jnp.uint8)
+        return kept(warp.affine(x, matrix, fill=ranges.fill), shared.x.dtype)
 
     return in_batches(warped, (bases, matrices), batch), bases
 

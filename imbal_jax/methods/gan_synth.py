@@ -65,7 +65,8 @@ def make(
             return train
         gan: TrainedGan = context.trained["gan"]()
         judge: TrainedClassifier | None = context.trained["plain"]() if filter == "classifier" else None
-        draw = partial(_draw, gan.nets, judge and judge.model, missing, latent, filter, float(candidates))
+        model, dtype = judge and judge.model, context.shared.x.dtype
+        draw = partial(_draw, gan.nets, dtype, model, missing, latent, filter, float(candidates))
         weights = (gan.generator, gan.discriminator, judge and judge.params)
         images = context.over_lanes(draw)((), (keys, weights), ())
         unknown = np.full((*images.shape[:2], 0), -1, np.int32)  # each comes from all rows of its lane
@@ -74,14 +75,14 @@ def make(
     return Method(resample=resample)
 
 
-def _draw(nets: Nets, model: Any, missing, latent: str, filter: str, candidates: float, lane, shared) -> jax.Array:
-    """One lane's new images, uint8 [sum(missing), ...], class by class."""
+def _draw(nets: Nets, dtype: Any, model: Any, missing, latent: str, filter: str, candidates: float, lane, shared) -> jax.Array:
+    """One lane's new images, [sum(missing), ...] of that dtype, class by class."""
     _, (key, (generator, discriminator, judge)) = lane
     factor = 1.0 if filter == "none" else candidates
     drawn = tuple(math.ceil(n * factor) for n in missing)
     y = jnp.asarray(layout.labels_of(drawn))
     z = sample.latents(purpose(key, "synthesis"), (len(y), nets.latent), latent)
-    images = sample.generate(nets.generator, generator, z, y, nets.classes)
+    images = sample.generate(nets.generator, generator, z, y, nets.classes, dtype=dtype)
     if filter == "none":
         return images
     if filter == "random":

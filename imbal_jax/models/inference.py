@@ -6,6 +6,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from imbal_jax.stored import floats
+
 
 def in_batches(function: Callable[..., Any], rows: tuple[jax.Array, ...], batch: int) -> Any:
     """`function(*rows)` for arrays [N, ...] of one length, `batch` rows at a time: its outputs, leaves [N, ...]."""
@@ -18,5 +20,5 @@ def in_batches(function: Callable[..., Any], rows: tuple[jax.Array, ...], batch:
 
 
 def apply_in_batches(model: Any, params: Any, x: jax.Array, batch: int = 500) -> tuple[jax.Array, jax.Array]:
-    """Logits [N, K] and features [N, D] of uint8 rows [N, ...example], `batch` at a time so that memory stays bounded."""
-    return in_batches(lambda part: model.apply(params, part.astype(jnp.float32) / 255.0), (x,), batch)
+    """Logits [N, K] and features [N, D] of kept rows [N, ...example], `batch` at a time so that memory stays bounded."""
+    return in_batches(lambda part: model.apply(params, floats(part)), (x,), batch)

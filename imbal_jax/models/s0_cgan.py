@@ -34,8 +34,8 @@ class Generator(nn.Module):
     init_kernel: str = "lecun_normal"
 
     @nn.compact
-    def __call__(self, z: jax.Array, label: jax.Array) -> jax.Array:
-        """[B, latent], one-hot [B, K] -> images [B, 28, 28, 1] in (0, 1)."""
+    def __call__(self, z: jax.Array, label: jax.Array, *, train: bool = False) -> jax.Array:
+        """[B, latent], one-hot [B, K] -> images [B, 28, 28, 1] in (0, 1); nothing differs in training."""
         channels, init = self.latent + self.classes, initializer(self.init_kernel)
         x = _leaky(nn.Dense(7 * 7 * channels, kernel_init=init)(jnp.concatenate([z, label], axis=-1)))
         x = x.reshape(-1, 7, 7, channels)
@@ -56,8 +56,8 @@ class Discriminator(nn.Module):
     init_kernel: str = "lecun_normal"
 
     @nn.compact
-    def __call__(self, x: jax.Array, label: jax.Array) -> jax.Array:
-        """[B, 28, 28, 1], one-hot [B, K] -> logits [B]: above zero is 'real'."""
+    def __call__(self, x: jax.Array, label: jax.Array, *, train: bool = False) -> jax.Array:
+        """[B, 28, 28, 1], one-hot [B, K] -> logits [B]: above zero is 'real'; nothing differs in training."""
         init = initializer(self.init_kernel)
         tiled = jnp.broadcast_to(label[:, None, None, :], (*x.shape[:3], self.classes)).astype(x.dtype)
         x = jnp.concatenate([x, tiled], axis=-1)

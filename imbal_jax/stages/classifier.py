@@ -127,7 +127,7 @@ def fit_reference(setting: Setting, curves: Curves) -> TrainedClassifier:
     """One classifier on the full real training set, as published: a ruler for generated images, never a competitor."""
     y = setting.data.train.y
     rows = np.argsort(y, kind="stable").astype(np.int32)[None]
-    train = unbalanced(rows, tuple(int(n) for n in np.bincount(y)), setting.shared.x.shape[1:])
+    train = unbalanced(rows, tuple(int(n) for n in np.bincount(y)), setting.shared.x)
     devices = setting.base.devices[:1]
     shared = lanes.replicate(setting.shared, devices)  # what is there already, not a second copy
     keys = lanes.purposes(setting.keys[:1], "reference")

@@ -144,9 +144,9 @@ def draw_grid(setting: Setting, nets: gan_step.Nets, weights: Any, path: Any, ti
     """The first lane's generated images, a row a class, beside real ones of its training set; the latents never change."""
     classes = len(setting.task.counts)
     params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf[0])), weights)
-    fake = np.asarray(_draw(nets.generator, nets.latent, classes, each, setting.keys[0], params))
+    fake = np.asarray(_draw(nets.generator, nets.latent, classes, each, setting.shared.x.dtype, setting.keys[0], params))
     x = setting.data.train.x
-    real = np.zeros((classes, each, *x.shape[1:]), np.uint8)
+    real = np.zeros((classes, each, *x.shape[1:]), x.dtype)
     for label in range(classes):
         rows = class_rows(setting, label)[:each]
         real[label, : len(rows)] = x[rows]
@@ -154,8 +154,8 @@ def draw_grid(setting: Setting, nets: gan_step.Nets, weights: Any, path: Any, ti
     plots.sample_grid(path, fake, real, setting.task.class_names, set(setting.task.minority), title)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3))
-def _draw(generator: Any, latent: int, classes: int, each: int, key: jax.Array, params: Any) -> jax.Array:
-    """`each` images of every class, uint8 [classes each, ...]; compiled once for all grids of a training."""
+@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
+def _draw(generator: Any, latent: int, classes: int, each: int, dtype: Any, key: jax.Array, params: Any) -> jax.Array:
+    """`each` images of every class, [classes each, ...] of that dtype; compiled once for all grids of a training."""
     z = sample.latents(purpose(key, "grid"), (classes * each, latent), "normal")
-    return sample.generate(generator, params, z, jnp.repeat(jnp.arange(classes), each), classes)
+    return sample.generate(generator, params, z, jnp.repeat(jnp.arange(classes), each), classes, dtype=dtype)

@@ -17,6 +17,7 @@ from imbal_jax.methods.recipe import transform
 from imbal_jax.report.plots import Block, slug, transformed
 from imbal_jax.stages.arms import Arm
 from imbal_jax.stages.setting import Setting
+from imbal_jax.stored import kept
 
 MOST_ARMS = 6
 NINE = 9  # images of a picture
@@ -125,5 +126,5 @@ def label(t: np.ndarray, names: Sequence[str]) -> str:
 
 
 def _block(head: str, batch: Any, names: Sequence[str]) -> Block:
-    images = np.asarray(jnp.round(jnp.clip(batch.x, 0.0, 1.0) * 255.0)).astype(np.uint8)
+    images = np.asarray(kept(batch.x, jnp.uint8))
     return Block(head, list(images), [label(t, names) for t in np.asarray(batch.t, np.float64)])

@@ -13,6 +13,7 @@ from imbal_jax.lanes import purpose
 from imbal_jax.methods.gan_synth import TrainedClassifier, TrainedGan
 from imbal_jax.models.inference import apply_in_batches
 from imbal_jax.stages.setting import Setting, class_rows
+from imbal_jax.stored import floats
 
 SPACE = "last hidden layer of a {model} classifier trained on the full real training set ({source})"
 
@@ -51,21 +52,21 @@ def sound(weights: Any, lane: int) -> bool:
 
 
 def _draw(setting: Setting, gan: TrainedGan, each: int) -> np.ndarray:
-    """uint8 [L, K, each, ...]: generated images of every class, on all lanes."""
-    classes = len(setting.task.counts)
+    """[L, K, each, ...] of the real rows' dtype: generated images of every class, on all lanes."""
+    classes, dtype = len(setting.task.counts), setting.shared.x.dtype
 
     def draw(lane, shared):
         _, (key, params) = lane
         z = sample.latents(purpose(key, "quality"), (classes * each, gan.nets.latent), "normal")
-        images = sample.generate(gan.nets.generator, params, z, jnp.repeat(jnp.arange(classes), each), classes)
+        images = sample.generate(gan.nets.generator, params, z, jnp.repeat(jnp.arange(classes), each), classes, dtype=dtype)
         return images.reshape(classes, each, *images.shape[1:])
 
     return np.asarray(setting.over_lanes(draw)((), (setting.keys, gan.generator), ()))
 
 
 def _pixels(x: np.ndarray) -> jax.Array:
-    """Flat float32 rows in [0, 1]."""
-    return jnp.asarray(x.reshape(len(x), -1), jnp.float32) / 255.0
+    """Flat float32 rows."""
+    return floats(x.reshape(len(x), -1))
 
 
 def _mean(rows: list[dict[str, jax.Array]]) -> dict[str, float | None]:

@@ -246,7 +246,7 @@ def _cut(config: Any, dataset: data.Dataset, rows: np.ndarray, keys: jax.Array) 
     counts = imbalance.target_counts(config.cut.profile, available, dataset.fraction)
     kept = imbalance.cut(y, counts, config.cut.draw, keys)
     by_class = np.take_along_axis(kept, np.argsort(y[kept], axis=1, kind="stable"), axis=1)
-    return unbalanced(rows[by_class], tuple(int(n) for n in counts), dataset.train.x.shape[1:])
+    return unbalanced(rows[by_class], tuple(int(n) for n in counts), dataset.train.x)
 
 
 def _hold_out(train: Train, share: float, keys: jax.Array) -> tuple[Train, jax.Array]:
@@ -273,10 +273,10 @@ def _hold_out(train: Train, share: float, keys: jax.Array) -> tuple[Train, jax.A
     return train._replace(pool=train.pool._replace(rows=kept), counts=left), held
 
 
-def unbalanced(rows: np.ndarray, counts: tuple[int, ...], shape: tuple[int, ...]) -> Train:
-    """A training set of real rows only: row numbers [L, M], lying class by class."""
+def unbalanced(rows: np.ndarray, counts: tuple[int, ...], x: np.ndarray | jax.Array) -> Train:
+    """A training set of real rows only: numbers [L, M] of rows of x, lying class by class."""
     many = rows.shape[0]
-    pool = Pool(jnp.asarray(rows), jnp.zeros((many, 0, *shape), jnp.uint8), jnp.zeros((many, 0), jnp.int32))
+    pool = Pool(jnp.asarray(rows), jnp.zeros((many, 0, *x.shape[1:]), x.dtype), jnp.zeros((many, 0), jnp.int32))
     return Train(pool, counts, np.zeros((many, 0, 0), np.int32))
 
 
