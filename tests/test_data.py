@@ -507,7 +507,7 @@ def test_unknown_name():
     with fails("unknown data set 'mnits'", "did you mean 'mnist'"):
         data.load("mnits")
     for name in ("idx", "dataset", "sources", "../mnist", "mnist.py", ""):
-        with fails(f"unknown data set {name!r}", "known: cifar, fashion_mnist, fer2013, folder, mnist"):
+        with fails(f"unknown data set {name!r}", "known: cifar, fashion_mnist, fer2013, folder, mitbih, mnist"):
             data.load(name)
 
 

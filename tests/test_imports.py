@@ -26,7 +26,19 @@ ORDER = [
     {"launch"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}
-LAZY = {"tensorflow_datasets", "mlxtend", "array_record", "matplotlib", "scipy", "PIL", "ml_collections", "tensorboardX"}
+LAZY = {
+    "tensorflow_datasets",
+    "mlxtend",
+    "array_record",
+    "matplotlib",
+    "scipy",
+    "PIL",
+    "ml_collections",
+    "tensorboardX",
+    "wfdb",
+    "pywt",
+    "pandas",
+}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 CONFIGS = sorted((ROOT / "configs").glob("*.py"))
 

@@ -14,7 +14,7 @@ class Rows(NamedTuple):
     """The examples of one split, on the host.
 
     Attributes:
-        x: uint8 [N, ...example], as published (pixels 0 to 255).
+        x: uint8 [N, ...example], pixels as published, or int16, samples of a signal; see `stored`.
         y: int32 [N], class indices.
         ids: int64 [N], the row's number in its source, unique over train and test.
         groups: int64 [N], what must not be split between train and test (a patient); the id where there is none.

@@ -1,0 +1,278 @@
+"""MIT-BIH Arrhythmia Database: 109,494 annotated heartbeats of 48 half-hour ECG records, 360 Hz, in five AAMI classes.
+
+Moody and Mark 2001, "The impact of the MIT-BIH Arrhythmia Database". https://physionet.org/content/mitdb/1.0.0/
+The split by patient: de Chazal et al. 2004, "Automatic classification of heartbeats using ECG morphology and heartbeat
+interval features".
+"""
+
+import functools
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imbal_jax.data import cache, download, heartbeats, sources, wfdb_files
+from imbal_jax.data.dataset import Absent, Dataset, Rows, cache_folder, digest
+from imbal_jax.data.heartbeats import CLASSES, Form
+from imbal_jax.errors import UserError, nearest
+
+DS1 = (101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122, 124, 201, 203, 205, 207, 208, 209, 215, 220, 223, 230)
+DS2 = (100, 103, 105, 111, 113, 117, 121, 123, 200, 202, 210, 212, 213, 214, 219, 221, 222, 228, 231, 232, 233, 234)
+PACED = (102, 104, 107, 217)
+RECORDS = tuple(str(number) for number in sorted(DS1 + DS2 + PACED))
+DS1_BEATS = {"N": 45_866, "S": 944, "V": 3_788, "F": 415, "Q": 8}  # annotated, those at the records' ends too
+ALL_BEATS = {"N": 90_631, "S": 2_781, "V": 7_236, "F": 803, "Q": 8_043}
+LEADS = ("MLII", "V5")
+FREQUENCY = 360
+TEST_SHARE = 0.2  # of each class, without patients
+FEW = 20  # training beats of a class
+PROBE = "https://physionet.org/files/mitdb/1.0.0/RECORDS"
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "protocol": ("inter", "intra"),
+    "denoise": ("wavelet", "none"),
+    "scale": ("beat", "record"),
+    "rr": (False, True),
+}
+
+
+class Beats(NamedTuple):
+    """All beats of the records that were read, whatever their class.
+
+    Attributes:
+        x: int16 [N, T, 1].
+        y: int8 [N], index into `CLASSES`.
+        record: int16 [N].
+        ids: int64 [N].
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    record: np.ndarray
+    ids: np.ndarray
+
+
+def load(
+    directory: str | None,
+    source: str,
+    per_class: int | None,
+    *,
+    protocol: str = "inter",
+    denoise: str = "wavelet",
+    scale: str = "beat",
+    before: int = 99,
+    after: int = 201,
+    rr: bool = False,
+    classes: str = CLASSES,
+    records: str = "",
+    split_seed: int = 0,
+) -> Dataset:
+    """MIT-BIH from the first source that has it; x is int16 [N, T, 1], round(value * 32767) of values in [-1, 1].
+
+    The classes are N {N L R e j}, S {A a J S}, V {V E}, F {F} and Q {/ f Q}; other annotations are no beats. Lead MLII, or
+    V5 where a record lacks it. Sources, in the order in which 'auto' tries them:
+
+    - 'folder': the 48 records (.hea, .dat, .atr) in DIR/mitdb, DIR/raw/mitdb or DIR. They are checked against
+      SHA256SUMS.txt where it lies beside them.
+    - 'download': the same, fetched from PhysioNet (about 100 MB) and kept in the cache folder.
+
+    Rows come by record, then time; `ids` number all annotated beats of the records read, those that are not used too.
+    Prepared beats are kept in the cache folder.
+
+    Args:
+        directory: DIR; None means the environment variable IMBAL_DATA_DIR.
+        source: 'auto' or one of the names above.
+        per_class: keep the first so many training rows of each class (so those of the first records); `fraction` shrinks.
+        protocol: 'inter': training rows from de Chazal's DS1, test rows from DS2, the paced records in neither; groups are
+            the records. 'intra': a fifth of each class's beats, at random, is the test set; patients are on both sides.
+        denoise: 'wavelet' (see `heartbeats.denoise`; the record as a whole, before it is cut) or 'none'.
+        scale: each 'beat' by its own lowest and highest value, or the 'record' by its 0.1th and 99.9th percentile.
+        before, after: samples (1/360 s) of the window before the R peak, and from it on; T is their sum. Beats whose window
+            leaves the record are left out.
+        rr: append the four numbers of `heartbeats.rr_features` at the end of the time axis, so T + 4.
+        classes: the AAMI classes that are kept, in this order; at least two.
+        records: which ones to use, such as '100 101 208'; '' means all 48.
+        split_seed: of the draw of protocol 'intra'.
+
+    Raises:
+        UserError: unknown source or option, no such directory, source absent, incomplete or damaged, or a class without a
+            training beat.
+    """
+    _check_choices({"protocol": protocol, "denoise": denoise, "scale": scale, "rr": rr})
+    _check_numbers({"before": (before, 0), "after": (after, 1), "split_seed": (split_seed, 0)})
+    _check_classes(classes)
+    chosen = _chosen(records, protocol)
+    form = Form(denoise, scale, before, after, rr)
+    make = functools.partial(_dataset, form=form, records=chosen, protocol=protocol, classes=classes, seed=split_seed)
+    readers = {"folder": functools.partial(_folder, make), "download": functools.partial(_download, make)}
+    return sources.read("MIT-BIH", readers, directory, source, per_class)
+
+
+def _check_choices(given: Mapping[str, Any]) -> None:
+    for option, value in given.items():
+        known = [str(choice) for choice in CHOICES[option]]
+        if value not in CHOICES[option]:
+            hint = nearest(value, known)
+            raise UserError(f"config.data.{option} is {value!r}{hint}; the data set mitbih knows {', '.join(known)}")
+
+
+def _check_numbers(given: Mapping[str, tuple[Any, int]]) -> None:
+    for option, (value, least) in given.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < least:
+            raise UserError(f"config.data.{option} is {value!r}; it must be a whole number from {least} on")
+
+
+def _check_classes(classes: Any) -> None:
+    letters = set(classes) if isinstance(classes, str) else set()
+    if len(letters) < 2 or len(letters) < len(classes) or letters - set(CLASSES):
+        raise UserError(f"config.data.classes is {classes!r}; it must be two or more of the letters {CLASSES}, each once")
+
+
+def _chosen(records: Any, protocol: str) -> tuple[str, ...]:
+    if not isinstance(records, str):
+        raise UserError(f"config.data.records is {records!r}; it must be a text such as '100 101 208', or '' for all 48")
+    named = records.replace(",", " ").split()
+    for name in named:
+        if name not in RECORDS:
+            raise UserError(f"config.data.records names {name!r}{nearest(name, RECORDS)}; MIT-BIH has {' '.join(RECORDS)}")
+    chosen = tuple(sorted(set(named))) or RECORDS
+    for side, members in (("training", DS1), ("test", DS2)):
+        if protocol == "inter" and not set(map(int, chosen)) & set(members):
+            some = f"name some of {' '.join(map(str, members))}, or set config.data.protocol to 'intra'"
+            raise UserError(f"config.data.records names no {side} record; {some}")
+    return chosen
+
+
+def _folder(make: Callable[[str, Path], Dataset], root: Path | None) -> Dataset:
+    if root is None:
+        where = "put them (100.hea, 100.dat, 100.atr, ...) into DIR/mitdb and name DIR with data.dir or IMBAL_DATA_DIR"
+        raise Absent(f"no MIT-BIH records: {where}")
+    places = [root / "mitdb", root / "raw" / "mitdb", root]
+    for place in places:
+        if wfdb_files.holds_any(place, RECORDS):
+            return make("folder", place)
+    raise Absent(f"no MIT-BIH records (100.hea, 100.dat, 100.atr, ...) in {sources.either(places)}")
+
+
+def _download(make: Callable[[str, Path], Dataset], root: Path | None) -> Dataset:
+    del root  # what was fetched belongs to the cache, not to the user's data
+    kept = cache_folder() / "mitdb"
+    if wfdb_files.holds_any(kept, RECORDS):
+        return make("download", kept)
+    if not download.online(PROBE):
+        raise Absent("no network: https://physionet.org does not answer, so MIT-BIH cannot be downloaded")
+    with tempfile.TemporaryDirectory() as spare:
+        folder = kept if sources.writable(kept.parent) else Path(spare) / "mitdb"
+        wfdb_files.fetch("mitdb", RECORDS, folder)
+        return make("download", folder)
+
+
+def prepare(folder: Path, records: Sequence[str], form: Form) -> tuple[Beats, int]:
+    """All beats of the records, and how many beats are annotated there; from the cache where they were prepared before.
+
+    Raises:
+        UserError: files are missing, differ from their checksums, or cannot be read.
+    """
+    wfdb_files.check_complete(folder, records)
+    names, sums = wfdb_files.files(records), wfdb_files.read_sums(folder)
+    known = [(name, sums.get(name), (folder / name).stat()) for name in names]
+    stamps = [(name, digest, stat.st_size, stat.st_mtime_ns) for name, digest, stat in known]
+
+    def make() -> Mapping[str, np.ndarray]:
+        wfdb_files.verify(folder, names, sums)
+        return _read_all(folder, records, form)
+
+    found = cache.kept(("mitbih", 1, str(folder.resolve()), *stamps, *form), make)
+    return Beats(found["x"], found["y"], found["record"], found["ids"]), int(found["annotated"][0])
+
+
+def _read_all(folder: Path, records: Sequence[str], form: Form) -> dict[str, np.ndarray]:
+    parts, annotated = [], 0
+    for name in records:
+        record = wfdb_files.read(folder, name, LEADS, FREQUENCY)
+        x, y, kept = heartbeats.beats(record.signal, record.peaks, record.symbols, FREQUENCY, form)
+        parts.append(Beats(x, y, np.full(len(y), int(name), np.int16), annotated + np.flatnonzero(kept)))
+        annotated += len(kept)
+    columns = Beats(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+    return {**columns._asdict(), "annotated": np.array([annotated])}
+
+
+def _dataset(
+    source: str, folder: Path, *, form: Form, records: Sequence[str], protocol: str, classes: str, seed: int
+) -> Dataset:
+    beats, annotated = prepare(folder, records, form)
+    new_number = np.array([classes.find(letter) for letter in CLASSES], np.int32)
+    y = new_number[beats.y]
+    test = np.isin(beats.record, DS2) if protocol == "inter" else _drawn(beats.y, seed)
+    train = np.isin(beats.record, DS1) if protocol == "inter" else ~test
+    train, test = train & (y >= 0), test & (y >= 0)
+    _check_present(folder, classes, y[train], y[test])
+    groups = beats.record.astype(np.int64) if protocol == "inter" else beats.ids
+    sides = [Rows(beats.x[side], y[side], beats.ids[side], groups[side]) for side in (train, test)]
+    fraction = 1.0 if len(records) == len(RECORDS) else min(1.0, train.sum() / _published(protocol, classes))
+    notes = _origin_notes(folder, records, protocol, annotated - len(beats.y))
+    notes += _class_notes(classes, y[train], beats.record[train], y[test])
+    return Dataset("mitbih", source, digest(*sides), tuple(classes), sides[0], sides[1], float(fraction), " ".join(notes))
+
+
+def _drawn(y: np.ndarray, seed: int) -> np.ndarray:
+    """A fifth of the rows of each AAMI class, at random, bool [N]: at least one where the class has two."""
+    random = np.random.default_rng(seed)
+    held = np.zeros(len(y), bool)
+    for label in range(len(CLASSES)):
+        rows = random.permutation(np.flatnonzero(y == label))
+        held[rows[: max(round(TEST_SHARE * len(rows)), int(len(rows) > 1))]] = True
+    return held
+
+
+def _published(protocol: str, classes: str) -> float:
+    """How many training beats the whole data set has."""
+    if protocol == "inter":
+        return sum(DS1_BEATS[letter] for letter in classes)
+    return (1 - TEST_SHARE) * sum(ALL_BEATS[letter] for letter in classes)
+
+
+def _check_present(folder: Path, classes: str, train: np.ndarray, test: np.ndarray) -> None:
+    for letter, many in zip(classes, np.bincount(train, minlength=len(classes)), strict=True):
+        if not many:
+            where = f"the training records in {folder} have no beats of class {letter!r}"
+            raise UserError(f"{where}; leave it out with config.data.classes (now {classes!r})")
+    if not len(test):
+        raise UserError(f"the test records in {folder} have no beats of the classes {classes}; choose other records")
+
+
+def _origin_notes(folder: Path, records: Sequence[str], protocol: str, lost: int) -> list[str]:
+    """What is to be known of the files and of the split."""
+    notes = []
+    if len(records) < len(RECORDS):
+        notes.append(f"Only the records {' '.join(records)} of the {len(RECORDS)} of MIT-BIH.")
+    sums = wfdb_files.read_sums(folder)
+    unchecked = [name for name in wfdb_files.files(records) if name not in sums]
+    if unchecked:
+        notes.append(f"{len(unchecked)} files could not be checked: {wfdb_files.SUMS} is missing or does not list them.")
+    if protocol == "intra":
+        notes.append("Beats of one patient are in the training set and in the test set, so the figures are too good.")
+    elif paced := " ".join(str(number) for number in PACED if str(number) in records):
+        notes.append(f"The paced records {paced} are in neither set.")
+    if protocol == "inter" and {"201", "202"} <= set(records):
+        notes.append("Records 201 (training) and 202 (test) are of one patient; the published split has it so.")
+    if lost:
+        notes.append(f"{lost:,} beats are too near to the ends of their records for a window and are left out.")
+    return notes
+
+
+def _class_notes(classes: str, y: np.ndarray, record: np.ndarray, test_y: np.ndarray) -> list[str]:
+    """What is to be known of the classes; y and record [N] of the training rows."""
+    notes = []
+    for label, letter in enumerate(classes):
+        many = int((y == label).sum())
+        names, counts = np.unique(record[y == label], return_counts=True)
+        if 2 * counts.max() > many:
+            most = f"{counts.max():,} of the {many:,} training beats of class {letter}"
+            notes.append(f"{most} are from record {names[counts.argmax()]}.")
+        if many < FEW:
+            notes.append(f"Class {letter} has only {many} training beats.")
+        if not (test_y == label).any():
+            notes.append(f"Class {letter} has no test beats.")
+    return notes
