@@ -10,6 +10,7 @@ own gradient is given by the other two, so derivatives of any order (WGAN-GP) st
 
 A transposed convolution *is* `_input_gradient`. All arrays are channels-last; kernels are [kh, kw, in, out], the layout
 and spatial orientation of `jax.lax.conv_general_dilated` and `flax.linen.Conv`, so weights are interchangeable.
+Long kernels over signals go through the frequency domain instead (`ops.fourier`).
 The reference in the tests is `jax.lax`, which is also the form used where it is faster (`form='lax'`).
 """
 
@@ -22,7 +23,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from imbal_jax.errors import UserError
-from imbal_jax.ops import winograd
+from imbal_jax.ops import fourier, winograd
 
 Form = Literal["gemm", "lax"]
 Padding = Literal["SAME", "VALID"]
@@ -80,6 +81,10 @@ def conv(
     Returns:
         [B, H', W', F] or [B, T', F].
     """
+    _check(x, kernel, padding)
+    if form == "gemm" and fourier.worth(x, kernel, stride):
+        before, after = _same_pads(x.shape[1], kernel.shape[0], 1) if padding == "SAME" else (0, 0)
+        return fourier.correlate(x, kernel, before, x.shape[1] + before + after - kernel.shape[0] + 1)
     return _lift_1d(_conv_2d, x, kernel, stride, padding, form)
 
 
@@ -98,15 +103,22 @@ def conv_transpose(
     Returns:
         [B, H', W', F] or [B, T', F].
     """
+    _check(x, kernel, padding)
+    if form == "gemm" and fourier.worth(x, kernel, stride):
+        out, (lo, _) = _transposed_axis(x.shape[1], kernel.shape[0], 1, padding)
+        return fourier.correlate(x, kernel, kernel.shape[0] - 1 - lo, out)
     return _lift_1d(_conv_transpose_2d, x, kernel, stride, padding, form)
 
 
-def _lift_1d(function, x, kernel, stride, padding, form):
-    """A signal is an image of one row."""
+def _check(x, kernel, padding):
     if x.ndim not in (3, 4) or kernel.ndim != x.ndim or x.shape[-1] != kernel.shape[-2]:
         raise ValueError(f"convolution of x {x.shape} with kernel {kernel.shape}: channels or ranks do not fit")
     if padding not in ("SAME", "VALID"):
         raise ValueError(f"padding {padding!r}: use 'SAME' or 'VALID'")
+
+
+def _lift_1d(function, x, kernel, stride, padding, form):
+    """A signal is an image of one row."""
     strides = (stride,) * (x.ndim - 2) if isinstance(stride, int) else tuple(stride)
     if x.ndim == 4:
         return function(x, kernel, strides, padding, form)
