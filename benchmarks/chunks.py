@@ -63,8 +63,8 @@ def classifier(count: int, batch: int, form: str, spec: str = "none", net: Net =
 def cgan(count: int, batch: int, form: str) -> Steps:
     """Steps of the conditional GAN with the published networks and optimisers; arguments as for `classifier`."""
     config, choice = get_config("source"), _chosen(count, form)
-    nets = nets_of(config, S0.classes, choice.conv)
     counts = (EPOCH * batch, *[0] * (S0.classes - 1))  # read for balanced batches only
+    nets = nets_of(config, methods.Task(counts, 1.0, tuple(map(str, range(S0.classes))), S0.shape, ()), choice.conv)
     epoch_of = gan_train.epoch_of(nets, batch, counts, config.gan.batches)
     return steps(count, batch, choice, partial(gan_train.init, nets=nets, shape=S0.shape), epoch_of, gan_step.METRICS)
 

@@ -59,6 +59,8 @@ def _source() -> ConfigDict:
     config.gan.model = "s0_cgan"
     config.gan.g_width = 1.0  # multiply the channels of the generator and the discriminator
     config.gan.d_width = 1.0
+    config.gan.classes = ""  # a GAN for each of these, as 'minority' or 'S, V, F'; '': one conditional GAN for all classes
+    config.gan.separate = False  # real and generated rows in batches of their own for the discriminator
     config.gan.init = "glorot_uniform"  # initial kernels, the source's; or lecun_normal
     config.gan.latent = 128
     config.gan.epochs = 30

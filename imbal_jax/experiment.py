@@ -214,7 +214,9 @@ def check(setting: Setting) -> list[Arm]:
             )
         there = at(config, arm.point)
         check_numbers(there)
-        gan.nets_of(there, len(setting.task.counts), base.form.conv)
+        nets = gan.nets_of(there, setting.task, base.form.conv)
+        if group.uses_gan(arm.spec):
+            gan.check_shape(nets, there.gan.model, setting.task.shape)
         classifier.model_of(there, len(setting.task.counts), base.form.conv)
         classifier.check(there, setting.validation.shape[1])
     setting.over_lanes(lambda lane, shared: lane)

@@ -1,12 +1,15 @@
 """Drawing from a trained generator, and choosing among the drawn."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from imbal_jax.errors import UserError, nearest
+from imbal_jax.gan.step import Nets
 from imbal_jax.models.inference import in_batches
 from imbal_jax.stored import floats, kept
 
@@ -40,6 +43,53 @@ def generate(
         return kept(generator.apply(params, z, jax.nn.one_hot(y, classes)), dtype)
 
     return in_batches(one, (z, y), batch)
+
+
+def draw(nets: Nets, variables: Any, z: jax.Array, counts: Sequence[int], *, dtype: Any) -> jax.Array:
+    """Rows of a lane's GAN, class by class, [sum(counts), ...] of that dtype.
+
+    Args:
+        nets: the static part of the GAN.
+        variables: of the generator; leaves [O, ...] where O classes have one each.
+        z: latents [sum(counts), latent].
+        counts: rows to draw of each class, [K], static.
+        dtype: of the rows.
+
+    Raises:
+        UserError: rows of a class that has no generator.
+    """
+    return _by_class(
+        nets, counts, variables, (z,), lambda own, z, y: generate(nets.generator, own, z, y, nets.classes, dtype=dtype)
+    )
+
+
+def evenly(nets: Nets, each: int) -> tuple[int, ...]:
+    """`each` rows of every class that has a generator, 0 of the others: counts [K]."""
+    return tuple(each if not nets.own or label in nets.own else 0 for label in range(nets.classes))
+
+
+def scores(nets: Nets, variables: Any, x: jax.Array, counts: Sequence[int]) -> jax.Array:
+    """Logits float32 [S] of the discriminator, or of each class's own, for kept rows [S, ...] that lie class by class."""
+    apply = nets.discriminator.apply
+    return _by_class(
+        nets, counts, variables, (x,), lambda own, x, y: discriminator_scores(partial(apply, own), x, y, nets.classes)
+    )
+
+
+def _by_class(nets: Nets, counts: Sequence[int], variables: Any, rows: tuple[jax.Array, ...], function: Any) -> jax.Array:
+    """`function(variables, *rows, labels)` on all rows at once, or with each class's own variables on its rows."""
+    labels = np.repeat(np.arange(len(counts)), counts)
+    if not nets.own:
+        return function(variables, *rows, jnp.asarray(labels))
+    if alien := sorted(set(labels.tolist()) - set(nets.own)):
+        raise UserError(f"class number {alien[0]} has no GAN of its own; add it to config.gan.classes")
+    parts, ends = [], np.cumsum(counts)
+    for place, label in enumerate(nets.own):
+        if counts[label]:
+            here = slice(int(ends[label] - counts[label]), int(ends[label]))
+            own = jax.tree.map(lambda leaf, place=place: leaf[place], variables)
+            parts.append((here.start, function(own, *(array[here] for array in rows), jnp.asarray(labels[here]))))
+    return jnp.concatenate([part for _, part in sorted(parts, key=lambda found: found[0])])
 
 
 def keep_best(scores: jax.Array, counts: tuple[int, ...], candidates: tuple[int, ...]) -> jax.Array:

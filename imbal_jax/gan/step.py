@@ -31,6 +31,7 @@ class Nets(NamedTuple):
         ema: decay of the moving average of the generator's weights; 0 keeps none.
         separate: whether the discriminator sees real and fake rows in two batches, each with its own moments where it has
             batch normalisation, instead of in one.
+        own: classes that have a pair of networks each; empty where one pair, told the label, serves all classes.
     """
 
     generator: Any
@@ -44,6 +45,7 @@ class Nets(NamedTuple):
     augment: tuple[str, ...] = ()
     ema: float = 0.0
     separate: bool = False
+    own: tuple[int, ...] = ()
 
 
 class State(NamedTuple):

@@ -1,10 +1,11 @@
-"""Training a conditional GAN on all lanes at once."""
+"""Training a GAN on all lanes at once: one that is told the class, or one for each class."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 
 from imbal_jax import batches
 from imbal_jax.gan import step as gan_step
@@ -23,16 +24,21 @@ def epoch_of(nets: gan_step.Nets, batch: int, counts: tuple[int, ...], order: st
         nets: the static part of the GAN.
         batch: images of one discriminator step.
         counts: rows of each class in the pool.
-        order: 'shuffle' (each row once an epoch) or 'balanced' (each class equally likely in each batch).
+        order: 'shuffle' (each row once an epoch) or 'balanced' (each class equally likely in each batch). Where each class has
+            networks of its own, a lane draws from the class that `inputs.values['own']` names, with replacement.
     """
 
     def epoch(number: jax.Array, inputs: batches.Inputs, shared: batches.Shared, total: jax.Array):
         key = purpose(inputs.key, "gan")
         size = inputs.pool.rows.shape[0]
-        permutation = batches.shuffled(key, number, size) if order == "shuffle" else None
+        permutation = batches.shuffled(key, number, size) if order == "shuffle" and not nets.own else None
 
         def batch_of(i: jax.Array, position: jax.Array, part: int) -> tuple[jax.Array, jax.Array]:
-            if permutation is None:
+            if nets.own:
+                only = jax.nn.one_hot(inputs.values["own"].astype(jnp.int32), nets.classes)
+                draw = jax.random.fold_in(purpose(key, "order"), i * nets.d_steps + part)
+                index = batches.by_class(draw, only, inputs.counts, batch)
+            elif permutation is None:
                 index = batches.balanced(key, i * nets.d_steps + part, counts, batch)
             else:
                 start = (position * nets.d_steps + part) * batch

@@ -20,7 +20,10 @@ FILTERS = ("none", "discriminator", "classifier", "random")
 
 
 class TrainedGan(NamedTuple):
-    """A GAN trained on all lanes: the weights to sample with and the discriminator's, leaves [L, ...]."""
+    """A GAN trained on all lanes: the variables to sample with and the discriminator's.
+
+    Leaves are [L, ...], or [L, O, ...] where O classes have networks of their own.
+    """
 
     nets: Nets
     generator: Any
@@ -82,13 +85,13 @@ def _draw(nets: Nets, dtype: Any, model: Any, missing, latent: str, filter: str,
     drawn = tuple(math.ceil(n * factor) for n in missing)
     y = jnp.asarray(layout.labels_of(drawn))
     z = sample.latents(purpose(key, "synthesis"), (len(y), nets.latent), latent)
-    images = sample.generate(nets.generator, generator, z, y, nets.classes, dtype=dtype)
+    images = sample.draw(nets, generator, z, drawn, dtype=dtype)
     if filter == "none":
         return images
     if filter == "random":
         scores = jax.random.uniform(purpose(key, "drop"), (len(y),))
     elif filter == "discriminator":
-        scores = sample.discriminator_scores(partial(nets.discriminator.apply, discriminator), images, y, nets.classes)
+        scores = sample.scores(nets, discriminator, images, drawn)
     else:
         logits, _ = apply_in_batches(model, judge, images)
         scores = jnp.take_along_axis(jax.nn.log_softmax(logits), y[:, None], axis=1)[:, 0]

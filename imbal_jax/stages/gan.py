@@ -1,4 +1,8 @@
-"""The GAN stage: train the conditional GAN of all lanes, with its checkpoints, sample grids and warnings."""
+"""The GAN stage: train the GANs of all lanes, with their checkpoints, sample grids and warnings.
+
+One conditional GAN for all classes, or, with `config.gan.classes`, one GAN for each of those: then the lanes of the training
+are the seeds of the first class, of the second, ..., and all are trained together.
+"""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -8,14 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from imbal_jax import checkpoint, models
+from imbal_jax import checkpoint, lanes, models
 from imbal_jax.batches import Inputs, Pool
-from imbal_jax.errors import UserError
+from imbal_jax.errors import UserError, nearest
 from imbal_jax.gan import losses, monitor, sample
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan import train as gan_train
 from imbal_jax.gan.augment import parse
 from imbal_jax.lanes import purpose
+from imbal_jax.methods import Task
 from imbal_jax.methods.gan_synth import TrainedGan
 from imbal_jax.models.layers import initializer
 from imbal_jax.report import plots
@@ -25,13 +30,13 @@ from imbal_jax.stages.setting import Setting, class_rows, init_lanes, inputs_of
 from imbal_jax.train import loop, optimizer
 
 
-def nets_of(config: Any, classes: int, form: str) -> gan_step.Nets:
+def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
     """The networks, optimisers and loss that `config.gan` names.
 
     Raises:
-        UserError: an unknown model, loss, augmentation or order of batches.
+        UserError: an unknown model, loss, augmentation, order of batches or class.
     """
-    gan = config.gan
+    gan, classes = config.gan, len(task.counts)
     module = models.load(gan.model, "gan.model", "Generator", "Discriminator")
     if gan.batches not in ("shuffle", "balanced"):
         raise UserError(f"gan.batches is {gan.batches!r}: use 'shuffle' or 'balanced'")
@@ -49,36 +54,95 @@ def nets_of(config: Any, classes: int, form: str) -> gan_step.Nets:
         d_steps=gan.d_steps,
         augment=parse(gan.augment),
         ema=gan.ema,
+        separate=gan.separate,
+        own=own_classes(gan.classes, task),
     )
+
+
+def own_classes(text: str, task: Task) -> tuple[int, ...]:
+    """The classes that get a GAN each: those that `config.gan.classes` names, or '' for one conditional GAN of all.
+
+    Args:
+        text: '', 'minority', or names of classes with commas between.
+        task: the problem.
+
+    Raises:
+        UserError: an unknown class, or one without rows.
+    """
+    if text == "minority":
+        return tuple(label for label in task.minority if task.counts[label])
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in task.class_names:
+            known = ", ".join(task.class_names)
+            raise UserError(f"config.gan.classes names {name!r}{nearest(name, task.class_names)}; the classes are {known}")
+    found = tuple(sorted({task.class_names.index(name) for name in names}))
+    for label in found:
+        if not task.counts[label]:
+            raise UserError(f"config.gan.classes names {task.class_names[label]!r}, which has no training rows")
+    return found
+
+
+def check_shape(nets: gan_step.Nets, model: str, shape: tuple[int, ...]) -> None:
+    """Raise UserError where the network of that name makes rows of another shape than the data has."""
+
+    def made(key: jax.Array) -> jax.Array:
+        z, label = jnp.zeros((1, nets.latent)), jnp.zeros((1, nets.classes))
+        return nets.generator.apply(nets.generator.init(key, z, label), z, label)
+
+    found = jax.eval_shape(made, jax.random.key(0)).shape[1:]
+    if found != shape:
+        raise UserError(
+            f"the generator {model} (config.gan.model) with latent {nets.latent} makes rows of shape {found}, and the data has "
+            f"{shape}: choose another network, config.gan.latent, or other options of the data"
+        )
+
+
+def names(setting: Setting) -> list[str | None]:
+    """What the GANs are called in metrics.jsonl: by their classes where there are several."""
+    labels = own_classes(setting.config.gan.classes, setting.task)
+    if not labels:
+        return [setting.place or None]
+    return [f"{setting.place} class {setting.task.class_names[label]}".strip() for label in labels]
 
 
 def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
     """Train to the end of `config.gan.epochs`, going on where an earlier run stopped.
 
     Returns:
-        the trained GAN, the seconds that all lanes took, and the images that one lane's networks saw.
+        the trained GAN, the seconds that all lanes took, and the rows that the networks of one seed saw.
     """
     gan = setting.config.gan
     parts = _parts(setting)
+    each = max(1, len(parts.nets.own))
     trained = loop.train(
         setting.plan("gan", setting.folder / "gan", gan.epochs, parts.steps),
-        _program(setting, parts),
-        init_lanes(parts.init, setting.keys),
+        _program(setting._replace(least=setting.least * each), parts),
+        init_lanes(parts.init, parts.inputs.key),
         parts.inputs,
         setting.shared,
         gan_step.METRICS,
         partial(_epoch_ended, setting, curves, parts.nets),
-        partial(curves.resume, "gan", [setting.place or None]),
+        partial(curves.resume, "gan", names(setting)),
     )
     state: gan_step.State = trained.state
-    seen = gan.epochs * parts.steps * parts.batch * (2 * gan.d_steps + 1)
-    return TrainedGan(parts.nets, gan_step.sampler(state), state.discriminator), trained.seconds, seen
+    seen = each * gan.epochs * parts.steps * parts.batch * (2 * gan.d_steps + 1)
+    generator, discriminator = (_by_seed(parts.nets, of) for of in (gan_step.sampler(state), state.discriminator))
+    return TrainedGan(parts.nets, generator, discriminator), trained.seconds, seen
 
 
-def bytes_for(setting: Setting, lanes: int) -> int:
-    """Memory that the GAN's training takes on each device with so many lanes; `setting` is of one seed."""
+def _by_seed(nets: gan_step.Nets, variables: Any) -> Any:
+    """Leaves [L, ...] as they are; of O classes' networks, [O L, ...] -> [L, O, ...]."""
+    if not nets.own:
+        return variables
+    return jax.tree.map(lambda leaf: leaf.reshape(len(nets.own), -1, *leaf.shape[1:]).swapaxes(0, 1), variables)
+
+
+def bytes_for(setting: Setting, seeds: int) -> int:
+    """Memory that the GANs' training takes on each device with so many seeds; `setting` is of one seed."""
     parts = _parts(setting)
-    return need.bytes_for(setting, _program(setting, parts), parts.init, parts.inputs, gan_step.METRICS, lanes)
+    many = seeds * max(1, len(parts.nets.own))
+    return need.bytes_for(setting, _program(setting, parts), parts.init, parts.inputs, gan_step.METRICS, many)
 
 
 class _Parts(NamedTuple):
@@ -93,12 +157,25 @@ class _Parts(NamedTuple):
 def _parts(setting: Setting) -> _Parts:
     gan = setting.config.gan
     pool, counts = training_rows(setting)
-    size = pool.rows.shape[1]
-    batch = min(gan.batch, max(1, size // gan.d_steps))
-    nets = nets_of(setting.config, len(counts), setting.base.form.conv)
+    nets = nets_of(setting.config, setting.task, setting.base.form.conv)
     init = partial(gan_train.init, nets=nets, shape=setting.task.shape)
+    if nets.own:
+        # As many steps for each class, and as many in all as each would take with epochs of its own.
+        size = sum(counts[label] for label in nets.own) // len(nets.own)
+        inputs = _inputs_by_class(setting, nets.own, pool, counts)
+    else:
+        size, inputs = pool.rows.shape[1], inputs_of(setting.keys, pool, counts)
+    batch = gan.batch if nets.own else min(gan.batch, max(1, size // gan.d_steps))
     steps = max(1, size // (batch * gan.d_steps))
-    return _Parts(nets, batch, steps, counts, init, inputs_of(setting.keys, pool, counts))
+    return _Parts(nets, batch, steps, counts, init, inputs)
+
+
+def _inputs_by_class(setting: Setting, own: tuple[int, ...], pool: Pool, counts: tuple[int, ...]) -> Inputs:
+    """The seeds of the first class's GAN, of the second's, ...: a class's GAN is the same whichever others there are."""
+    keys = [lanes.purposes(setting.keys, f"gan of class {setting.task.class_names[label]}") for label in own]
+    values = {"own": jnp.repeat(jnp.asarray(own, jnp.float32), len(setting.seeds))}
+    every = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(own)), pool)
+    return inputs_of(jnp.concatenate(keys), every, counts, values)
 
 
 def _program(setting: Setting, parts: _Parts) -> Any:
@@ -126,13 +203,16 @@ def training_rows(setting: Setting) -> tuple[Pool, tuple[int, ...]]:
 def _epoch_ended(
     setting: Setting, curves: Curves, nets: gan_step.Nets, epoch: int, means: dict[str, np.ndarray], state: Any
 ) -> None:
-    curves.add("gan", [setting.place or None], epoch, means, loss_name=setting.config.gan.loss)
-    for seed, lines in curves.by_seed("gan", setting.place or None).items():
-        for message in monitor.signs(lines):
-            logging.warning("gan, seed %d, epoch %d: %s", seed, epoch, message)
-            curves.warn("gan", seed, epoch, message)
+    called = names(setting)
+    curves.add("gan", called, epoch, means, loss_name=setting.config.gan.loss)
+    for name in called:
+        of = f"{name}: " if nets.own else ""
+        for seed, lines in curves.by_seed("gan", name).items():
+            for message in monitor.signs(lines):
+                logging.warning("gan, seed %d, epoch %d: %s%s", seed, epoch, of, message)
+                curves.warn("gan", seed, epoch, of + message)
     if epoch % setting.config.gan.grid_every == 0 or epoch == setting.config.gan.epochs:
-        weights = gan_step.sampler(state)
+        weights = _by_seed(nets, gan_step.sampler(state))
         checkpoint.save(setting.folder / "generator", epoch, {"generator": weights}, {"epoch": epoch}, keep=1000)
         if not setting.pictured:
             return
@@ -142,20 +222,20 @@ def _epoch_ended(
 
 def draw_grid(setting: Setting, nets: gan_step.Nets, weights: Any, path: Any, title: str, each: int = 8) -> None:
     """The first lane's generated images, a row a class, beside real ones of its training set; the latents never change."""
-    classes = len(setting.task.counts)
+    task, x = setting.task, setting.data.train.x
+    shown = nets.own or tuple(range(len(task.counts)))
     params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf[0])), weights)
-    fake = np.asarray(_draw(nets.generator, nets.latent, classes, each, setting.shared.x.dtype, setting.keys[0], params))
-    x = setting.data.train.x
-    real = np.zeros((classes, each, *x.shape[1:]), x.dtype)
-    for label in range(classes):
+    fake = np.asarray(_draw(nets, each, x.dtype, setting.keys[0], params))
+    real = np.zeros((len(shown), each, *x.shape[1:]), x.dtype)
+    for place, label in enumerate(shown):
         rows = class_rows(setting, label)[:each]
-        real[label, : len(rows)] = x[rows]
-    fake = fake.reshape(real.shape)
-    plots.sample_grid(path, fake, real, setting.task.class_names, set(setting.task.minority), title)
+        real[place, : len(rows)] = x[rows]
+    names, rare = [task.class_names[label] for label in shown], {shown.index(k) for k in task.minority if k in shown}
+    plots.sample_grid(path, fake.reshape(real.shape), real, names, rare, title)
 
 
-@partial(jax.jit, static_argnums=(0, 1, 2, 3, 4))
-def _draw(generator: Any, latent: int, classes: int, each: int, dtype: Any, key: jax.Array, params: Any) -> jax.Array:
-    """`each` images of every class, [classes each, ...] of that dtype; compiled once for all grids of a training."""
-    z = sample.latents(purpose(key, "grid"), (classes * each, latent), "normal")
-    return sample.generate(generator, params, z, jnp.repeat(jnp.arange(classes), each), classes, dtype=dtype)
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _draw(nets: gan_step.Nets, each: int, dtype: Any, key: jax.Array, params: Any) -> jax.Array:
+    """`each` rows of every class that has a generator, class by class; compiled once for all grids of a training."""
+    z = sample.latents(purpose(key, "grid"), (len(nets.own or range(nets.classes)) * each, nets.latent), "normal")
+    return sample.draw(nets, params, z, sample.evenly(nets, each), dtype=dtype)

@@ -13,7 +13,7 @@ from imbal_jax.evaluate import leakage
 from imbal_jax.gan import monitor
 from imbal_jax.lanes import purposes
 from imbal_jax.methods import Context, Train
-from imbal_jax.stages import classifier, pictures
+from imbal_jax.stages import classifier, gan, pictures
 from imbal_jax.stages.arms import Arm
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting
@@ -51,10 +51,12 @@ def run(setting: Setting, curves: Curves, arms: Sequence[Arm], trained_gan: Trai
         "source": setting.data.source,
         "digest": setting.data.digest,
     }
-    rows, history = [], curves.by_seed("gan", setting.place or None) if uses_gan(arms[0].spec) else {}
+    rows, histories = [], [curves.by_seed("gan", name) for name in gan.names(setting)] if uses_gan(arms[0].spec) else []
     for arm, of_arm in zip(arms, figures, strict=True):
         for lane, (seed, metrics) in enumerate(zip(setting.seeds, of_arm, strict=True)):
-            why = failure(history.get(seed), metrics, jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool))
+            why = failure(
+                [history[seed] for history in histories], metrics, jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool)
+            )
             if why and "NaN" in why:
                 metrics = dict.fromkeys(metrics)
             rows.append({"seed": seed, "method": arm.name, "point": arm.place, **metrics, "failed": why, **cost, **data})
@@ -74,16 +76,15 @@ def balanced(setting: Setting, curves: Curves, spec: str, trained_gan: TrainedGa
     return train
 
 
-def failure(history: list[dict[str, Any]] | None, metrics: dict[str, Any], pool: Pool) -> str | None:
+def failure(histories: Sequence[list[dict[str, Any]]], metrics: dict[str, Any], pool: Pool) -> str | None:
     """Why a lane's row means nothing or little, or None.
 
     Args:
-        history: the lane's GAN, epoch by epoch; None where the arm has none.
+        histories: of each GAN of the lane, epoch by epoch; empty where the arm has none.
         metrics: the row's figures.
         pool: the lane's training set.
     """
-    if history is not None and (
-        why := monitor.broken(history) or monitor.alike(np.asarray(pool.new_x), np.asarray(pool.new_y))
-    ):
-        return why
+    for history in histories:
+        if why := monitor.broken(history) or monitor.alike(np.asarray(pool.new_x), np.asarray(pool.new_y)):
+            return why
     return "classifier: NaN in its outputs" if metrics["nll"] is None else None

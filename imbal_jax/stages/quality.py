@@ -25,23 +25,24 @@ def measure(setting: Setting, gan: TrainedGan, reference: TrainedClassifier) -> 
     the training side of the nearest-neighbour figures is what the lane's GAN saw. At most `config.quality.samples`
     rows a side.
     """
-    each, names = setting.config.quality.samples, setting.task.class_names
+    each, labels = setting.config.quality.samples, gan.nets.own or tuple(range(len(setting.task.counts)))
+    names = [setting.task.class_names[label] for label in labels]
     params = jax.tree.map(lambda leaf: leaf[0], reference.params)
     features = jax.jit(lambda x: apply_in_batches(reference.model, params, x)[1])
     figures = jax.jit(partial(generators.quality, k=setting.config.quality.k))
     y = setting.data.train.y
-    real = [setting.data.train.x[np.flatnonzero(y == label)[:each]] for label in range(len(names))]
+    real = [setting.data.train.x[np.flatnonzero(y == label)[:each]] for label in labels]
     real_features = [features(jnp.asarray(x)) for x in real]
     per_class: dict[str, list[dict[str, jax.Array]]] = {name: [] for name in names}
     for lane, fakes in enumerate(_draw(setting, gan, each)):
         if not sound(gan.generator, lane):
             continue  # it draws black images, which would pass for a generator's
         fake_features = features(jnp.asarray(fakes.reshape(-1, *fakes.shape[2:]))).reshape(len(names), each, -1)
-        for label, name in enumerate(names):
+        for place, (label, name) in enumerate(zip(labels, names, strict=True)):
             seen = setting.data.train.x[class_rows(setting, label, lane)[:each]]
             if len(seen):
                 per_class[name].append(
-                    figures(real_features[label], fake_features[label], _pixels(fakes[label]), _pixels(seen))
+                    figures(real_features[place], fake_features[place], _pixels(fakes[place]), _pixels(seen))
                 )
     return {name: _mean(rows) for name, rows in per_class.items() if rows}
 
@@ -52,14 +53,15 @@ def sound(weights: Any, lane: int) -> bool:
 
 
 def _draw(setting: Setting, gan: TrainedGan, each: int) -> np.ndarray:
-    """[L, K, each, ...] of the real rows' dtype: generated images of every class, on all lanes."""
-    classes, dtype = len(setting.task.counts), setting.shared.x.dtype
+    """[L, K, each, ...] of the real rows' dtype: generated rows of every class that has a generator, on all lanes."""
+    nets, dtype = gan.nets, setting.shared.x.dtype
+    counts = sample.evenly(nets, each)
 
     def draw(lane, shared):
         _, (key, params) = lane
-        z = sample.latents(purpose(key, "quality"), (classes * each, gan.nets.latent), "normal")
-        images = sample.generate(gan.nets.generator, params, z, jnp.repeat(jnp.arange(classes), each), classes, dtype=dtype)
-        return images.reshape(classes, each, *images.shape[1:])
+        z = sample.latents(purpose(key, "quality"), (sum(counts), nets.latent), "normal")
+        rows = sample.draw(nets, params, z, counts, dtype=dtype)
+        return rows.reshape(-1, each, *rows.shape[1:])
 
     return np.asarray(setting.over_lanes(draw)((), (setting.keys, gan.generator), ()))
 

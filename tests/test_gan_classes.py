@@ -1,0 +1,102 @@
+"""A GAN for each class: trained together, each the same whatever others there are; filtered and drawn class by class."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from imbal_jax import experiment, methods, records
+from imbal_jax.errors import UserError
+from imbal_jax.gan import losses, sample
+from imbal_jax.gan.step import Nets
+from imbal_jax.stages import gan
+from imbal_jax.stages.curves import Curves
+from imbal_jax.stages.setting import prepare
+from tests import small
+
+TASK = methods.Task((50, 9, 0, 4), 1.0, ("N", "S", "V", "F"), (28, 28, 1), (1, 2, 3))
+
+
+def config_of(classes):
+    config = small.get_config()
+    config.gan.classes = classes
+    config.gan.epochs = config.gan.grid_every = 1
+    config.classifier.epochs = 1
+    return config
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"), [("", ()), ("minority", (1, 3)), ("S", (1,)), ("F, N", (0, 3)), ("S,S", (1,))]
+)
+def test_which_classes_get_a_gan(text, labels):
+    assert gan.own_classes(text, TASK) == labels
+
+
+def test_a_class_that_cannot_have_one():
+    with pytest.raises(UserError, match="names 'X'.*the classes are N, S, V, F"):
+        gan.own_classes("S, X", TASK)
+    with pytest.raises(UserError, match="'V', which has no training rows"):
+        gan.own_classes("V", TASK)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A whole run with a GAN for 8 and one for 9, and 6 left as it is."""
+    config, workdir = config_of("8, 9"), tmp_path_factory.mktemp("run")
+    config.method = "gan_synth(to={8: 5000, 9: 4000}, filter='discriminator')"
+    experiment.run(config, workdir)
+    return workdir
+
+
+def test_rows_curves_and_pictures(run):
+    rows = records.read(run / "rows.jsonl")
+    assert len(rows) == 2 and all(row["counts_before"][6] == row["counts_after"][6] for row in rows)
+    assert all(row["counts_after"][8] > row["counts_before"][8] for row in rows)
+    lines = [row for row in records.read(run / "metrics.jsonl") if row["stage"] == "gan"]
+    assert {(row["method"], row["seed"]) for row in lines} == {(f"class {k}", seed) for k in (8, 9) for seed in (0, 1)}
+    assert (run / "plots" / "samples.png").exists() and (run / "plots" / "losses.png").exists()
+
+
+def test_a_gan_is_the_same_whatever_others_there_are(tmp_path, run):
+    setting = prepare(config_of("9"), tmp_path, seeds=(1,))
+    alone, _, _ = gan.fit(setting, Curves(tmp_path / "metrics.jsonl", (1,)))
+    both, _, _ = gan.fit(prepare(config_of("8, 9"), run), Curves(run / "metrics.jsonl", (0, 1)))
+    for one, among in zip(jax.tree.leaves(alone.generator), jax.tree.leaves(both.generator), strict=True):
+        np.testing.assert_allclose(one[0, 0], among[1, 1], rtol=1e-4, atol=1e-5)
+
+
+class Constant:
+    """A network that gives its variables, whatever it is asked."""
+
+    @staticmethod
+    def apply(variables, x, label):
+        return jnp.broadcast_to(variables, (x.shape[0], 2))
+
+
+class Sum:
+    """A discriminator that adds its variables to the row's first number."""
+
+    @staticmethod
+    def apply(variables, x, label):
+        return x[:, 0] + variables
+
+
+def test_each_class_is_drawn_and_scored_by_its_own():
+    nets = Nets(Constant(), Sum(), None, None, losses.make("bce"), 3, 4, own=(1, 3))
+    z = jnp.zeros((5, 3))
+    rows = sample.draw(nets, jnp.array([[0.25], [0.75]]), z, (0, 2, 0, 3), dtype=jnp.float32)
+    assert rows[:, 0].tolist() == [0.25, 0.25, 0.75, 0.75, 0.75]
+    scores = sample.scores(nets, jnp.array([10.0, 20.0]), rows, (0, 2, 0, 3))
+    assert scores.tolist() == [10.25, 10.25, 20.75, 20.75, 20.75]
+    assert sample.evenly(nets, 2) == (0, 2, 0, 2)
+    with pytest.raises(UserError, match="class number 0 has no GAN"):
+        sample.draw(nets, jnp.zeros((2, 1)), z, (5, 0, 0, 0), dtype=jnp.float32)
+
+
+def test_a_generator_of_another_shape_is_refused(tmp_path):
+    config = config_of("")
+    setting = prepare(config, tmp_path, seeds=(0,))
+    nets = gan.nets_of(config, setting.task, "gemm")
+    gan.check_shape(nets, "s0_cgan", setting.task.shape)
+    with pytest.raises(UserError, match=r"makes rows of shape \(28, 28, 1\), and the data has \(300, 1\)"):
+        gan.check_shape(nets, "s0_cgan", (300, 1))
