@@ -54,7 +54,8 @@ def test_values_and_gradients_match_lax(name, shape, stride, padding):
         return jax.jit(run)(x, w)
 
     for ours, theirs in zip(both(getattr(ops, name)), both(reference(name)), strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-4)
+        # Sums are rounded in proportion to their largest terms, and the tiles' transforms cancel some of them.
+        np.testing.assert_allclose(ours, theirs, rtol=2e-4, atol=2e-5 * float(jnp.abs(theirs).max()))
 
 
 @pytest.mark.parametrize("name", ["conv", "conv_transpose"])
