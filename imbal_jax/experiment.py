@@ -12,7 +12,7 @@ import numpy as np
 
 from imbal_jax import environment, forms, hosts, lanes, methods, records, sweep
 from imbal_jax.errors import Interrupted, UserError, nearest
-from imbal_jax.evaluate import metrics, stats
+from imbal_jax.evaluate import measures, metrics, stats
 from imbal_jax.report import build, table
 from imbal_jax.report.run import baseline_of, published
 from imbal_jax.stages import classifier, gan, group, quality
@@ -168,6 +168,7 @@ def claim(setting: Setting) -> None:
         "digest": setting.data.digest,
         "class_names": list(setting.data.class_names),
         "note": setting.data.note,
+        "groups": classifier.groups_of_test(setting.data)[0].tolist(),
         "left_out": list(setting.data.left_out),
         "counts": list(setting.task.counts),
         "minority": list(setting.task.minority),
@@ -223,7 +224,9 @@ def check(setting: Setting) -> list[Arm]:
     sweep.stop_rule(config)
     published(config.to_dict())
     lanes.split_batch(config.data_devices, config.classifier.batch)
-    known = [*metrics.SCALARS, *(metrics.class_key("recall", name) for name in setting.task.class_names)]
+    names = setting.task.class_names
+    further = measures.of(setting.data.measures, np.zeros((len(names),) * 2, int), names)
+    known = [*metrics.SCALARS, *further, *(metrics.class_key("recall", name) for name in names)]
     if config.metric not in known:
         raise UserError(f"config.metric is {config.metric!r}, which is no metric{nearest(config.metric, known)}")
     return found

@@ -41,6 +41,7 @@ class Dataset(NamedTuple):
         twins: test rows whose very image is among the training rows of the source too, bool [N test]; of length 0 where
             there are none or nobody looked.
         left_out: "path: why" of every file that could not be used.
+        measures: what its field measures besides the common metrics, a kind of `evaluate.measures`.
     """
 
     name: str
@@ -53,6 +54,7 @@ class Dataset(NamedTuple):
     note: str
     twins: np.ndarray = np.zeros(0, bool)
     left_out: tuple[str, ...] = ()
+    measures: str = ""
 
 
 class Absent(UserError):

@@ -213,7 +213,8 @@ def _dataset(
     fraction = 1.0 if len(records) == len(RECORDS) else min(1.0, train.sum() / _published(protocol, classes))
     notes = _origin_notes(folder, records, protocol, annotated - len(beats.y))
     notes += _class_notes(classes, y[train], beats.record[train], y[test])
-    return Dataset("mitbih", source, digest(*sides), tuple(classes), sides[0], sides[1], float(fraction), " ".join(notes))
+    found = Dataset("mitbih", source, digest(*sides), tuple(classes), sides[0], sides[1], float(fraction), " ".join(notes))
+    return found._replace(measures="aami")
 
 
 def _drawn(y: np.ndarray, seed: int) -> np.ndarray:

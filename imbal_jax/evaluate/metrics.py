@@ -19,7 +19,10 @@ SCALARS = (
     "brier",
     "nll",
 )
-LOWER_IS_BETTER = frozenset({"ece", "brier", "nll"})
+# What some fields measure besides, see `evaluate.measures`.
+FURTHER = ("kappa", "j_kappa", "mean_sensitivity", "quadratic_kappa")
+BY_CLASS = ("recall_", "precision_", "se_", "pp_", "f1_", "fpr_")
+LOWER_IS_BETTER = frozenset({"ece", "brier", "nll", "fpr_S", "fpr_V"})
 ECE_BINS = 15
 
 
@@ -145,7 +148,7 @@ def class_key(kind: str, class_name: str) -> str:
 
 def is_metric(name: str) -> bool:
     """Whether a key of a flat row is a metric that can be averaged (and is no count, time or remark)."""
-    return name in SCALARS or name.startswith(("recall_", "precision_"))
+    return name in SCALARS or name in FURTHER or name.startswith(BY_CLASS)
 
 
 def _matthews(hits: jax.Array, actual: jax.Array, predicted: jax.Array) -> jax.Array:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from imbal_jax.stored import floats
+
 ZERO = 1e-3  # a discriminator loss below this has nothing left to teach the generator
 ALIKE = 0.1  # grey levels that the images of a class differ by; rounding alone makes an untrained net's differ by more
 FALLING = 5  # so many epochs of a generator loss that only falls mean images that fool a blind discriminator
@@ -23,12 +25,12 @@ def alike(images: np.ndarray, labels: np.ndarray, most: int = 64) -> str | None:
     """Why a lane's generated images are worthless, or None: within every class they are one and the same.
 
     Args:
-        images: uint8 [S, ...].
+        images: kept rows [S, ...].
         labels: int [S].
         most: images looked at in each class.
     """
-    groups = [images[labels == label][:most].astype(np.float32) for label in np.unique(labels)]
-    spread = [float(group.std(axis=0).mean()) for group in groups if len(group) > 1]
+    groups = [np.asarray(floats(images[labels == label][:most])) for label in np.unique(labels)]
+    spread = [255 * float(group.std(axis=0).mean()) for group in groups if len(group) > 1]
     if spread and max(spread) < ALIKE:
         return f"gan: collapsed, the images of a class differ by {max(spread):.2g} grey levels"
     return None

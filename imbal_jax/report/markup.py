@@ -7,7 +7,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
+from imbal_jax.evaluate.metrics import BY_CLASS, LOWER_IS_BETTER
 from imbal_jax.report.plots import DPI
 
 SHARES = (
@@ -23,6 +23,7 @@ SHARES = (
     "minority",
     "accuracy_with_twins",
     "balanced_accuracy_with_twins",
+    "mean_sensitivity",
 )
 NAMES = {
     "accuracy": "accuracy",
@@ -35,6 +36,10 @@ NAMES = {
     "brier": "Brier score",
     "nll": "log loss (nats)",
     "minority": "recall of the minority",
+    "kappa": "Cohen's kappa",
+    "j_kappa": "j-kappa",
+    "mean_sensitivity": "mean sensitivity",
+    "quadratic_kappa": "quadratic kappa",
     "accuracy_with_twins": "accuracy with test images that are also in train",
     "balanced_accuracy_with_twins": "balanced accuracy with test images that are also in train",
     "frechet": "Fréchet distance",
@@ -67,7 +72,7 @@ def down(metric: str) -> str:
 
 def is_share(metric: str) -> bool:
     """Whether the metric is shown in percent, and its differences in points."""
-    return metric in SHARES or metric.startswith(("recall_", "precision_"))
+    return metric in SHARES or metric.startswith(BY_CLASS)
 
 
 def number(metric: str, value: float | None) -> str:

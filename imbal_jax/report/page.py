@@ -7,7 +7,7 @@ on a phone too. All text from the run is escaped.
 from importlib import resources
 from pathlib import Path
 
-from imbal_jax.report import arms, charts, sections
+from imbal_jax.report import arms, charts, heartbeats, sections
 from imbal_jax.report.headline import header
 from imbal_jax.report.markup import as_json, folded, text
 from imbal_jax.report.plots import MOST_GROUPS
@@ -33,6 +33,7 @@ def write(run: Run, matrices: int = 6) -> Path:
         header(run),
         sections.trouble(run),
         arms.compared(run),
+        heartbeats.by_record(run),
         charts.forest(run),
         charts.seeds(run),
         charts.cost(run),

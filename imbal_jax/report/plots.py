@@ -22,6 +22,7 @@ ARMS = ("#2563eb", "#0f9d76", "#a445c9", "#d9456b", "#0e96b5", "#a07f10", "#5b57
 DPI = 160
 MOST_BARS = 20  # classes; beyond, bars are too thin and points are drawn
 MOST_INSIDE = 4  # curves whose legend finds room among them
+MOST_PANELS = 4  # of curves, beside one another
 MOST_GROUPS = 8  # arms side by side, one colour each; beyond, a heat map
 TILE = 0.84  # inches, an image among those before and after a transform
 LONGEST = 100  # characters of a name in a file's name
@@ -85,7 +86,7 @@ def sample_grid(
     names = max(len(name) for name in class_names) * 0.085 + 0.95
     widths = [m.shape[1] / m.shape[0] * (classes * tile) for m in mosaics]
     size = (max(sum(widths) + names + 0.35, 4.2), classes * tile + 1.05)
-    with _figure(path, size, background="none") as figure:
+    with canvas(path, size, background="none") as figure:
         figure.text(0.14 / size[0], 1 - 0.28 / size[1], title, size=11, weight="bold", va="center", color=MAJORITY)
         left = names
         for mosaic, width, head in zip(mosaics, widths, ["real", "generated"][-len(mosaics) :], strict=True):
@@ -116,7 +117,7 @@ def transformed(path: Path, title: str, bands: Mapping[str, Sequence[Block]]) ->
     heights = {line: 0.6 + cell_height * ceil(max(len(b.images) for b in blocks) / 3) for line, blocks in bands.items()}
     size = (max(across * block + (across - 1) * apart + 0.2, 4.2), sum(heights.values()) + 0.42)
     grey: dict[str, Any] = {"color": MAJORITY, "va": "top"}
-    with _figure(path, size, background="none") as figure:
+    with canvas(path, size, background="none") as figure:
 
         def write(x: float, y: float, words: str, **style: Any) -> None:
             figure.text(x / size[0], 1 - y / size[1], words, **grey, **style)
@@ -154,20 +155,17 @@ def losses(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     arms = list(dict.fromkeys(line["method"] for line in fits))
     colours = arm_colours(arms)
     d, g = ARMS[0], MINORITY
-    panels = [
-        (
-            "GAN losses",
-            "loss",
-            [("discriminator", d, _curves(gan, "d_loss")), ("generator", g, _curves(gan, "g_loss"))],
-        ),
-        (
-            "Discriminator's accuracy",
-            "accuracy (%)",
-            [
-                ("on real", d, _curves(gan, "d_real_accuracy", 100)),
-                ("on generated", g, _curves(gan, "d_fake_accuracy", 100)),
-            ],
-        ),
+    networks = list(dict.fromkeys(line.get("method") for line in gan))  # a pair for each class, or one
+    panels = []
+    for name in networks:
+        own, of = [line for line in gan if line.get("method") == name], f", {name}" if len(networks) > 1 else ""
+        losses = [("discriminator", d, _curves(own, "d_loss")), ("generator", g, _curves(own, "g_loss"))]
+        right = [
+            ("on real", d, _curves(own, "d_real_accuracy", 100)),
+            ("on generated", g, _curves(own, "d_fake_accuracy", 100)),
+        ]
+        panels += [(f"GAN losses{of}", "loss", losses), (f"Discriminator's accuracy{of}", "accuracy (%)", right)]
+    panels += [
         (
             "Classifier's training loss",
             "loss (nats)",
@@ -176,9 +174,11 @@ def losses(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     ]
     panels = [panel for panel in panels if any(curves for _, _, curves in panel[2])]
     aside = 2.3 if len(arms) > MOST_INSIDE else 0.0  # inches for a legend beside the last panel
-    with _figure(path, (4.1 * max(len(panels), 1) + aside, 3.5)) as figure:
+    across = min(max(len(panels), 1), MOST_PANELS)
+    down = ceil(max(len(panels), 1) / across)
+    with canvas(path, (4.1 * across + aside, 3.5 * down)) as figure:
         for place, (title, unit, lines) in enumerate(panels):
-            axes = figure.add_subplot(1, len(panels), place + 1)
+            axes = figure.add_subplot(down, across, place + 1)
             _panel(axes, title, "epoch", unit)
             _draw_curves(axes, lines, percent="%" in unit)
         if not panels:
@@ -199,7 +199,7 @@ def confusion(path: Path, matrices: Mapping[str, np.ndarray], class_names: Seque
     classes, across = len(class_names), min(len(matrices), 3)
     side = float(np.clip(0.4 * classes, 2.4, 9.0))
     down = ceil(len(matrices) / across)
-    with _figure(path, (across * (side + 1.1), down * (side + 1.25))) as figure:
+    with canvas(path, (across * (side + 1.1), down * (side + 1.25))) as figure:
         for place, (arm, matrix) in enumerate(matrices.items()):
             axes = figure.add_subplot(down, across, place + 1)
             _draw_confusion(axes, np.asarray(matrix, np.float64), class_names, side / classes)
@@ -225,7 +225,7 @@ def recalls(path: Path, per_arm: Mapping[str, np.ndarray], class_names: Sequence
     seeds = max(len(np.atleast_2d(values)) for values in per_arm.values())
     whiskers = "whiskers: lowest and highest seed" if seeds > 1 else "one seed"
     bars = {arm: 100 * np.atleast_2d(np.asarray(values, np.float64)) for arm, values in per_arm.items()}
-    with _figure(path, (_bars_width(len(class_names), len(bars)), 3.9)) as figure:
+    with canvas(path, (_bars_width(len(class_names), len(bars)), 3.9)) as figure:
         axes = figure.add_subplot()
         _panel(axes, f"Recall by class ({whiskers})", "", "recall (%)")
         _draw_groups(axes, {arm: _low_mean_high(values) for arm, values in bars.items()}, arm_colours(list(bars)))
@@ -256,7 +256,7 @@ def class_counts(path: Path, before: Sequence[int], after: Mapping[str, Sequence
     colours = arm_colours(list(after))
     more = f" ({hidden} more results of balancing are not drawn)" if hidden else ""
     paint = {"before": DOING_NOTHING} | {"after " + ", ".join(arms): colours[arms[0]] for arms in same.values()}
-    with _figure(path, (_bars_width(len(class_names), len(bars)), 3.7)) as figure:
+    with canvas(path, (_bars_width(len(class_names), len(bars)), 3.7)) as figure:
         axes = figure.add_subplot()
         _panel(axes, f"Training rows by class{more}", "", "rows")
         _draw_groups(axes, {name: np.stack([counts] * 3) for name, counts in bars.items()}, paint, numbers=True)
@@ -275,7 +275,7 @@ def _recall_map(path: Path, per_arm: Mapping[str, np.ndarray], class_names: Sequ
     share = (means - low) / (100 - low)
     margin = 0.3 + 0.075 * max(len(name) for name in names)  # inches for the arms' names
     cell = float(np.clip(6.0 / len(class_names), 0.12, 0.62))
-    with _figure(path, (margin + cell * len(class_names) + 0.3, 0.27 * len(names) + 1.3)) as figure:
+    with canvas(path, (margin + cell * len(class_names) + 0.3, 0.27 * len(names) + 1.3)) as figure:
         axes = figure.add_subplot()
         axes.imshow(np.where(np.isfinite(share)[..., None], colormaps["Blues"](0.85 * share), 1.0), aspect="auto")
         axes.set_title(f"Recall by class (%; colours from {low:.0f} to 100)", size=10.5, weight="bold", loc="left", pad=9)
@@ -293,7 +293,7 @@ def _recall_map(path: Path, per_arm: Mapping[str, np.ndarray], class_names: Sequ
 
 
 @contextmanager
-def _figure(path: Path, size: tuple[float, float], background: str = "white") -> Iterator[Any]:
+def canvas(path: Path, size: tuple[float, float], background: str = "white") -> Iterator[Any]:
     """A figure that pyplot does not know of (nothing to close, no state shared), saved whole or not at all."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg

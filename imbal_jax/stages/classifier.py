@@ -14,7 +14,8 @@ import optax
 
 from imbal_jax import lanes, methods, models
 from imbal_jax.batches import Inputs, Shared, padded, pick
-from imbal_jax.evaluate import metrics
+from imbal_jax.data import Dataset
+from imbal_jax.evaluate import measures, metrics
 from imbal_jax.lanes import purpose
 from imbal_jax.methods import Head, Recipe, Stage, Train
 from imbal_jax.methods.gan_synth import TrainedClassifier
@@ -28,6 +29,7 @@ from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting, init_lanes, inputs_of, unbalanced
 from imbal_jax.train import classifier, loop, optimizer, selection
 
+MOST_GROUPS = 200  # of test rows, whose confusion is kept for each
 VALIDATION = {"loss": "nll", "accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy"}  # in the curves, and in metrics
 
 
@@ -307,25 +309,31 @@ def evaluate(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> list[list
     """The metrics of every arm and lane on the whole test set: a flat dict each, as in rows.jsonl.
 
     Test rows whose image is also in the training set (`Dataset.twins`) are left out, but for the two figures that end in
-    '_with_twins'. Where the epoch was chosen by validation, 'epoch_selected' says which.
+    '_with_twins'. Where the epoch was chosen by validation, 'epoch_selected' says which. Where the test rows are in groups
+    (patients), 'confusion_by_group' [G, K, K] has them apart, in the groups' order.
 
     Post-hoc corrections come first; those that are fitted see the lane's validation rows, never the test set.
     """
     task, counts, model = setting.task, fitted.train.counts, fitted.model
     test = setting.program("test", lambda: _test(setting))
+    groups = len(groups_of_test(setting.data)[0])
     spec = methods.part(arms[0].spec, task, methods.AFTER)
 
     def measure(lane, shared):
-        (_, (params, rows, values)), ((x, y, alone), real) = lane, shared
+        (_, (params, rows, values)), ((x, y, alone, group), real) = lane, shared
         recipe = methods.recipe_of(spec, task, counts, values) if spec else Recipe()
         validation = None
         if recipe.needs_validation:
             validation = (apply_in_batches(model, params, real.x[rows])[0], real.y[rows])
         logits, _ = apply_in_batches(model, params, x)
         z = corrected(recipe, logits, validation)
-        if alone.shape[0] == y.shape[0]:
-            return metrics.classification(z, y)
         everything = metrics.classification(z, y)
+        if group.shape[0]:
+            place = (group, y.astype(jnp.int32), jnp.argmax(z, axis=-1))
+            tables = jnp.zeros((groups, z.shape[-1], z.shape[-1]), jnp.int32).at[place].add(1)
+            everything = {**everything, "confusion_by_group": tables}
+        if alone.shape[0] == y.shape[0]:
+            return everything
         both = {f"{name}_with_twins": everything[name] for name in ("accuracy", "balanced_accuracy")}
         return {**metrics.classification(z[alone], y[alone]), **both}
 
@@ -336,16 +344,30 @@ def evaluate(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> list[list
         inputs = (_of(fitted.params, i), setting.validation, _values(setting, arm, methods.AFTER))
         result = jax.tree.map(np.asarray, run((), inputs, (test, setting.shared)))
         per_lane = [jax.tree.map(lambda leaf, lane=lane: leaf[lane], result) for lane in range(len(setting.seeds))]
-        found.append([_flat(lane, task.class_names) for lane in per_lane])
+        found.append([_flat(lane, task.class_names, setting.data.measures) for lane in per_lane])
         if fitted.selected is not None:
             epochs = fitted.selected[i].tolist()
             found[-1] = [{**row, "epoch_selected": epoch} for row, epoch in zip(found[-1], epochs, strict=True)]
     return found
 
 
-def _flat(result: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
-    more = {name: float(value) for name, value in result.items() if name.endswith("_with_twins")}
+def _flat(result: dict[str, Any], class_names: Sequence[str], kind: str) -> dict[str, Any]:
+    more: dict[str, Any] = {name: float(value) for name, value in result.items() if name.endswith("_with_twins")}
+    more |= measures.of(kind, result["confusion"], class_names)
+    if "confusion_by_group" in result:
+        more["confusion_by_group"] = np.asarray(result["confusion_by_group"]).tolist()
     return {**metrics.flatten(result, class_names), **more}
+
+
+def groups_of_test(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """The groups of the test rows, ascending, and the place of each row's group among them, int32 [N].
+
+    Both are empty where the rows are in no groups, or in more than can be told apart.
+    """
+    names, place = np.unique(data.test.groups, return_inverse=True)
+    if len(names) > MOST_GROUPS or len(names) == len(data.test.groups):
+        return names[:0], place[:0].astype(np.int32)
+    return names, place.astype(np.int32)
 
 
 def _selects(options: Any) -> bool:
@@ -370,11 +392,13 @@ def _rule_options(options: Any) -> dict[str, Any]:
     }
 
 
-def _test(setting: Setting) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """The test rows, their labels, and the numbers of those whose image is not also in the training set."""
+def _test(setting: Setting) -> tuple[jax.Array, ...]:
+    """The test rows, their labels, the numbers of those whose image is not also in the training set, their groups' places."""
     test, twins = setting.data.test, setting.data.twins
     alone = np.flatnonzero(~twins) if len(twins) else np.arange(len(test.y))
-    return lanes.replicate(tuple(map(jnp.asarray, (test.x, test.y, alone))), setting.base.devices)
+    return lanes.replicate(
+        tuple(map(jnp.asarray, (test.x, test.y, alone, groups_of_test(setting.data)[1]))), setting.base.devices
+    )
 
 
 def _of(params: Any, arm: int) -> Any:

@@ -1,0 +1,31 @@
+import numpy as np
+
+from imbal_jax.report import heartbeats, signals
+from imbal_jax.report.run import Run
+
+
+def run_of(rows):
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    results = {"metric": "accuracy", "methods": {m: {"metrics": {"accuracy": {"mean": 0.5}}} for m in methods}}
+    data = {"class_names": ["N", "S", "V"], "counts": [9, 1, 1], "minority": [1, 2]}
+    return Run("ecg", {}, {}, data, rows, [], {}, None, (), results)
+
+
+def row(method, seed, tables):
+    return {"method": method, "seed": seed, "kappa": 0.1, "confusion_by_group": tables.tolist()}
+
+
+def test_seeds_are_pooled_and_records_drawn():
+    table = np.zeros((3, 3, 3), int)
+    table[:, 0, 0], table[:, 1, 1], table[:, 1, 0], table[:, 2, 2] = 80, 3, 1, 5
+    html = heartbeats.by_record(run_of([row("none", 0, table), row("none", 1, table), row("<b>", 0, table)]))
+    assert "75.00%<small>75.00 – 75.00</small>" in html  # Se of S: every record has the same
+    assert "j-kappa" in html and "3 test records" in html and "&lt;b&gt;" in html
+    assert heartbeats.by_record(run_of([{"method": "none", "seed": 0}])) == ""
+
+
+def test_the_picture_is_written(tmp_path):
+    rng = np.random.default_rng(0)
+    path = tmp_path / "beats.png"
+    signals.overlaid(path, rng.normal(size=(2, 5, 30)), [rng.normal(size=(1, 30)), rng.normal(size=(9, 30))], "SV", {0}, "t")
+    assert path.read_bytes()[:4] == b"\x89PNG"
