@@ -76,6 +76,7 @@ def _source() -> ConfigDict:
     config.gan.per_class = 0  # exactly so many rows of each class, repeated or capped; 0: the set as it is
     config.gan.augment = ""  # DiffAugment: brightness, contrast, translation, cutout
     config.gan.ema = 0.0  # decay of the generator's moving average; 0: none
+    config.gan.select = "last"  # or frechet: of the states every so many epochs the nearest to the validation rows
     config.gan.grid_every = 5  # epochs between generator checkpoints and sample grids
 
     config.classifier = ConfigDict()

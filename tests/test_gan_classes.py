@@ -9,7 +9,7 @@ from imbal_jax import experiment, methods, records
 from imbal_jax.errors import UserError
 from imbal_jax.gan import losses, sample
 from imbal_jax.gan.step import Nets
-from imbal_jax.stages import gan
+from imbal_jax.stages import gan, gan_choice
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import prepare
 from tests import small
@@ -25,9 +25,7 @@ def config_of(classes):
     return config
 
 
-@pytest.mark.parametrize(
-    ("text", "labels"), [("", ()), ("minority", (1, 3)), ("S", (1,)), ("F, N", (0, 3)), ("S,S", (1,))]
-)
+@pytest.mark.parametrize(("text", "labels"), [("", ()), ("minority", (1, 3)), ("S", (1,)), ("F, N", (0, 3)), ("S,S", (1,))])
 def test_which_classes_get_a_gan(text, labels):
     assert gan.own_classes(text, TASK) == labels
 
@@ -100,3 +98,35 @@ def test_a_generator_of_another_shape_is_refused(tmp_path):
     gan.check_shape(nets, "s0_cgan", setting.task.shape)
     with pytest.raises(UserError, match=r"makes rows of shape \(28, 28, 1\), and the data has \(300, 1\)"):
         gan.check_shape(nets, "s0_cgan", (300, 1))
+
+
+@pytest.mark.parametrize("classes", ["8, 9", ""])
+def test_the_state_nearest_to_held_out_rows_is_drawn_from(tmp_path, monkeypatch, classes):
+    config = config_of(classes)
+    config.seeds, config.data.validation = 1, 0.2
+    config.gan.select, config.gan.epochs = "frechet", 3
+    setting, curves, drawn = prepare(config, tmp_path), Curves(tmp_path / "metrics.jsonl", (0,)), {}
+    save = gan.checkpoint.save
+    (tmp_path / "plots").mkdir()
+
+    def keep(folder, step, tree, *args, **more):
+        if folder.name == "generator":
+            drawn[step] = tree["generator"]
+        save(folder, step, tree, *args, **more)
+
+    monkeypatch.setattr(gan.checkpoint, "save", keep)
+    trained, _, _ = gan.fit(setting, curves)
+    for place, name in enumerate(gan.names(setting)):
+        lines = curves.of("gan", name, 0)
+        best = int(np.argmin([line["val_frechet"] for line in lines])) + 1
+        of = (lambda leaf, place=place: leaf[0, place]) if classes else (lambda leaf: leaf[0])
+        for mine, theirs in zip(jax.tree.leaves(trained.generator), jax.tree.leaves(drawn[best]), strict=True):
+            np.testing.assert_array_equal(of(np.asarray(mine)), of(np.asarray(theirs)))
+
+
+def test_a_choice_that_cannot_be_made():
+    gan_choice.check("last", 0)
+    with pytest.raises(UserError, match="'frechett' did you mean|unknown config.gan.select 'frechett'"):
+        gan_choice.check("frechett", 5)
+    with pytest.raises(UserError, match="needs validation rows"):
+        gan_choice.check("frechet", 0)

@@ -55,6 +55,7 @@ class State(NamedTuple):
         generator, discriminator: linen's variables: 'params', and 'batch_stats' where a network has running averages.
         g_opt, d_opt: the optimisers' states.
         average: the moving average of the generator's variables, or None.
+        best: what whoever trains keeps of the best state so far, or None.
     """
 
     generator: Any
@@ -62,6 +63,7 @@ class State(NamedTuple):
     g_opt: Any
     d_opt: Any
     average: Any
+    best: Any = None
 
 
 def init(key: jax.Array, nets: Nets, shape: tuple[int, ...]) -> State:

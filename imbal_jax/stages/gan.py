@@ -24,7 +24,7 @@ from imbal_jax.methods import Task
 from imbal_jax.methods.gan_synth import TrainedGan
 from imbal_jax.models.layers import initializer
 from imbal_jax.report import plots, signals
-from imbal_jax.stages import need
+from imbal_jax.stages import classifier, gan_choice, need
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting, class_rows, init_lanes, inputs_of
 from imbal_jax.stored import floats
@@ -117,7 +117,10 @@ def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
     """
     gan = setting.config.gan
     parts = _parts(setting)
-    each = max(1, len(parts.nets.own))
+    each, more = max(1, len(parts.nets.own)), {}
+    if gan.select != "last":
+        plain = classifier.fit_plain(setting, curves)
+        more["judge"] = gan_choice.judge(setting, parts.nets, plain, gan.grid_every, gan.epochs)
     trained = loop.train(
         setting.plan("gan", setting.folder / "gan", gan.epochs, parts.steps),
         _program(setting._replace(least=setting.least * each), parts),
@@ -127,10 +130,11 @@ def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
         gan_step.METRICS,
         partial(_epoch_ended, setting, curves, parts.nets),
         partial(curves.resume, "gan", names(setting)),
+        **more,
     )
     state: gan_step.State = trained.state
     seen = each * gan.epochs * parts.steps * parts.batch * (2 * gan.d_steps + 1)
-    generator, discriminator = (_by_seed(parts.nets, of) for of in (gan_step.sampler(state), state.discriminator))
+    generator, discriminator = (_by_seed(parts.nets, of) for of in gan_choice.chosen(state))
     return TrainedGan(parts.nets, generator, discriminator), trained.seconds, seen
 
 
@@ -162,6 +166,8 @@ def _parts(setting: Setting) -> _Parts:
     pool, counts = training_rows(setting)
     nets = nets_of(setting.config, setting.task, setting.base.form.conv)
     init = partial(gan_train.init, nets=nets, shape=setting.task.shape)
+    if setting.config.gan.select != "last":
+        init = partial(_with_room, init)
     if nets.own:
         # As many steps for each class, and as many in all as each would take with epochs of its own.
         size = sum(counts[label] for label in nets.own) // len(nets.own)
@@ -171,6 +177,10 @@ def _parts(setting: Setting) -> _Parts:
     batch = gan.batch if nets.own else min(gan.batch, max(1, size // gan.d_steps))
     steps = max(1, size // (batch * gan.d_steps))
     return _Parts(nets, batch, steps, counts, init, inputs)
+
+
+def _with_room(init: Any, key: jax.Array) -> gan_step.State:
+    return gan_choice.start(init(key))
 
 
 def _inputs_by_class(setting: Setting, own: tuple[int, ...], pool: Pool, counts: tuple[int, ...]) -> Inputs:
