@@ -38,7 +38,7 @@ def overlaid(
         for place, name in enumerate(class_names):
             bands, singles = (page.add_subplot(grid[row, place]) for row in range(2))
             colour = MINORITY if place in minority else MAJORITY
-            bands.set_title(f"{name}  ({len(real[place]):,} real)", size=10, loc="left", color=colour)
+            bands.set_title(f"{name}  ({len(real[place]):,} real shown)", size=10, loc="left", color=colour)
             _band(bands, real[place], MAJORITY, "real")
             _band(bands, fake[place], MINORITY, "generated")
             for i in range(SAMPLES):

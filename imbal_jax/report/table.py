@@ -5,7 +5,7 @@ from typing import Any
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
 
 COLUMNS = ("accuracy", "balanced_accuracy", "macro_f1", "g_mean", "ece")
-PLAIN = ("mcc", "brier", "nll")  # no shares of anything
+PLAIN = ("mcc", "brier", "nll", "kappa", "j_kappa", "quadratic_kappa")  # no shares of anything
 
 
 def text(results: dict[str, Any]) -> str:
