@@ -100,7 +100,7 @@ def test_a_generator_of_another_shape_is_refused(tmp_path):
         gan.check_shape(nets, "s0_cgan", (300, 1))
 
 
-@pytest.mark.parametrize("classes", ["8, 9", ""])
+@pytest.mark.parametrize("classes", ["8, 9", pytest.param("", marks=pytest.mark.slow)])
 def test_the_state_nearest_to_held_out_rows_is_drawn_from(tmp_path, monkeypatch, classes):
     config = config_of(classes)
     config.seeds, config.data.validation = 1, 0.2

@@ -1,7 +1,7 @@
 """Correlation of long 1-D kernels by discrete Fourier transforms that are matrix products.
 
 A kernel of k taps between C and F channels costs k C F products an output sample; in the frequency domain it costs 3 C F,
-and the transforms, which are small dense matrices here, about 2 n (C + F) for n samples. XLA's own FFT gains nothing at a few
+and the transforms, which are small dense matrices here, about n (C + F) for n samples. XLA's own FFT gains nothing at a few
 hundred samples and stops the lanes from sharing large products; a matrix product is fast in loops and over lanes, and so
 are its derivatives of any order.
 
@@ -20,25 +20,47 @@ LONG = 16  # taps
 
 
 class Transforms(NamedTuple):
-    """Real matrices of the transforms of length n, float32; J = n // 2 + 1 frequencies."""
+    """Real matrices of the transforms of length n, float32.
 
-    cosine: np.ndarray  # [J, n]
-    sine: np.ndarray  # [J, n]
-    back_cosine: np.ndarray  # [n, J], what gives samples of the real parts
-    back_sine: np.ndarray  # [n, J], of the imaginary parts
+    The cosines of samples t and n - t are equal and their sines opposite, so sums and differences of the two are
+    transformed: matrices of half the size. J = n // 2 + 1 frequencies, as many sums (samples 0 and n / 2 stand alone),
+    P = (n - 1) // 2 pairs.
+    """
+
+    cosine: np.ndarray  # [J, J], sums -> real parts
+    sine: np.ndarray  # [J, P], differences -> imaginary parts
+    back_cosine: np.ndarray  # [J, J], real parts -> half the sums
+    back_sine: np.ndarray  # [P, J], imaginary parts -> half the differences
 
 
 @lru_cache(maxsize=16)
 def transforms(n: int) -> Transforms:
     """The matrices for n samples."""
-    turn = 2 * np.pi * (np.outer(np.arange(n // 2 + 1), np.arange(n)) % n) / n
-    weight = np.full((n // 2 + 1, 1), 2.0 / n)  # each frequency stands for its negative too, but for the first
+    half, pairs = n // 2 + 1, (n - 1) // 2
+    turn = 2 * np.pi * (np.outer(np.arange(half), np.arange(half)) % n) / n
+    weight = np.full((half, 1), 2.0 / n)  # each frequency stands for its negative too, but for the first
     weight[0] = 1.0 / n
     if n % 2 == 0:
         weight[-1] = 1.0 / n
-    both = np.cos(turn), np.sin(turn)
-    matrices = (*both, (weight * both[0]).T, -(weight * both[1]).T)
+    cosine, sine = np.cos(turn), -np.sin(turn)[:, 1 : pairs + 1]
+    matrices = (cosine, sine, (weight * cosine).T, (weight * sine).T)
     return Transforms(*(m.astype(np.float32) for m in matrices))
+
+
+def spectrum(x: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
+    """Real and imaginary parts [J, M] of the discrete Fourier transforms of the columns of x, float32 [n, M]."""
+    table, pairs = transforms(n), (n - 1) // 2
+    first, mirrored = x[1 : pairs + 1], x[n - pairs :][::-1]
+    sums = jnp.concatenate([x[:1], first + mirrored, x[pairs + 1 : n // 2 + 1]])
+    return jnp.matmul(table.cosine, sums), jnp.matmul(table.sine, first - mirrored)
+
+
+def samples(real: jax.Array, imaginary: jax.Array, n: int) -> jax.Array:
+    """The inverse of `spectrum`: [J, M] twice -> float32 [n, M]."""
+    table, pairs = transforms(n), (n - 1) // 2
+    even, odd = jnp.matmul(table.back_cosine, real), jnp.matmul(table.back_sine, imaginary)
+    middle = even[1 : pairs + 1]
+    return jnp.concatenate([even[:1], middle + odd, even[pairs + 1 :], (middle - odd)[::-1]])
 
 
 def worth(x: jax.Array, kernel: jax.Array, stride: int | Sequence[int]) -> bool:
@@ -73,14 +95,11 @@ def correlate(x: jax.Array, w: jax.Array, before: int, out: int) -> jax.Array:
     taps, _, f = w.shape
     # The shortest circle on which what wraps round meets zeros alone.
     n = max(before + length, out + taps - 1 - before, out, taps)
-    table = transforms(n)
-    samples = x.transpose(1, 0, 2).reshape(length, many * c)
-    real, imaginary = (
-        jnp.matmul(m[:, before : before + length], samples).reshape(-1, many, c) for m in (table.cosine, -table.sine)
-    )
-    w_real, w_conjugate = (jnp.matmul(m[:, :taps], w.reshape(taps, c * f)).reshape(-1, c, f) for m in table[:2])
-    both = (real + imaginary) @ w_real  # three real products make a complex one
-    y_real, y_imaginary = both - imaginary @ (w_real + w_conjugate), both + real @ (w_conjugate - w_real)
-    parts = (table.back_cosine[:out], y_real), (table.back_sine[:out], y_imaginary)
-    y, rest = (jnp.matmul(matrix, part.reshape(-1, many * f)) for matrix, part in parts)
-    return (y + rest).reshape(out, many, f).transpose(1, 0, 2).astype(kind)
+    columns = jnp.pad(x.transpose(1, 0, 2).reshape(length, many * c), ((before, n - before - length), (0, 0)))
+    real, imaginary = (part.reshape(-1, many, c) for part in spectrum(columns, n))
+    kernel = jnp.pad(w.reshape(taps, c * f), ((0, n - taps), (0, 0)))
+    w_real, w_conjugate = (part.reshape(-1, c, f) for part in spectrum(kernel, n))
+    both = (real + imaginary) @ w_real  # three real products make a complex one, with the kernel's conjugate
+    y_real, y_imaginary = both - imaginary @ (w_real - w_conjugate), both - real @ (w_real + w_conjugate)
+    y = samples(y_real.reshape(-1, many * f), y_imaginary.reshape(-1, many * f), n)
+    return y[:out].reshape(out, many, f).transpose(1, 0, 2).astype(kind)
