@@ -113,7 +113,7 @@ def samples(run: Run) -> str:
         if last
         else ""
     )
-    note = "Real training rows on the left, generated ones on the right."
+    note = "Real training rows beside generated ones."
     return section("Generated samples", f'{slider}<div class="scroll">{images}</div>', note, "samples")
 
 
@@ -181,9 +181,9 @@ def generator(run: Run) -> str:
     ]
     space = run.results["generator_space"] or "not named by the run"
     note = (
-        f"Feature space of Fréchet distance, precision, recall, density and coverage: {space}. Distances to training "
-        "rows are Euclidean, in pixels scaled to [0, 1]. Copies: generated rows that lie as close to a training row as "
-        "only the closest 1% of training rows lie to one another. ↑ higher and ↓ lower is better; means over seeds."
+        f"Feature space of Fréchet distance, precision, recall, density and coverage: {space}. Distances to training rows "
+        "are Euclidean, of pixels in [0, 1] or samples in [-1, 1]. Copies: generated rows that lie as close to a training row "
+        "as only the closest 1% of training rows lie to one another. ↑ higher and ↓ lower is better; means over seeds."
     )
     return section("Quality of the generator", table(heads, rows), note)
 
