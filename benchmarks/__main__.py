@@ -18,6 +18,7 @@ from benchmarks import harness, results, sweep_vs_keras
 NAMES = {  # steps (or calls) timed in one process, unless --steps says otherwise
     "classifier_step": 40,
     "cgan_step": 10,
+    "ecg_gan_step": 5,
     "s4_step": 200,
     "efficientnet_step": 10,
     "mixup_step": 200,

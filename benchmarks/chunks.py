@@ -11,8 +11,10 @@ from benchmarks.harness import Steps
 from configs.mnist_cgan import get_config
 from imbal_jax import forms, lanes, methods
 from imbal_jax.batches import Pool, Shared
+from imbal_jax.gan import losses
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan import train as gan_train
+from imbal_jax.models import s1_gan
 from imbal_jax.stages.classifier import model_of
 from imbal_jax.stages.gan import nets_of
 from imbal_jax.stages.setting import inputs_of
@@ -23,7 +25,7 @@ EPOCH = 64  # steps in an epoch
 
 
 class Net(NamedTuple):
-    """What is trained: a classifier in `imbal_jax.models`, images of `shape`, and the optimiser with its learning rate."""
+    """What is trained: networks in `imbal_jax.models`, rows of `shape`, and the optimiser with its learning rate."""
 
     model: str = "s0_cnn"
     shape: tuple[int, ...] = (28, 28, 1)
@@ -36,6 +38,8 @@ S0 = Net()
 S4 = Net("s4_cnn", optimizer="adam", rate=1e-3)
 EFFICIENTNET_B0 = Net("efficientnet_b0", (48, 48, 3), 7, "adam", 1e-3)
 EFFICIENTNET_SMALL = Net("efficientnet_small", (48, 48, 1), 7, "adam", 1e-3)
+S1 = Net("s1_gan", (300, 1), classes=1)  # each lane has a class of its own
+MINORITY = 4  # classes that have a GAN each
 
 
 def classifier(count: int, batch: int, form: str, spec: str = "none", net: Net = S0) -> Steps:
@@ -67,6 +71,32 @@ def cgan(count: int, batch: int, form: str) -> Steps:
     nets = nets_of(config, methods.Task(counts, 1.0, tuple(map(str, range(S0.classes))), S0.shape, ()), choice.conv)
     epoch_of = gan_train.epoch_of(nets, batch, counts, config.gan.batches)
     return steps(count, batch, choice, partial(gan_train.init, nets=nets, shape=S0.shape), epoch_of, gan_step.METRICS)
+
+
+def heartbeat_gans(count: int, batch: int, form: str) -> Steps:
+    """Steps of the published heartbeat GANs with their optimisers, one GAN a lane: four lanes (classes) for each seed.
+
+    Args:
+        count: seeds.
+        batch: rows in a batch.
+        form: config.conv.
+    """
+    many = MINORITY * count
+    choice, adam = _chosen(many, form), partial(optimizer.make, "adam", steps=1, beta1=0.5)
+    common: dict[str, Any] = {"classes": S1.classes, "form": choice.conv}
+    nets = gan_step.Nets(
+        generator=s1_gan.Generator(**common),
+        discriminator=s1_gan.Discriminator(**common),
+        g_optimizer=adam(1e-3),
+        d_optimizer=adam(2e-4),
+        loss=losses.make("bce", real_target=0.9),
+        latent=S1.shape[0] - s1_gan.GROWTH,
+        classes=S1.classes,
+        separate=True,
+    )
+    epoch_of = gan_train.epoch_of(nets, batch, (EPOCH * batch,), "shuffle")
+    start = partial(gan_train.init, nets=nets, shape=S1.shape)
+    return steps(many, batch, choice, start, epoch_of, gan_step.METRICS, S1)
 
 
 def _chosen(count: int, form: str) -> forms.Choice:

@@ -50,6 +50,7 @@ FORMS: dict[str, dict[str, tuple[str, ...]]] = {
     "keras": {
         "classifier_step": ("function", "function_xla", "train_on_batch"),  # the last is Keras's own
         "cgan_step": ("function", "function_xla"),
+        "ecg_gan_step": ("function", "function_xla"),
         "s4_step": ("function", "function_xla", "train_on_batch"),
         "mixup_step-keras": ("tf_data",),  # batches are mixed in the input pipeline, as the source does it
         "efficientnet_step": ("function",),

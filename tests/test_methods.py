@@ -38,6 +38,9 @@ SPECS: dict[str, tuple[str, str | None]] = {
     "crop": ("crop", "crop(pad=0)"),
     "elastic": ("elastic(smoothness=1)", "elastic(strength=0)"),
     "flip": ("flip", "flip(p=0)"),
+    "jitter": ("jitter", "jitter(sigma=0)"),
+    "amplitude": ("amplitude(sigma=0.3)", "amplitude(sigma=0)"),
+    "time_warp": ("time_warp(knots=2)", "time_warp(sigma=0)"),
     "mixup": ("mixup", None),
     "balanced_mixup": ("balanced_mixup", "balanced_mixup(alpha=1e-9)"),
     "remix": ("remix", None),
@@ -67,6 +70,9 @@ RANKS = {
     "elastic": (3,),
     "flip": (3,),
     "cutmix": (2, 3),
+    "jitter": (2,),
+    "amplitude": (2,),
+    "time_warp": (2,),
 }  # of examples; others take any
 
 
@@ -91,8 +97,13 @@ def word(name):
     return SPECS[name][0]
 
 
-def made(name, task=BASE):
-    (method,) = methods.build(word(name), task)
+def base(name):
+    """The problem that a method is checked on: images, or signals for those that take nothing else."""
+    return BASE if len(BASE.shape) in RANKS.get(name, (3,)) else TASKS["signals"]
+
+
+def made(name, task=None):
+    (method,) = methods.build(word(name), task or base(name))
     return method
 
 
@@ -164,7 +175,7 @@ def test_a_resampler_keeps_what_it_promises(name):
 def test_any_rank_and_number_of_classes(name, kind):
     task = TASKS[kind]
     if len(task.shape) not in RANKS.get(name, (len(task.shape),)):
-        with pytest.raises(UserError, match="image"):
+        with pytest.raises(UserError, match=rf"{name}: needs .*(images|signals) \[.*these rows are \({task.shape[0]},"):
             methods.build(word(name), task)
         return
     method = made(name, task)
@@ -195,7 +206,8 @@ def check_step_parts(name, task, dtype):
     assert out.x.shape == batch.x.shape and out.x.dtype == dtype and out.t.shape == batch.t.shape
     exact = 1e-5 if dtype == jnp.float32 else 2e-2
     np.testing.assert_allclose(out.t.astype(jnp.float32).sum(axis=1), 1.0, atol=exact)
-    assert float(out.x.min()) >= -exact and float(out.x.max()) <= 1 + exact and float(out.t.min()) >= 0
+    low = -1 if RANKS.get(name) == (2,) else 0  # samples have a sign
+    assert float(out.x.min()) >= low - exact and float(out.x.max()) <= 1 + exact and float(out.t.min()) >= 0
     assert value.dtype == jnp.float32 and math.isfinite(float(value))
     assert slope.dtype == dtype and bool(jnp.isfinite(slope).all()) and bool(jnp.isfinite(extreme).all())
     if p is not None:
@@ -207,7 +219,7 @@ def check_step_parts(name, task, dtype):
 @every
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_step_is_sound_in_both_precisions(name, dtype):
-    check_step_parts(name, BASE, dtype)
+    check_step_parts(name, base(name), dtype)
 
 
 @having("finetune", "predict")
@@ -228,12 +240,12 @@ def test_what_comes_after_the_training_is_sound(name):
 
 @pytest.mark.parametrize("name", [name for name, (_, limit) in SPECS.items() if limit is not None])
 def test_the_limit_case_is_the_baseline(name):
-    limit = SPECS[name][1]
-    train, _ = balance(limit)
-    plain, _ = toys.problem(BASE)
+    limit, task = SPECS[name][1], base(name)
+    train, _ = balance(limit, task)
+    plain, _ = toys.problem(task)
     np.testing.assert_array_equal(train.pool.rows, plain.pool.rows)
-    recipe, batch, progress = methods.recipe_of(limit, BASE, BASE.counts), batch_of(BASE), jnp.float32(0.5)
-    out = transform(recipe, KEYS[0], batch, draw_for(BASE), progress)
+    recipe, batch, progress = methods.recipe_of(limit, task, task.counts), batch_of(task), jnp.float32(0.5)
+    out = transform(recipe, KEYS[0], batch, draw_for(task), progress)
     np.testing.assert_allclose(out.x, batch.x, atol=1e-5)
     np.testing.assert_allclose(out.t, batch.t, atol=1e-6)
     z = jax.random.normal(jax.random.key(4), (6, 3))
@@ -246,23 +258,22 @@ def test_the_limit_case_is_the_baseline(name):
 @having("sample", "transform", "logits", "weight", "loss")
 def test_training_is_the_same_alone_and_among_others(name):
     """A few steps of a linear network in the real loop, in two lanes and in one: the same weights, all finite."""
-    together, alone = trained(word(name), KEYS), trained(word(name), KEYS[:1])
+    together, alone = (trained(word(name), keys, base(name)) for keys in (KEYS, KEYS[:1]))
     for a, b in zip(jax.tree.leaves(together), jax.tree.leaves(alone), strict=True):
         assert np.isfinite(a).all()
         np.testing.assert_allclose(a[0], b[0], rtol=2e-4, atol=2e-5)
 
 
-def trained(spec, keys, steps=3):
-    base = methods.training_part(spec, BASE)
-    train, context = balance(base, keys=keys)
+def trained(spec, keys, task, steps=3):
+    train, context = balance(methods.training_part(spec, task), task, keys)
     model, rule, many = toys.Linear(3), optax.sgd(0.1), len(keys)
     numbers = {name: jnp.full(many, value) for name, value in methods.numbers(spec).items()}
 
     def recipe(values):
-        return methods.recipe_of(spec, BASE, train.counts, {name: values[name] for name in numbers})
+        return methods.recipe_of(spec, task, train.counts, {name: values[name] for name in numbers})
 
     run = loop.chunk(classifier.epoch_of(model, lambda rate, total: rule, 4, recipe))
-    state = jax.vmap(lambda key: classifier.init(key, model, rule, BASE.shape))(keys)
+    state = jax.vmap(lambda key: classifier.init(key, model, rule, task.shape))(keys)
     carry = loop.Carry(state, {metric: jnp.zeros(many) for metric in classifier.METRICS})
     counts = jnp.tile(jnp.asarray(train.counts, jnp.int32), (many, 1))
     inputs = Inputs(keys, train.pool, counts, {"learning_rate": jnp.full(many, 0.1), **numbers})
@@ -277,10 +288,10 @@ SWEPT = [name for name in SPECS if methods.numbers(word(name))]
 QUICK = {"xla_backend_optimization_level": 0}  # each is compiled for a few rows and run twice
 
 
-def everything(recipe, key, batch, head, stage):
+def everything(recipe, key, batch, head, stage, task=BASE):
     """What a recipe does in a step and after the training."""
     progress, z = jnp.float32(0.5), 3 * (stage.features @ head.kernel)
-    out = transform(recipe, key, batch, draw_for(BASE), progress)
+    out = transform(recipe, key, batch, draw_for(task), progress)
     p = None if recipe.sample is None else recipe.sample(progress)
     logits = None if not recipe.corrections else corrected(recipe, z, (z, stage.y))
     tuned = None if not recipe.finetunes else finetuned(recipe, key, head, stage)
@@ -296,23 +307,23 @@ def after_training():
 @pytest.mark.parametrize("name", SWEPT)
 def test_traced_numbers_give_what_written_ones_give(name):
     """And the program for one value serves the other."""
-    spec, traces = word(name), []
+    spec, task, traces = word(name), base(name), []
     head, stage = after_training()
     grid = [{key: factor * value for key, value in methods.numbers(spec).items()} for factor in (0.5, 0.9)]
 
     def run(values, key, batch):
         traces.append(values)
-        return everything(methods.recipe_of(spec, BASE, BASE.counts, values), key, batch, head, stage)
+        return everything(methods.recipe_of(spec, task, task.counts, values), key, batch, head, stage, task)
 
     def fixed(key, batch):
         arms = [{key.split(".", 1)[1]: value for key, value in values.items()} for values in grid]
-        recipes = [methods.recipe_of(methods.with_options(spec, arm), BASE, BASE.counts) for arm in arms]
-        return [everything(recipe, key, batch, head, stage) for recipe in recipes]
+        recipes = [methods.recipe_of(methods.with_options(spec, arm), task, task.counts) for arm in arms]
+        return [everything(recipe, key, batch, head, stage, task) for recipe in recipes]
 
     traced = jax.jit(run, compiler_options=QUICK)
-    outs = [traced(jax.tree.map(jnp.float32, values), KEYS[0], batch_of(BASE)) for values in grid]
+    outs = [traced(jax.tree.map(jnp.float32, values), KEYS[0], batch_of(task)) for values in grid]
     assert len(traces) == 1
-    expected = jax.jit(fixed, compiler_options=QUICK)(KEYS[0], batch_of(BASE))
+    expected = jax.jit(fixed, compiler_options=QUICK)(KEYS[0], batch_of(task))
     for out, want in zip(outs, expected, strict=True):
         for a, b in zip(jax.tree.leaves(out), jax.tree.leaves(want), strict=True):
             assert a.dtype == b.dtype and np.isfinite(a).all()
@@ -337,16 +348,16 @@ def test_lanes_carry_their_own_numbers():
             np.testing.assert_allclose(a[i], b, rtol=1e-4, atol=1e-5)
 
 
-def hooks_of(spec):
-    (method,) = methods.build(spec, BASE)
+def hooks_of(spec, task):
+    (method,) = methods.build(spec, task)
     return [name for name, hook in method._asdict().items() if hook is not None]
 
 
 def test_traced_numbers_change_no_hooks_and_make_no_rows():
     for name in SWEPT:
         half = {key.split(".", 1)[1]: 0.5 * value for key, value in methods.numbers(word(name)).items()}
-        hooks = hooks_of(word(name))
-        assert hooks == hooks_of(methods.with_options(word(name), half)) and "resample" not in hooks
+        hooks, changed = (hooks_of(spec, base(name)) for spec in (word(name), methods.with_options(word(name), half)))
+        assert hooks == changed and "resample" not in hooks
 
 
 def test_numbers_and_skeletons():
