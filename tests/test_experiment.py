@@ -80,6 +80,7 @@ def test_a_seed_alone_gives_the_row_it_has_among_others(done, tmp_path):
         assert row["accuracy"] == pytest.approx(among[row["method"]]["accuracy"], abs=0.01)
 
 
+@pytest.mark.slow
 def test_arms_that_differ_after_the_training_share_it(tmp_path):
     config = small.get_config()
     config.baselines = ("none", "crt(epochs=1)", "tau_norm")

@@ -129,6 +129,7 @@ def test_curves_hold_null_where_there_is_no_number(mixed):
     assert all(np.isfinite(row["d_loss"]) for row in good)
 
 
+@pytest.mark.slow
 def test_a_lost_lane_leaves_the_others_as_they_are(mixed, run_of, tmp_path):
     """The good lane has the row that it has in a run where nothing fails."""
     config, workdir = mixed
