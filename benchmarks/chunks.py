@@ -6,15 +6,15 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+from ml_collections import ConfigDict
 
 from benchmarks.harness import Steps
+from configs import ecg_gan
 from configs.mnist_cgan import get_config
 from imbal_jax import forms, lanes, methods
 from imbal_jax.batches import Pool, Shared
-from imbal_jax.gan import losses
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan import train as gan_train
-from imbal_jax.models import s1_gan
 from imbal_jax.stages.classifier import model_of
 from imbal_jax.stages.gan import nets_of
 from imbal_jax.stages.setting import inputs_of
@@ -66,11 +66,7 @@ def classifier(count: int, batch: int, form: str, spec: str = "none", net: Net =
 
 def cgan(count: int, batch: int, form: str) -> Steps:
     """Steps of the conditional GAN with the published networks and optimisers; arguments as for `classifier`."""
-    config, choice = get_config("source"), _chosen(count, form)
-    counts = (EPOCH * batch, *[0] * (S0.classes - 1))  # read for balanced batches only
-    nets = nets_of(config, methods.Task(counts, 1.0, tuple(map(str, range(S0.classes))), S0.shape, ()), choice.conv)
-    epoch_of = gan_train.epoch_of(nets, batch, counts, config.gan.batches)
-    return steps(count, batch, choice, partial(gan_train.init, nets=nets, shape=S0.shape), epoch_of, gan_step.METRICS)
+    return _gan(get_config("source"), count, batch, form, S0)
 
 
 def heartbeat_gans(count: int, batch: int, form: str) -> Steps:
@@ -81,22 +77,16 @@ def heartbeat_gans(count: int, batch: int, form: str) -> Steps:
         batch: rows in a batch.
         form: config.conv.
     """
-    many = MINORITY * count
-    choice, adam = _chosen(many, form), partial(optimizer.make, "adam", steps=1, beta1=0.5)
-    common: dict[str, Any] = {"classes": S1.classes, "form": choice.conv}
-    nets = gan_step.Nets(
-        generator=s1_gan.Generator(**common),
-        discriminator=s1_gan.Discriminator(**common),
-        g_optimizer=adam(1e-3),
-        d_optimizer=adam(2e-4),
-        loss=losses.make("bce", real_target=0.9),
-        latent=S1.shape[0] - s1_gan.GROWTH,
-        classes=S1.classes,
-        separate=True,
-    )
-    epoch_of = gan_train.epoch_of(nets, batch, (EPOCH * batch,), "shuffle")
-    start = partial(gan_train.init, nets=nets, shape=S1.shape)
-    return steps(many, batch, choice, start, epoch_of, gan_step.METRICS, S1)
+    config = ecg_gan.get_config()
+    config.gan.classes = ""  # all rows of a lane are of its class
+    return _gan(config, MINORITY * count, batch, form, S1)
+
+
+def _gan(config: ConfigDict, count: int, batch: int, form: str, net: Net) -> Steps:
+    choice, names = _chosen(count, form), tuple(map(str, range(net.classes)))
+    nets = nets_of(config, methods.Task((EPOCH * batch // net.classes,) * net.classes, 1.0, names, net.shape, ()), choice.conv)
+    epoch_of = gan_train.epoch_of(nets, batch, config.gan.batches)
+    return steps(count, batch, choice, partial(gan_train.init, nets=nets, shape=net.shape), epoch_of, gan_step.METRICS, net)
 
 
 def _chosen(count: int, form: str) -> forms.Choice:

@@ -106,9 +106,19 @@ def padded(pool: Pool, room: int, new_room: int) -> Pool:
     return Pool(wider(pool.rows, room), wider(pool.new_x, new_room), wider(pool.new_y, new_room))
 
 
-def balanced(key: jax.Array, step: jax.Array, counts: jax.Array | tuple[int, ...], batch: int) -> jax.Array:
-    """Positions [batch] of a pool whose rows lie class by class (`counts` rows each): every class equally likely."""
-    present = (jnp.asarray(counts) > 0).astype(jnp.float32)
+def balanced(
+    key: jax.Array, step: jax.Array, counts: jax.Array | tuple[int, ...], batch: int, among: jax.Array | None = None
+) -> jax.Array:
+    """Positions [batch] of a pool whose rows lie class by class (`counts` rows each): every class equally likely.
+
+    Args:
+        key: typed key.
+        step: its number.
+        counts: rows of each class, [K]; may be traced.
+        batch: how many.
+        among: float [K], 1 for the classes that are drawn from; by default all that have rows.
+    """
+    present = (jnp.asarray(counts) > 0).astype(jnp.float32) if among is None else among
     return by_class(jax.random.fold_in(purpose(key, "order"), step), present / present.sum(), counts, batch)
 
 

@@ -19,6 +19,11 @@ def floats(x: Any) -> jax.Array:
     return wide / ONE[x.dtype.name] if x.dtype.name in ONE else wide
 
 
+def flat(x: Any) -> jax.Array:
+    """Kept rows [N, ...] as float32 vectors [N, D], see `floats`."""
+    return floats(x).reshape(x.shape[0], -1)
+
+
 def kept(x: jax.Array, dtype: Any) -> jax.Array:
     """Float rows as they are kept: clipped and rounded to uint8 or int16 (NaN becomes 0); other types are converted."""
     name = jnp.dtype(dtype).name

@@ -132,7 +132,7 @@ def test_where_a_chunk_is_cut_changes_nothing():
     pool = batches.Pool(jnp.arange(12), jnp.zeros((0, 28, 28, 1), jnp.uint8), jnp.zeros(0, jnp.int32))
     x = jax.random.randint(KEY, (12, 28, 28, 1), 0, 256).astype(jnp.uint8)
     shared, inputs = batches.Shared(x, jnp.arange(12) % K), batches.Inputs(KEY, pool, jnp.full(K, 4))
-    run = jax.jit(loop.chunk(gan_train.epoch_of(parts, 4, (4, 4, 4), "shuffle")))
+    run = jax.jit(loop.chunk(gan_train.epoch_of(parts, 4, "shuffle")))
     start = loop.Carry(gan_train.init(KEY, parts, (28, 28, 1)), {name: jnp.zeros(()) for name in gan_step.METRICS})
     whole = run((start, inputs), (shared, loop.span(0, 3, 3, 3)))
     part = run((start, inputs), (shared, loop.span(0, 1, 3, 3)))

@@ -34,6 +34,7 @@ from imbal_jax.methods.over import oversample
 from imbal_jax.methods.smote import same_class
 from imbal_jax.methods.tomek_links import tomek_links
 from imbal_jax.methods.under import undersample
+from imbal_jax.stored import flat
 
 NUMBERS = 2**18  # numbers joined at a time: few enough to stay in the cache
 
@@ -344,7 +345,7 @@ def _joins(key, x: np.ndarray, counts, missing, k: int, weights=None, around=Non
 
 @partial(jax.jit, static_argnames=("counts", "missing", "k"))
 def _drawn_joins(key, z, weights, around, counts, missing, k) -> tuple[jax.Array, jax.Array]:
-    z, y = near.flat(z), layout.labels_of(missing)
+    z, y = flat(z), layout.labels_of(missing)
     weights = jnp.ones(z.shape[0], jnp.int32) if weights is None else weights.astype(jnp.int32)
     bases = near.draw(purpose(key, "base"), weights, counts, y)
     others = same_class(z, counts, missing, k) if around is None else around
@@ -358,12 +359,12 @@ def _drawn_joins(key, z, weights, around, counts, missing, k) -> tuple[jax.Array
 
 @partial(jax.jit, static_argnames=("counts", "missing", "m", "k"))
 def _border(z, counts, missing, m, k) -> tuple[jax.Array, jax.Array]:
-    return border(near.flat(z), counts, missing, m, k)
+    return border(flat(z), counts, missing, m, k)
 
 
 @partial(jax.jit, static_argnames=("counts", "missing", "k"))
 def _foreign(z, counts, missing, k) -> jax.Array:
-    return near.foreign_neighbours(near.flat(z), counts, missing, k)[0]
+    return near.foreign_neighbours(flat(z), counts, missing, k)[0]
 
 
 @partial(jax.jit, static_argnames=("counts",))

@@ -9,7 +9,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.stored import floats
+from imbal_jax.stored import flat
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ def quality(
         its nearest training row, in pixels' units), and `copies` (share of generated rows at most as far from a
         training row as the closest 1 % of training rows are from their nearest other training row).
     """
-    fake, train = _flat(fake_pixels), _flat(train_pixels)
+    fake, train = flat(fake_pixels), flat(train_pixels)
     nearest = nearest_distance(fake, train)
     # The second nearest training row of a training row is its nearest other one (the nearest is itself).
     threshold = jnp.percentile(jnp.sqrt(_radius(train, 1)), 1.0)
@@ -155,7 +155,3 @@ def _root(centred: jax.Array) -> jax.Array:
 
 def _dot(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.dot(a, b, precision=jax.lax.Precision.HIGHEST)  # the default may round to TF32 or bfloat16
-
-
-def _flat(pixels: jax.Array) -> jax.Array:
-    return floats(pixels).reshape(pixels.shape[0], -1)

@@ -8,8 +8,6 @@ import numpy as np
 from imbal_jax.evaluate import aami
 from imbal_jax.evaluate.metrics import SCALARS
 
-KINDS = ("", "aami", "grades")
-
 
 def of(kind: str, confusion: Any, class_names: Sequence[str]) -> dict[str, float | None]:
     """The measures of a kind that `metrics.classification` does not give.

@@ -60,7 +60,7 @@ def make(name: str, *, real_target: float = 1.0) -> Loss:
 
 
 def gradient_penalty(critic: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array, key: jax.Array) -> jax.Array:
-    """E[(|gradient of critic at a random point between real and fake| - 1)**2]; real and fake [B, H, W, C], B may differ."""
+    """E[(|gradient of critic at a random point between real and fake| - 1)**2]; real and fake [B, ...], B may differ."""
     n = min(real.shape[0], fake.shape[0])
     share = jax.random.uniform(key, (n, *[1] * (real.ndim - 1)))
     between = share * real[:n] + (1 - share) * fake[:n]

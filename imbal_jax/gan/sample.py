@@ -63,9 +63,14 @@ def draw(nets: Nets, variables: Any, z: jax.Array, counts: Sequence[int], *, dty
     )
 
 
+def drawable(nets: Nets) -> tuple[int, ...]:
+    """The classes that rows can be drawn of, ascending."""
+    return nets.own or tuple(range(nets.classes))
+
+
 def evenly(nets: Nets, each: int) -> tuple[int, ...]:
-    """`each` rows of every class that has a generator, 0 of the others: counts [K]."""
-    return tuple(each if not nets.own or label in nets.own else 0 for label in range(nets.classes))
+    """`each` rows of every class that rows can be drawn of, 0 of the others: counts [K]."""
+    return tuple(each if label in drawable(nets) else 0 for label in range(nets.classes))
 
 
 def scores(nets: Nets, variables: Any, x: jax.Array, counts: Sequence[int]) -> jax.Array:
@@ -88,8 +93,8 @@ def _by_class(nets: Nets, counts: Sequence[int], variables: Any, rows: tuple[jax
         if counts[label]:
             here = slice(int(ends[label] - counts[label]), int(ends[label]))
             own = jax.tree.map(lambda leaf, place=place: leaf[place], variables)
-            parts.append((here.start, function(own, *(array[here] for array in rows), jnp.asarray(labels[here]))))
-    return jnp.concatenate([part for _, part in sorted(parts, key=lambda found: found[0])])
+            parts.append(function(own, *(array[here] for array in rows), jnp.asarray(labels[here])))
+    return jnp.concatenate(parts)
 
 
 def keep_best(scores: jax.Array, counts: tuple[int, ...], candidates: tuple[int, ...]) -> jax.Array:

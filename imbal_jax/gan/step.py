@@ -31,7 +31,7 @@ class Nets(NamedTuple):
         ema: decay of the moving average of the generator's weights; 0 keeps none.
         separate: whether the discriminator sees real and fake rows in two batches, each with its own moments where it has
             batch normalisation, instead of in one.
-        own: classes that have a pair of networks each; empty where one pair, told the label, serves all classes.
+        own: classes that have a pair of networks each, ascending; empty where one pair, told the label, serves all classes.
     """
 
     generator: Any

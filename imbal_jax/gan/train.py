@@ -17,13 +17,12 @@ def init(key: jax.Array, nets: gan_step.Nets, shape: tuple[int, ...]) -> gan_ste
     return gan_step.init(purpose(key, "gan_weights"), nets, shape)
 
 
-def epoch_of(nets: gan_step.Nets, batch: int, counts: tuple[int, ...], order: str) -> Callable[..., Any]:
+def epoch_of(nets: gan_step.Nets, batch: int, order: str) -> Callable[..., Any]:
     """The step function of an epoch, for `train.loop.chunk`.
 
     Args:
         nets: the static part of the GAN.
         batch: images of one discriminator step.
-        counts: rows of each class in the pool.
         order: 'shuffle' (each row once an epoch) or 'balanced' (each class equally likely in each batch). Where each class has
             networks of its own, a lane draws from the class that `inputs.values['own']` names, with replacement.
     """
@@ -34,12 +33,9 @@ def epoch_of(nets: gan_step.Nets, batch: int, counts: tuple[int, ...], order: st
         permutation = batches.shuffled(key, number, size) if order == "shuffle" and not nets.own else None
 
         def batch_of(i: jax.Array, position: jax.Array, part: int) -> tuple[jax.Array, jax.Array]:
-            if nets.own:
-                only = jax.nn.one_hot(inputs.values["own"].astype(jnp.int32), nets.classes)
-                draw = jax.random.fold_in(purpose(key, "order"), i * nets.d_steps + part)
-                index = batches.by_class(draw, only, inputs.counts, batch)
-            elif permutation is None:
-                index = batches.balanced(key, i * nets.d_steps + part, counts, batch)
+            if permutation is None:
+                only = jax.nn.one_hot(inputs.values["own"].astype(jnp.int32), nets.classes) if nets.own else None
+                index = batches.balanced(key, i * nets.d_steps + part, inputs.counts, batch, only)
             else:
                 start = (position * nets.d_steps + part) * batch
                 index = jax.lax.dynamic_slice(permutation, (start,), (batch,))

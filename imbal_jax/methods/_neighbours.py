@@ -16,7 +16,7 @@ from imbal_jax.methods import _layout as layout
 from imbal_jax.methods.method import Context, Method, Task, Train, at_least, check_range
 from imbal_jax.models.inference import apply_in_batches
 from imbal_jax.ops.knn import nearest as nearest_rows
-from imbal_jax.stored import floats, kept
+from imbal_jax.stored import flat, kept
 
 CHUNK = 2048  # rows that are in memory as floats at once where only their sums are needed
 
@@ -35,11 +35,6 @@ class New(NamedTuple):
     y: jax.Array
     parents: jax.Array
     weight: jax.Array
-
-
-def flat(x: jax.Array) -> jax.Array:
-    """Rows as float32 vectors [M, D], as `stored.floats` has them."""
-    return floats(x).reshape(x.shape[0], -1)
 
 
 def interpolate(x: jax.Array, base: jax.Array, other: jax.Array, weight: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods.method import Method, Task
 from imbal_jax.methods.smote import neighbours_of, same_class
+from imbal_jax.stored import flat
 
 
 def make(task: Task, to: int | float | str | dict = "max", k: int = 5, space: str = "raw") -> Method:
@@ -44,7 +45,7 @@ def adasyn(
     Returns:
         `New` rows, class by class; `parents` are positions in x.
     """
-    z = near.flat(x) if z is None else z
+    z = flat(x) if z is None else z
     missing = layout.missing_rows(counts, wanted)
     y = layout.labels_of(missing)
     foreign, _ = near.foreign_neighbours(z, counts, missing, k)

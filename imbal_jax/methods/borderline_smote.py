@@ -11,6 +11,7 @@ from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods.method import Method, Task, check_range
 from imbal_jax.methods.smote import neighbours_of, same_class
+from imbal_jax.stored import flat
 
 
 def make(
@@ -65,7 +66,7 @@ def borderline_smote(
     Returns:
         `New` rows, class by class; `parents` are positions in x.
     """
-    z = near.flat(x) if z is None else z
+    z = flat(x) if z is None else z
     missing = layout.missing_rows(counts, wanted)
     y = layout.labels_of(missing)
     danger, around = border(z, counts, missing, m, k if kind == 2 else 0)

@@ -11,6 +11,7 @@ from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods.method import Context, Method, Task, Train, check_range, full
 from imbal_jax.methods.tomek_links import STRATEGIES
 from imbal_jax.ops.knn import nearest
+from imbal_jax.stored import flat
 
 VOTES = ("all", "mode")
 
@@ -59,7 +60,7 @@ def enn(x: jax.Array, counts: tuple[int, ...], k: int = 3, vote: str = "all", st
     if k < 1:
         return jnp.ones(x.shape[0], bool)
     y = layout.labels_of(counts)
-    rows = near.flat(x)
+    rows = flat(x)
     found, _ = nearest(rows, rows, k, exclude_self=jnp.arange(x.shape[0]))
     theirs = jnp.asarray(y)[found]
     if vote == "all":

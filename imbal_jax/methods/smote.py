@@ -9,6 +9,7 @@ from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods.method import Method, Task
 from imbal_jax.ops.knn import nearest_in_class
+from imbal_jax.stored import flat
 
 
 def make(task: Task, to: int | float | str | dict = "max", k: int = 5, space: str = "raw") -> Method:
@@ -51,7 +52,7 @@ def smote(
     missing = layout.missing_rows(counts, wanted)
     y = layout.labels_of(missing)
     bases = near.draw(purpose(key, "base"), jnp.ones(x.shape[0], jnp.int32), counts, y)
-    others = same_class(near.flat(x) if z is None else z, counts, missing, k)
+    others = same_class(flat(x) if z is None else z, counts, missing, k)
     return near.between(key, x, bases, others[bases], jnp.asarray(neighbours_of(counts, k)[y]), y)
 
 

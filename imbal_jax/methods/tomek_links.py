@@ -10,6 +10,7 @@ from imbal_jax.methods import _layout as layout
 from imbal_jax.methods import _neighbours as near
 from imbal_jax.methods.method import Context, Method, Task, Train, full
 from imbal_jax.ops.knn import nearest
+from imbal_jax.stored import flat
 
 STRATEGIES = ("majority", "all")
 
@@ -51,7 +52,7 @@ def tomek_links(x: jax.Array, counts: tuple[int, ...], strategy: str = "majority
         return jnp.ones(x.shape[0], bool)
     y = layout.labels_of(counts)
     own = jnp.arange(x.shape[0], dtype=jnp.int32)
-    rows = near.flat(x)
+    rows = flat(x)
     partner = nearest(rows, rows, 1, exclude_self=own)[0][:, 0]
     link = (partner[partner] == own) & (jnp.asarray(y)[partner] != y)
     return ~(link & jnp.asarray(np.asarray(near.cleaned_classes(counts, strategy))[y]))

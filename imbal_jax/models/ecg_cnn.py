@@ -1,12 +1,13 @@
 """A small residual 1-D CNN for heartbeats, with or without RR features."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from imbal_jax.errors import UserError
-from imbal_jax.models.layers import BatchNorm, Conv, Dropout, initializer
-from imbal_jax.ops.batch_norm import Activation
+from imbal_jax.models.layers import ConvNorm, Dropout, initializer, scaled
 from imbal_jax.ops.conv import Form
 
 BLOCKS = ((32, 7), (64, 7), (128, 5))  # channels and taps
@@ -51,36 +52,14 @@ class Model(nn.Module):
             raise UserError(f"this network is for signals [T, C] of more than {self.rr} samples, these rows are {x.shape[1:]}")
         init = initializer(self.init_kernel)
         beat, rr = x[:, : x.shape[1] - self.rr], x[:, x.shape[1] - self.rr :].reshape(x.shape[0], -1)
-        x = ConvNorm(self._scaled(32), 9, 2, "relu", self.form, init, name="stem")(beat, train)
+        conv = partial(ConvNorm, form=self.form, kernel_init=init, momentum=0.99, epsilon=1e-3)
+        x = conv(scaled(32, self.width), (9,), 2, "relu", name="stem")(beat, train)
         for i, (features, taps) in enumerate(BLOCKS):
-            layer = (self._scaled(features), taps)
-            y = ConvNorm(*layer, 2, "relu", self.form, init, name=f"block{i}_first")(x, train)
-            y = ConvNorm(*layer, 1, "", self.form, init, name=f"block{i}_second")(y, train)
-            x = nn.relu(ConvNorm(layer[0], 1, 2, "", self.form, init, name=f"block{i}_shortcut")(x, train) + y)
+            layer = (scaled(features, self.width), (taps,))
+            y = conv(*layer, 2, "relu", name=f"block{i}_first")(x, train)
+            y = conv(*layer, 1, "", name=f"block{i}_second")(y, train)
+            x = nn.relu(conv(layer[0], (1,), 2, "", name=f"block{i}_shortcut")(x, train) + y)
         pooled = x.mean(1, dtype=jnp.float32).astype(x.dtype)
-        features = nn.relu(nn.Dense(self._scaled(64), kernel_init=init)(jnp.concatenate([pooled, rr], axis=1)))
+        features = nn.relu(nn.Dense(scaled(64, self.width), kernel_init=init)(jnp.concatenate([pooled, rr], axis=1)))
         dropped = Dropout(DROPOUT_RATE)(features, train)
         return nn.Dense(self.classes, kernel_init=init, name="head")(dropped), features.astype(jnp.float32)
-
-    def _scaled(self, n: int) -> int:
-        return max(1, round(n * self.width))
-
-
-class ConvNorm(nn.Module):
-    """Convolution without a bias -> batch normalisation -> activation ('' or 'relu').
-
-    Attributes: as in `layers.Conv` and `layers.BatchNorm`; `taps` is the kernel's length.
-    """
-
-    features: int
-    taps: int
-    strides: int
-    activation: Activation
-    form: Form
-    kernel_init: nn.initializers.Initializer
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """[B, T, C] -> [B, T / strides, features], T / strides rounded up."""
-        conv = Conv(self.features, (self.taps,), self.strides, form=self.form, kernel_init=self.kernel_init, use_bias=False)
-        return BatchNorm(momentum=0.99, epsilon=1e-3, activation=self.activation)(conv(x), train)

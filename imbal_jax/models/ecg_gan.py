@@ -11,19 +11,11 @@ import jax
 import jax.numpy as jnp
 
 from imbal_jax.errors import UserError
-from imbal_jax.models.layers import BatchNorm, Conv, initializer
+from imbal_jax.models.layers import BatchNorm, Conv, initializer, leaky_relu, scaled
 from imbal_jax.ops.conv import Form
 
 LENGTH, UPSAMPLINGS = 300, 2
 TAPS = 17  # of the generator's kernels; 47 ms at 360 Hz
-
-
-def _leaky(x: jax.Array) -> jax.Array:
-    return nn.leaky_relu(x, 0.2)
-
-
-def _scaled(n: int, width: float) -> int:
-    return max(1, round(n * width))
 
 
 def doubled(x: jax.Array) -> jax.Array:
@@ -73,7 +65,7 @@ class Generator(nn.Module):
     def __call__(self, z: jax.Array, label: jax.Array, *, train: bool = False) -> jax.Array:
         """[B, latent], one-hot [B, K] -> beats [B, 300, 1] in (-1, 1); training needs a mutable 'batch_stats'."""
         init = initializer(self.init_kernel)
-        first, *sizes = (_scaled(n, self.width) for n in (128, 32, 16))
+        first, *sizes = (scaled(n, self.width) for n in (128, 32, 16))
         samples = LENGTH // 2**UPSAMPLINGS
         x = nn.Dense(samples * first, kernel_init=init)(jnp.concatenate([z, label], axis=-1))
         x = ConditionalNorm()(x.reshape(-1, samples, first), label, train)
@@ -115,7 +107,7 @@ class Discriminator(nn.Module):
             return nn.SpectralNorm(nn.Dense(features, use_bias=bias, kernel_init=init))(x, update_stats=train)
 
         for features, taps in ((32, 9), (64, 5), (64, 5), (64, 5)):
-            conv = Conv(_scaled(features, self.width), (taps,), strides=2, form=self.form, kernel_init=init)
-            x = _leaky(nn.SpectralNorm(conv)(x, update_stats=train))
-        h = _leaky(dense(_scaled(128, self.width), x.reshape(x.shape[0], -1)))
+            conv = Conv(scaled(features, self.width), (taps,), strides=2, form=self.form, kernel_init=init)
+            x = leaky_relu(nn.SpectralNorm(conv)(x, update_stats=train))
+        h = leaky_relu(dense(scaled(128, self.width), x.reshape(x.shape[0], -1)))
         return dense(1, h)[:, 0] + (dense(h.shape[1], label, bias=False) * h).sum(1)

@@ -31,6 +31,16 @@ def initializer(name: str) -> nn.initializers.Initializer:
     return getattr(nn.initializers, name)()
 
 
+def scaled(n: int, width: float) -> int:
+    """n channels times a width, rounded; at least one."""
+    return max(1, round(n * width))
+
+
+def leaky_relu(x: jax.Array) -> jax.Array:
+    """LeakyReLU with the slope 0.2 that GANs have below zero."""
+    return nn.leaky_relu(x, 0.2)
+
+
 class Conv(nn.Module):
     """`flax.linen.Conv` for [B, H, W, C] or [B, T, C], computed in the chosen form.
 
@@ -142,6 +152,28 @@ class BatchNorm(nn.Module):
             for average, now in zip((mean, variance), moments, strict=True):
                 average.value = self.momentum * average.value + (1 - self.momentum) * now
         return y
+
+
+class ConvNorm(nn.Module):
+    """Convolution without a bias -> batch normalisation -> activation.
+
+    Attributes: as in `Conv` and `BatchNorm`.
+    """
+
+    features: int
+    kernel_size: Sequence[int]
+    strides: int
+    activation: Activation
+    form: ops.Form
+    kernel_init: nn.initializers.Initializer
+    momentum: float
+    epsilon: float
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        """[B, H, W, C] or [B, T, C] -> the same with F channels, the spatial axes divided by the strides and rounded up."""
+        conv = Conv(self.features, self.kernel_size, self.strides, form=self.form, kernel_init=self.kernel_init, use_bias=False)
+        return BatchNorm(self.momentum, self.epsilon, self.activation)(conv(x), train)
 
 
 class StochasticDepth(nn.Module):

@@ -1,11 +1,12 @@
 """The ResNet-32 for CIFAR, the usual network of work on long-tailed data."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.models.layers import BatchNorm, Conv, initializer
-from imbal_jax.ops.batch_norm import Activation
+from imbal_jax.models.layers import ConvNorm, initializer, scaled
 from imbal_jax.ops.conv import Form
 
 
@@ -36,36 +37,18 @@ class Model(nn.Module):
         Training needs a mutable collection 'batch_stats'.
         """
         init = initializer(self.init_kernel)
-        sizes = [max(1, round(n * self.width)) for n in (16, 32, 64)]
-        x = ConvNorm(sizes[0], 1, "relu", self.form, init, name="stem")(x, train)
+        sizes = [scaled(n, self.width) for n in (16, 32, 64)]
+        conv = partial(ConvNorm, kernel_size=(3, 3), form=self.form, kernel_init=init, momentum=0.9, epsilon=1e-5)
+        x = conv(sizes[0], strides=1, activation="relu", name="stem")(x, train)
         for stage, features in enumerate(sizes):
             for i in range(5):
                 name = f"stage{stage}_block{i}"
                 stride = 2 if stage and i == 0 else 1
-                y = ConvNorm(features, stride, "relu", self.form, init, name=f"{name}_first")(x, train)
-                y = ConvNorm(features, 1, "", self.form, init, name=f"{name}_second")(y, train)
+                y = conv(features, strides=stride, activation="relu", name=f"{name}_first")(x, train)
+                y = conv(features, strides=1, activation="", name=f"{name}_second")(y, train)
                 x = nn.relu(_shortcut(x, stride, features) + y)
         pooled = x.mean((1, 2), dtype=jnp.float32)
         return nn.Dense(self.classes, kernel_init=init, name="head")(pooled.astype(x.dtype)), pooled
-
-
-class ConvNorm(nn.Module):
-    """Convolution 3x3 without a bias -> batch normalisation -> activation ('' or 'relu').
-
-    Attributes: as in `layers.Conv` and `layers.BatchNorm`.
-    """
-
-    features: int
-    strides: int
-    activation: Activation
-    form: Form
-    kernel_init: nn.initializers.Initializer
-
-    @nn.compact
-    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        """[B, H, W, C] -> [B, H', W', features]."""
-        conv = Conv(self.features, (3, 3), self.strides, form=self.form, kernel_init=self.kernel_init, use_bias=False)
-        return BatchNorm(momentum=0.9, epsilon=1e-5, activation=self.activation)(conv(x), train)
 
 
 def _shortcut(x: jax.Array, stride: int, features: int) -> jax.Array:

@@ -4,16 +4,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.models.layers import Conv, ConvTranspose, initializer
+from imbal_jax.models.layers import Conv, ConvTranspose, initializer, leaky_relu, scaled
 from imbal_jax.ops.conv import Form
-
-
-def _leaky(x: jax.Array) -> jax.Array:
-    return nn.leaky_relu(x, 0.2)
-
-
-def _scaled(n: int, width: float) -> int:
-    return max(1, round(n * width))
 
 
 class Generator(nn.Module):
@@ -37,10 +29,10 @@ class Generator(nn.Module):
     def __call__(self, z: jax.Array, label: jax.Array, *, train: bool = False) -> jax.Array:
         """[B, latent], one-hot [B, K] -> images [B, 28, 28, 1] in (0, 1); nothing differs in training."""
         channels, init = self.latent + self.classes, initializer(self.init_kernel)
-        x = _leaky(nn.Dense(7 * 7 * channels, kernel_init=init)(jnp.concatenate([z, label], axis=-1)))
+        x = leaky_relu(nn.Dense(7 * 7 * channels, kernel_init=init)(jnp.concatenate([z, label], axis=-1)))
         x = x.reshape(-1, 7, 7, channels)
         for _ in range(2):
-            x = _leaky(ConvTranspose(_scaled(128, self.width), (4, 4), strides=2, form=self.form, kernel_init=init)(x))
+            x = leaky_relu(ConvTranspose(scaled(128, self.width), (4, 4), strides=2, form=self.form, kernel_init=init)(x))
         return nn.sigmoid(Conv(1, (7, 7), form=self.form, kernel_init=init)(x))
 
 
@@ -62,5 +54,5 @@ class Discriminator(nn.Module):
         tiled = jnp.broadcast_to(label[:, None, None, :], (*x.shape[:3], self.classes)).astype(x.dtype)
         x = jnp.concatenate([x, tiled], axis=-1)
         for features in (64, 128):
-            x = _leaky(Conv(_scaled(features, self.width), (3, 3), strides=2, form=self.form, kernel_init=init)(x))
+            x = leaky_relu(Conv(scaled(features, self.width), (3, 3), strides=2, form=self.form, kernel_init=init)(x))
         return nn.Dense(1, kernel_init=init)(jnp.max(x, axis=(1, 2)))[:, 0]

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.models.layers import Conv, Dropout, initializer
+from imbal_jax.models.layers import Conv, Dropout, initializer, scaled
 from imbal_jax.ops.conv import Form
 from imbal_jax.ops.pool import max_pool_2x2
 
@@ -31,7 +31,7 @@ class Model(nn.Module):
         Training needs a 'dropout' key.
         """
         init = initializer(self.init_kernel)
-        sizes = [max(1, round(n * self.width)) for n in (32, 64, 128)]
+        sizes = [scaled(n, self.width) for n in (32, 64, 128)]
         x = nn.relu(Conv(sizes[0], (3, 3), padding="VALID", form=self.form, kernel_init=init)(x))
         x = Conv(sizes[1], (3, 3), padding="VALID", form=self.form, kernel_init=init)(x)
         x = nn.relu(max_pool_2x2(x))  # the two commute, and this way round a quarter of the relu's work is left

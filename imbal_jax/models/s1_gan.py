@@ -4,15 +4,11 @@ import flax.linen as nn
 import jax
 
 from imbal_jax.errors import UserError
-from imbal_jax.models.layers import BatchNorm, Conv, ConvTranspose, Dropout, initializer
+from imbal_jax.models.layers import BatchNorm, Conv, ConvTranspose, Dropout, initializer, leaky_relu, scaled
 from imbal_jax.ops.conv import Form
 
 GROWTH = 188  # samples that the four kernels add: 31 + 31 + 63 + 63
 MOMENTUM, EPSILON = 0.99, 1e-3  # of batch normalisation, Keras's
-
-
-def _scaled(n: int, width: float) -> int:
-    return max(1, round(n * width))
 
 
 class Generator(nn.Module):
@@ -43,7 +39,7 @@ class Generator(nn.Module):
         """
         init, x = initializer(self.init_kernel), z[:, :, None]
         for features, taps in ((8, 32), (32, 32), (64, 64)):
-            size = _scaled(features, self.width)
+            size = scaled(features, self.width)
             x = ConvTranspose(size, (taps,), padding="VALID", form=self.form, kernel_init=init)(x)
             x = BatchNorm(MOMENTUM, EPSILON, "relu")(x, train)
         return nn.tanh(ConvTranspose(1, (64,), padding="VALID", form=self.form, kernel_init=init)(x))
@@ -75,8 +71,8 @@ class Discriminator(nn.Module):
             raise UserError(f"s1_gan is for signals [T, C], these rows are {x.shape[1:]}")
         init = initializer(self.init_kernel)
         for features in (32, 8, 4):
-            x = Conv(_scaled(features, self.width), (32,), form=self.form, kernel_init=init)(x)
-            x = nn.leaky_relu(BatchNorm(MOMENTUM, EPSILON)(x, train), 0.2)
+            x = Conv(scaled(features, self.width), (32,), form=self.form, kernel_init=init)(x)
+            x = leaky_relu(BatchNorm(MOMENTUM, EPSILON)(x, train))
             x = Dropout(0.2)(x, train)
-        x = nn.Dense(_scaled(128, self.width), kernel_init=init)(x.reshape(x.shape[0], -1))
-        return nn.Dense(1, kernel_init=init)(nn.leaky_relu(x, 0.2))[:, 0]
+        x = nn.Dense(scaled(128, self.width), kernel_init=init)(x.reshape(x.shape[0], -1))
+        return nn.Dense(1, kernel_init=init)(leaky_relu(x))[:, 0]

@@ -37,9 +37,10 @@ class Curves(NamedTuple):
             for name, points in runs([row for row in rows if row["method"] == arm], self.seeds).items():
                 tensorboard.append(self._board(stage, arm) / name, points)
 
-    def warn(self, of: str, seed: int, epoch: int, message: str) -> None:
-        """Append a warning about a stage."""
-        records.append(self.path, [{"stage": "warning", "of": of, "seed": seed, "epoch": epoch, "message": message}])
+    def warn(self, of: str, seed: int, epoch: int, message: str, method: str | None = None) -> None:
+        """Append a warning about a stage, or about one method's part in it."""
+        head = {"stage": "warning", "of": of, **({"method": method} if method else {})}
+        records.append(self.path, [{**head, "seed": seed, "epoch": epoch, "message": message}])
 
     def resume(self, stage: str, arms: Sequence[str | None], epochs: int) -> None:
         """Forget the lines of a stage after the epochs that its checkpoint has seen: they will be written again."""

@@ -118,12 +118,13 @@ def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
     gan = setting.config.gan
     parts = _parts(setting)
     each, more = max(1, len(parts.nets.own)), {}
+    wide = setting._replace(least=setting.least * each)  # the lanes are so many times the seeds
     if gan.select != "last":
         plain = classifier.fit_plain(setting, curves)
-        more["judge"] = gan_choice.judge(setting, parts.nets, plain, gan.grid_every, gan.epochs)
+        more["judge"] = gan_choice.judge(wide, parts.nets, plain, gan.grid_every, gan.epochs)
     trained = loop.train(
         setting.plan("gan", setting.folder / "gan", gan.epochs, parts.steps),
-        _program(setting._replace(least=setting.least * each), parts),
+        _program(wide, parts),
         init_lanes(parts.init, parts.inputs.key),
         parts.inputs,
         setting.shared,
@@ -156,7 +157,6 @@ class _Parts(NamedTuple):
     nets: gan_step.Nets
     batch: int
     steps: int  # in an epoch
-    counts: tuple[int, ...]
     init: Any
     inputs: Inputs
 
@@ -166,7 +166,7 @@ def _parts(setting: Setting) -> _Parts:
     pool, counts = training_rows(setting)
     nets = nets_of(setting.config, setting.task, setting.base.form.conv)
     init = partial(gan_train.init, nets=nets, shape=setting.task.shape)
-    if setting.config.gan.select != "last":
+    if gan.select != "last":
         init = partial(_with_room, init)
     if nets.own:
         # As many steps for each class, and as many in all as each would take with epochs of its own.
@@ -176,7 +176,7 @@ def _parts(setting: Setting) -> _Parts:
         size, inputs = pool.rows.shape[1], inputs_of(setting.keys, pool, counts)
     batch = gan.batch if nets.own else min(gan.batch, max(1, size // gan.d_steps))
     steps = max(1, size // (batch * gan.d_steps))
-    return _Parts(nets, batch, steps, counts, init, inputs)
+    return _Parts(nets, batch, steps, init, inputs)
 
 
 def _with_room(init: Any, key: jax.Array) -> gan_step.State:
@@ -193,8 +193,8 @@ def _inputs_by_class(setting: Setting, own: tuple[int, ...], pool: Pool, counts:
 
 def _program(setting: Setting, parts: _Parts) -> Any:
     order = setting.config.gan.batches
-    epoch_of = gan_train.epoch_of(parts.nets, parts.batch, parts.counts, order)
-    key = ("gan", str(setting.config.gan), parts.batch, parts.counts)
+    epoch_of = gan_train.epoch_of(parts.nets, parts.batch, order)
+    key = ("gan", str(setting.config.gan), parts.nets.own, parts.batch)
     return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of)))
 
 
@@ -223,7 +223,7 @@ def _epoch_ended(
         for seed, lines in curves.by_seed("gan", name).items():
             for message in monitor.signs(lines):
                 logging.warning("gan, seed %d, epoch %d: %s%s", seed, epoch, of, message)
-                curves.warn("gan", seed, epoch, of + message)
+                curves.warn("gan", seed, epoch, of + message, name)
     if epoch % setting.config.gan.grid_every == 0 or epoch == setting.config.gan.epochs:
         weights = _by_seed(nets, gan_step.sampler(state))
         checkpoint.save(setting.folder / "generator", epoch, {"generator": weights}, {"epoch": epoch}, keep=1000)
@@ -236,7 +236,7 @@ def _epoch_ended(
 def draw_grid(setting: Setting, nets: gan_step.Nets, weights: Any, path: Any, title: str, each: int = 8) -> None:
     """The first lane's generated rows, class by class, beside real ones of its training set; the latents never change."""
     task, x = setting.task, setting.data.train.x
-    shown = nets.own or tuple(range(len(task.counts)))
+    shown = sample.drawable(nets)
     params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf[0])), weights)
     names, rare = [task.class_names[label] for label in shown], {shown.index(k) for k in task.minority if k in shown}
     if len(task.shape) == 2:
@@ -258,5 +258,6 @@ def draw_grid(setting: Setting, nets: gan_step.Nets, weights: Any, path: Any, ti
 @partial(jax.jit, static_argnums=(0, 1, 2))
 def _draw(nets: gan_step.Nets, each: int, dtype: Any, key: jax.Array, params: Any) -> jax.Array:
     """`each` rows of every class that has a generator, class by class; compiled once for all grids of a training."""
-    z = sample.latents(purpose(key, "grid"), (len(nets.own or range(nets.classes)) * each, nets.latent), "normal")
-    return sample.draw(nets, params, z, sample.evenly(nets, each), dtype=dtype)
+    counts = sample.evenly(nets, each)
+    z = sample.latents(purpose(key, "grid"), (sum(counts), nets.latent), "normal")
+    return sample.draw(nets, params, z, counts, dtype=dtype)

@@ -50,7 +50,7 @@ def judge(setting: Setting, nets: gan_step.Nets, plain: TrainedClassifier, every
     set has no part in it.
 
     Args:
-        setting: of the chunk.
+        setting: of the chunk, with room for the lanes of all GANs.
         nets: the static part of the GANs.
         plain: the classifiers of all seeds, leaves of `params` [L, ...].
         every: epochs.
@@ -64,7 +64,7 @@ def judge(setting: Setting, nets: gan_step.Nets, plain: TrainedClassifier, every
     keys = jnp.concatenate([setting.keys] * len(groups))
     run = setting.program(
         ("gan choice", plain.model, str(setting.config.gan)),
-        lambda: setting._replace(least=1).over_lanes(partial(_look, nets, plain.model)),
+        lambda: setting.over_lanes(partial(_look, nets, plain.model)),
     )
 
     def at(epoch: int, state: gan_step.State) -> loop.Judged:

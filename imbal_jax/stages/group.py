@@ -54,9 +54,8 @@ def run(setting: Setting, curves: Curves, arms: Sequence[Arm], trained_gan: Trai
     rows, histories = [], [curves.by_seed("gan", name) for name in gan.names(setting)] if uses_gan(arms[0].spec) else []
     for arm, of_arm in zip(arms, figures, strict=True):
         for lane, (seed, metrics) in enumerate(zip(setting.seeds, of_arm, strict=True)):
-            why = failure(
-                [history[seed] for history in histories], metrics, jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool)
-            )
+            pool = jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool)
+            why = failure([history[seed] for history in histories], metrics, pool)
             if why and "NaN" in why:
                 metrics = dict.fromkeys(metrics)
             rows.append({"seed": seed, "method": arm.name, "point": arm.place, **metrics, "failed": why, **cost, **data})
@@ -84,7 +83,7 @@ def failure(histories: Sequence[list[dict[str, Any]]], metrics: dict[str, Any], 
         metrics: the row's figures.
         pool: the lane's training set.
     """
-    for history in histories:
-        if why := monitor.broken(history) or monitor.alike(np.asarray(pool.new_x), np.asarray(pool.new_y)):
-            return why
+    why = next(filter(None, map(monitor.broken, histories)), None)
+    if histories and (why := why or monitor.alike(np.asarray(pool.new_x), np.asarray(pool.new_y))):
+        return why
     return "classifier: NaN in its outputs" if metrics["nll"] is None else None

@@ -13,7 +13,7 @@ from imbal_jax.lanes import purpose
 from imbal_jax.methods.gan_synth import TrainedClassifier, TrainedGan
 from imbal_jax.models.inference import apply_in_batches
 from imbal_jax.stages.setting import Setting, class_rows
-from imbal_jax.stored import floats
+from imbal_jax.stored import flat
 
 SPACE = "last hidden layer of a {model} classifier trained on the full real training set ({source})"
 
@@ -25,7 +25,7 @@ def measure(setting: Setting, gan: TrainedGan, reference: TrainedClassifier) -> 
     the training side of the nearest-neighbour figures is what the lane's GAN saw. At most `config.quality.samples`
     rows a side.
     """
-    each, labels = setting.config.quality.samples, gan.nets.own or tuple(range(len(setting.task.counts)))
+    each, labels = setting.config.quality.samples, sample.drawable(gan.nets)
     names = [setting.task.class_names[label] for label in labels]
     params = jax.tree.map(lambda leaf: leaf[0], reference.params)
     features = jax.jit(lambda x: apply_in_batches(reference.model, params, x)[1])
@@ -41,9 +41,7 @@ def measure(setting: Setting, gan: TrainedGan, reference: TrainedClassifier) -> 
         for place, (label, name) in enumerate(zip(labels, names, strict=True)):
             seen = setting.data.train.x[class_rows(setting, label, lane)[:each]]
             if len(seen):
-                per_class[name].append(
-                    figures(real_features[place], fake_features[place], _pixels(fakes[place]), _pixels(seen))
-                )
+                per_class[name].append(figures(real_features[place], fake_features[place], flat(fakes[place]), flat(seen)))
     return {name: _mean(rows) for name, rows in per_class.items() if rows}
 
 
@@ -64,11 +62,6 @@ def _draw(setting: Setting, gan: TrainedGan, each: int) -> np.ndarray:
         return rows.reshape(-1, each, *rows.shape[1:])
 
     return np.asarray(setting.over_lanes(draw)((), (setting.keys, gan.generator), ()))
-
-
-def _pixels(x: np.ndarray) -> jax.Array:
-    """Flat float32 rows."""
-    return floats(x.reshape(len(x), -1))
 
 
 def _mean(rows: list[dict[str, jax.Array]]) -> dict[str, float | None]:
