@@ -72,6 +72,16 @@ def test_average_precision_with_many_ties():
     np.testing.assert_allclose(ours, reference.average_precision_score(positive, score), rtol=1e-6)
 
 
+def test_precision_at_recall_with_ties():
+    reference = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(2)
+    score, positive = rng.integers(0, 30, 400).astype(np.float32), rng.random(400) < 0.2
+    precision, recall, _ = reference.precision_recall_curve(positive, score)  # by rising threshold
+    expected = [precision[recall >= r - 1e-6][-1] for r in metrics.RECALLS]
+    np.testing.assert_allclose(metrics.precision_at(jnp.asarray(score), jnp.asarray(positive)), expected, rtol=1e-6)
+    assert np.isnan(metrics.precision_at(jnp.asarray(score), jnp.zeros(400))).all()
+
+
 def test_perfect_and_hopeless_classifiers():
     y = jnp.arange(300, dtype=jnp.int32) % CLASSES
     perfect = classification(100.0 * jax.nn.one_hot(y, CLASSES), y)
@@ -91,6 +101,7 @@ def test_a_class_without_test_rows_is_left_out_of_the_means():
     np.testing.assert_allclose(ours["balanced_accuracy"], np.nanmean(ours["recall"]), rtol=1e-6)
     flat = metrics.flatten(jax.device_get(ours), ["a", "b", "c", "d"])
     assert flat["recall_d"] is None and flat["balanced_accuracy"] > 0
+    assert set(flat["pr_curve"][3]) == {None} and min(flat["pr_curve"][0]) > 0
 
 
 def test_lanes_are_the_single_runs():

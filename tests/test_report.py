@@ -12,7 +12,7 @@ from imbal_jax import records
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import SCALARS
-from imbal_jax.report import build, headline, markup, plots, run, table
+from imbal_jax.report import build, headline, markup, plots, precision_recall, run, table
 from imbal_jax.report.run import Run, analysed
 from imbal_jax.report.run import read as read_run
 
@@ -29,11 +29,12 @@ def row(arm: str, seed: int, rng: np.random.Generator) -> dict:
     matrix = np.stack([rng.multinomial(1000, chance) for chance in chances])
     recall = np.diag(matrix) / 1000
     metrics = {name: float(recall.mean()) for name in SCALARS} | {"mcc": 0.89, "ece": 0.041, "brier": 0.16, "nll": 0.42}
+    precisions = np.sort(rng.uniform(aim[:, None] - 0.3, 1, (10, 20)), axis=1)[:, ::-1]
     gan = 212.0 if arm.startswith("gan") else 0.0
     return {
         "seed": seed, "method": arm, **metrics, **{f"recall_{i}": float(r) for i, r in enumerate(recall)},
-        "confusion": matrix.tolist(), "seconds": 200.3 + gan, "gan_seconds": gan, "classifier_seconds": 200.3,
-        "examples_seen": 570_000, "failed": None, "counts_before": BEFORE,
+        "confusion": matrix.tolist(), "pr_curve": precisions.tolist(), "seconds": 200.3 + gan, "gan_seconds": gan,
+        "classifier_seconds": 200.3, "examples_seen": 570_000, "failed": None, "counts_before": BEFORE,
         "counts_after": BEFORE if arm == "none" else AFTER, "source": "tfds", "digest": "5b1f" * 16,
     }  # fmt: skip
 
@@ -198,7 +199,7 @@ def test_every_plot_is_a_picture(whole):
 def test_the_page_stands_alone(whole):
     reader = parsed(whole / "report.html")
     pictures = [link for link in reader.links if link.startswith("data:image/png;base64,")]
-    assert len(pictures) == 7 and len(reader.links) == 8 and "data:," in reader.links
+    assert len(pictures) == 8 and len(reader.links) == 9 and "data:," in reader.links
     text = (whole / "report.html").read_text()
     assert not re.search(r"https?://|@import|url\(", text) and "default-src 'none'" in text
     assert "None" not in reader.shown.split("Configuration")[0] and "null" not in reader.shown.split("Configuration")[0]
@@ -502,6 +503,16 @@ def test_plots_take_edge_cases(tmp_path, monkeypatch):
     plots.recalls(tmp_path / "many_arms.png", arms | {"failed": np.full((1, 10), np.nan)}, NAMES, {6})
     plots.class_counts(tmp_path / "many.png", BEFORE, {arm: [i + 1] * 10 for i, arm in enumerate(arms)}, NAMES)
     assert len(list(tmp_path.iterdir())) == 9 and not list(tmp_path.glob("*.part"))
+
+
+def test_curves_of_the_rarest_classes(tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "DPI", 40)
+    assert precision_recall.rarest([900, 20, 3, 50], {1, 2}) == [2, 1]
+    assert precision_recall.rarest(range(12, 0, -1), set()) == list(range(11, 3, -1))
+    tables = {"none": np.full((2, 3, 20), np.nan), "over": np.random.default_rng(0).random((2, 3, 20))}
+    for name, shares in (("two", [0.9, 0.1, 0.0]), ("no_class", [1.0, 0.0, 0.0])):
+        precision_recall.curves(tmp_path / f"{name}.png", tables, shares, ["a", "b", "c"], [2, 1], {1, 2})
+        assert (tmp_path / f"{name}.png").stat().st_size
 
 
 def test_minority_is_below_half_of_the_largest():

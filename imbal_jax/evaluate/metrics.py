@@ -24,6 +24,7 @@ FURTHER = ("kappa", "j_kappa", "mean_sensitivity", "quadratic_kappa")
 BY_CLASS = ("recall_", "precision_", "se_", "pp_", "f1_", "fpr_")
 LOWER_IS_BETTER = frozenset({"ece", "brier", "nll", "fpr_S", "fpr_V"})
 ECE_BINS = 15
+RECALLS = tuple(i / 20 for i in range(1, 21))  # at which `pr_curve` gives the precision
 
 
 def classification(logits: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
@@ -41,7 +42,8 @@ def classification(logits: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
         recalls), `mcc` (Matthews correlation for K classes, Gorodkin 2004), `pr_auc` (mean over classes of the
         one-vs-rest average precision), `ece` (Guo et al. 2017: 15 equal bins of the top probability), `brier`
         (Brier 1950: squared error summed over classes, 0 to 2), `nll` (nats); float32 [K] `recall`, `precision`;
-        int32 [K, K] `confusion` (rows true, columns predicted). Shares lie in [0, 1].
+        float32 [K, 20] `pr_curve` (see `precision_at`); int32 [K, K] `confusion` (rows true, columns predicted). Shares lie
+        in [0, 1].
     """
     classes = logits.shape[-1]
     y = y.astype(jnp.int32)
@@ -55,6 +57,7 @@ def classification(logits: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
         "ece": calibration_error(log_p, y),
         "brier": jnp.mean(jnp.sum((jnp.exp(log_p) - truth) ** 2, axis=-1)),
         "nll": -jnp.mean(jnp.take_along_axis(log_p, y[:, None], axis=-1)),
+        "pr_curve": jax.vmap(precision_at, in_axes=1)(log_p, truth),
         "confusion": confusion,
     }
 
@@ -96,14 +99,38 @@ def average_precision(score: jax.Array, positive: jax.Array) -> jax.Array:
     Returns:
         float32 scalar in [0, 1]; 0 where there is no positive row.
     """
+    positive, precision, _ = _by_threshold(score, positive)
+    return jnp.sum(positive * precision) / jnp.maximum(positive.sum(), 1.0)
+
+
+def precision_at(score: jax.Array, positive: jax.Array, recalls: Sequence[float] = RECALLS) -> jax.Array:
+    """The precision at the highest threshold whose recall is at least each of `recalls`: points of the PR curve.
+
+    Args:
+        score: float [N], larger means more likely positive.
+        positive: float or bool [N], 1 for the rows of the class.
+        recalls: R shares in (0, 1].
+
+    Returns:
+        float32 [R] in [0, 1]; NaN where there is no positive row.
+    """
+    positive, precision, found = _by_threshold(score, positive)
+    all_of_them = positive.sum()
+    wanted = jnp.ceil(jnp.asarray(recalls, jnp.float32) * all_of_them - 1e-3)  # rows: whole numbers compare exactly
+    place = jnp.minimum(jnp.searchsorted(found, jnp.maximum(wanted, 1.0)), score.shape[0] - 1)
+    return jnp.where(all_of_them > 0, precision[place], jnp.nan)
+
+
+def _by_threshold(score: jax.Array, positive: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """By falling score, [N] each: whether positive, and precision and positives found where equal scores are taken at once."""
     n = score.shape[0]
     order = jnp.argsort(-score)
     score, positive = score[order], positive[order].astype(jnp.float32)
     place = jnp.arange(n, dtype=jnp.int32)
     last_of_ties = jnp.append(score[1:] != score[:-1], True)
     end = jax.lax.cummin(jnp.where(last_of_ties, place, n - 1), axis=0, reverse=True)
-    precision = jnp.cumsum(positive)[end] / (end + 1).astype(jnp.float32)
-    return jnp.sum(positive * precision) / jnp.maximum(positive.sum(), 1.0)
+    found = jnp.cumsum(positive)[end]
+    return positive, found / (end + 1).astype(jnp.float32), found
 
 
 def calibration_error(log_p: jax.Array, y: jax.Array, bins: int = ECE_BINS) -> jax.Array:
@@ -132,13 +159,14 @@ def flatten(result: Mapping[str, Any], class_names: Sequence[str]) -> dict[str, 
         class_names: K names; in keys their characters other than letters and digits become '_'.
 
     Returns:
-        The scalars, `recall_<class>` and `precision_<class>` as floats (None where not finite: JSON has no NaN), and
-        `confusion` as a nested list of ints.
+        The scalars, `recall_<class>` and `precision_<class>` as floats (None where not finite: JSON has no NaN),
+        `confusion` as a nested list of ints, and `pr_curve` as one of floats with four digits.
     """
     flat: dict[str, Any] = {name: _number(result[name]) for name in SCALARS}
     for kind in ("recall", "precision"):
         flat |= {class_key(kind, name): _number(v) for name, v in zip(class_names, result[kind], strict=True)}
-    return flat | {"confusion": np.asarray(result["confusion"]).tolist()}
+    curves = [[_number(round(float(value), 4)) for value in curve] for curve in np.asarray(result["pr_curve"])]
+    return flat | {"confusion": np.asarray(result["confusion"]).tolist(), "pr_curve": curves}
 
 
 def class_key(kind: str, class_name: str) -> str:

@@ -8,12 +8,12 @@ import numpy as np
 
 from imbal_jax import records
 from imbal_jax.errors import UserError
-from imbal_jax.report import page, plots
+from imbal_jax.report import page, plots, precision_recall
 from imbal_jax.report.join import joined
 from imbal_jax.report.run import Run, analysed, baselines, best, ranked, read, recall_key
 
 KEPT = ("compile_seconds", "trace_seconds", "cache_hits", "cache_misses")  # of an earlier results.json
-MOST_LINES = 8  # arms whose training is drawn
+MOST_LINES = 8  # arms whose curves are drawn
 MOST_MATRICES = 6  # arms whose confusion is drawn
 
 
@@ -78,6 +78,11 @@ def _draw(run: Run) -> None:
         order = list(arms) if len(arms) <= plots.MOST_GROUPS else ranked(run)
         recalls = {arm: _recalls(run, arm) for arm in order if arms[arm]["confusion"]}
         plots.recalls(folder / "recalls.png", recalls, names, rare)
+    curves = {arm: tables for arm in best(run, MOST_LINES) if len(tables := _pr_curves(run, arm))}
+    if curves:
+        tested = np.sum(next(iter(matrices.values())), axis=1)
+        shown = precision_recall.rarest(run.data["counts"], rare)
+        precision_recall.curves(folder / "pr_curves.png", curves, tested / tested.sum(), names, shown, rare)
     after = {arm: found["class_counts"]["after"] for arm, found in arms.items() if found["class_counts"]["after"]}
     if after:
         plots.class_counts(folder / "class_counts.png", run.data["counts"], after, names)
@@ -89,6 +94,12 @@ def _curves(run: Run) -> list[dict[str, Any]]:
     good = [arm for arm in dict.fromkeys([*baselines(run)[:1], *ranked(run)]) if arm in trained]
     shown = set(good[:MOST_LINES] if len(trained) > MOST_LINES else trained)
     return [line for line in run.history if line.get("stage") != "classifier" or line["method"] in shown]
+
+
+def _pr_curves(run: Run, arm: str) -> np.ndarray:
+    """float [L, K, 20]: each class's precisions at rising recall on each seed that has them."""
+    rows = [row["pr_curve"] for row in run.rows if row["method"] == arm and row.get("pr_curve")]
+    return np.array(rows, np.float64)
 
 
 def _recalls(run: Run, arm: str) -> np.ndarray:

@@ -38,6 +38,7 @@ def write(run: Run, matrices: int = 6) -> Path:
         charts.seeds(run),
         charts.cost(run),
         sections.figure(run, "Recall", "recalls", f"{recalls} The minority is printed in orange."),
+        sections.figure(run, "Precision and recall", "pr_curves", sections.curves_note(run), wide=True),
         sections.by_frequency(run),
         sections.seen(run),
         sections.samples(run),

@@ -179,7 +179,7 @@ def losses(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     with canvas(path, (4.1 * across + aside, 3.5 * down)) as figure:
         for place, (title, unit, lines) in enumerate(panels):
             axes = figure.add_subplot(down, across, place + 1)
-            _panel(axes, title, "epoch", unit)
+            panel(axes, title, "epoch", unit)
             _draw_curves(axes, lines, percent="%" in unit)
         if not panels:
             figure.text(0.5, 0.5, "no curves yet", ha="center", color=SOFT)
@@ -227,11 +227,11 @@ def recalls(path: Path, per_arm: Mapping[str, np.ndarray], class_names: Sequence
     bars = {arm: 100 * np.atleast_2d(np.asarray(values, np.float64)) for arm, values in per_arm.items()}
     with canvas(path, (_bars_width(len(class_names), len(bars)), 3.9)) as figure:
         axes = figure.add_subplot()
-        _panel(axes, f"Recall by class ({whiskers})", "", "recall (%)")
+        panel(axes, f"Recall by class ({whiskers})", "", "recall (%)")
         _draw_groups(axes, {arm: _low_mean_high(values) for arm, values in bars.items()}, arm_colours(list(bars)))
         _class_axis(axes, class_names, minority)
         axes.set_ylim(0, 102)
-        _legend_below(figure, axes, len(bars))
+        legend_below(figure, axes, len(bars))
 
 
 def class_counts(path: Path, before: Sequence[int], after: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> None:
@@ -258,12 +258,12 @@ def class_counts(path: Path, before: Sequence[int], after: Mapping[str, Sequence
     paint = {"before": DOING_NOTHING} | {"after " + ", ".join(arms): colours[arms[0]] for arms in same.values()}
     with canvas(path, (_bars_width(len(class_names), len(bars)), 3.7)) as figure:
         axes = figure.add_subplot()
-        _panel(axes, f"Training rows by class{more}", "", "rows")
+        panel(axes, f"Training rows by class{more}", "", "rows")
         _draw_groups(axes, {name: np.stack([counts] * 3) for name, counts in bars.items()}, paint, numbers=True)
         _class_axis(axes, class_names, minority(before))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
         axes.set_ylim(0, 1.2 * max(max(counts) for counts in bars.values()))  # room for the numbers
-        _legend_below(figure, axes, len(bars))
+        legend_below(figure, axes, len(bars))
 
 
 def _recall_map(path: Path, per_arm: Mapping[str, np.ndarray], class_names: Sequence[str], minority: AbstractSet[int]) -> None:
@@ -310,7 +310,8 @@ def canvas(path: Path, size: tuple[float, float], background: str = "white") -> 
         figure.clear()
 
 
-def _panel(axes: Any, title: str, x: str, y: str) -> None:
+def panel(axes: Any, title: str, x: str, y: str) -> None:
+    """Title, axis labels and a quiet grid."""
     axes.set_title(title, size=10.5, weight="bold", loc="left", pad=9)
     axes.set_xlabel(x, color=SOFT)
     axes.set_ylabel(y, color=SOFT)
@@ -472,8 +473,9 @@ def _class_axis(axes: Any, class_names: Sequence[str], minority: AbstractSet[int
     axes.set_xlabel("class (minority in orange)" if minority else "class", color=SOFT)
 
 
-def _legend_below(figure: Any, axes: Any, entries: int) -> None:
-    figure.tight_layout(pad=1.0, rect=(0, 0.07 * ceil(entries / 3), 1, 1))
+def legend_below(figure: Any, axes: Any, entries: int, room: float | None = None) -> None:
+    """Lay the figure out with the legend of one of its axes below, in rows of three; `room`: its share of the height."""
+    figure.tight_layout(pad=1.0, rect=(0, 0.07 * ceil(entries / 3) if room is None else room, 1, 1))
     handles, names = axes.get_legend_handles_labels()
     labels = [_short(name, 60) for name in names]
     place = {"loc": "lower left", "ncols": min(entries, 3), "frameon": False}

@@ -91,6 +91,15 @@ def confusion_note(run: Run, most: int) -> str:
     return f"{summed}. Blue: share of the true class that is right; orange: share that is wrong.{few}"
 
 
+def curves_note(run: Run) -> str:
+    """What the curves of precision and recall show."""
+    return (
+        "What a class costs in precision when more of it must be found: one class against the others as its probability's "
+        "threshold falls, mean over seeds. Dotted: the precision of guessing, its share of the test set. At most the eight "
+        f"rarest classes{' and the eight best arms' if len(run.results['methods']) > 8 else ''}."
+    )
+
+
 def samples(run: Run) -> str:
     """Sample grids kept during training, one at a time."""
     folder = run.folder / "plots"
