@@ -310,9 +310,9 @@ def canvas(path: Path, size: tuple[float, float], background: str = "white") -> 
         figure.clear()
 
 
-def panel(axes: Any, title: str, x: str, y: str) -> None:
-    """Title, axis labels and a quiet grid."""
-    axes.set_title(title, size=10.5, weight="bold", loc="left", pad=9)
+def panel(axes: Any, title: str, x: str, y: str, colour: str = INK) -> None:
+    """Title (in a colour), axis labels and a quiet grid."""
+    axes.set_title(title, size=10.5, weight="bold", loc="left", pad=9, color=colour)
     axes.set_xlabel(x, color=SOFT)
     axes.set_ylabel(y, color=SOFT)
     axes.grid(axis="y", color=GRID, linewidth=0.8)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from imbal_jax.evaluate.metrics import RECALLS
-from imbal_jax.report.plots import MINORITY, MOST_PANELS, SOFT, arm_colours, canvas, legend_below, panel
+from imbal_jax.report.plots import INK, MINORITY, MOST_PANELS, SOFT, arm_colours, canvas, legend_below, panel
 
 MOST_CLASSES = 8
 
@@ -44,9 +44,8 @@ def curves(
     with canvas(path, (max(3.3 * across, 6.4), 3.1 * down + below)) as figure:
         for place, label in enumerate(shown):
             axes = figure.add_subplot(down, across, place + 1)
-            panel(axes, class_names[label], "recall (%)", "" if place % across else "precision (%)")
-            if label in minority:
-                axes.title.set_color(MINORITY)
+            colour = MINORITY if label in minority else INK
+            panel(axes, class_names[label], "recall (%)", "" if place % across else "precision (%)", colour)
             for arm, tables in per_arm.items():
                 axes.plot(100 * np.array(RECALLS), 100 * tables[:, label].mean(0), color=colours[arm], linewidth=1.7, label=arm)
             axes.axhline(100 * shares[label], color=SOFT, linewidth=1.0, linestyle=":")
