@@ -140,6 +140,7 @@ def decode(
     form: Sequence[object],
     decoder: Callable[[], Callable[[bytes], np.ndarray]],
     cache_from: int,
+    label: str = "",
 ) -> Decoded:
     """Decode the entries in parallel; from so many images on they are kept in the cache folder.
 
@@ -150,6 +151,7 @@ def decode(
         decoder: asked, where there is nothing in the cache, for what makes bytes uint8 [H, W, C]; every image of the same H
             and W. Where one has 3 channels, the others get 3 too.
         cache_from: that many images or more are cached, under the names, sizes and times of all of them.
+        label: what the line begins with that tells the progress; empty for no such line.
 
     Raises:
         UserError: not one image can be used.
@@ -157,7 +159,7 @@ def decode(
 
     def make() -> dict[str, np.ndarray]:
         decode_one = decoder()
-        results = images.in_parallel(lambda entry: decode_one(tree.read(entry)), entries)
+        results = images.in_parallel(lambda entry: decode_one(tree.read(entry)), entries, label)
         good = [number for number, result in enumerate(results) if isinstance(result, np.ndarray)]
         bad = [f"{entry.name}: {r}" for entry, r in zip(entries, results, strict=True) if isinstance(r, Unusable)]
         if not good:

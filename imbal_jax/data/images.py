@@ -4,11 +4,13 @@ import hashlib
 import io
 import os
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+
+from imbal_jax.progress import Progress
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -35,24 +37,36 @@ def shorter_side(content: bytes, most_pixels: int = MOST_PIXELS) -> int:
         return min(image.size)
 
 
+def fill(image: "Image.Image", size: tuple[int, int]) -> "Image.Image":
+    """The image scaled, antialiased and with its aspect kept, until it fills (W, H); what then stands out is cut off evenly."""
+    from PIL import Image, ImageOps
+
+    return image if image.size == size else ImageOps.fit(image, size, Image.Resampling.BILINEAR)
+
+
 def decode(
-    content: bytes, size: tuple[int, int] | None = None, channels: int = 0, most_pixels: int = MOST_PIXELS
+    content: bytes,
+    size: tuple[int, int] | None = None,
+    channels: int = 0,
+    most_pixels: int = MOST_PIXELS,
+    fit: Callable[["Image.Image", tuple[int, int]], "Image.Image"] = fill,
 ) -> np.ndarray:
     """One image file as uint8 [H, W, C], upright as its EXIF data says; of several frames the first.
 
-    An image of another size is scaled, antialiased and with its aspect kept, until it fills the size, and what then stands
-    out on two sides is cut off evenly. Transparency is dropped; 16 bits become 8.
+    An image of another size is brought to it by `fit`: by default scaled until it fills the size, and cut. Transparency is
+    dropped; 16 bits become 8.
 
     Args:
         content: the file's bytes: JPEG, PNG, BMP, GIF, TIFF, WebP, PPM or JPEG 2000.
         size: (H, W); None keeps the image's own.
         channels: 1 for grey, 3 for red, green and blue, 0 for 3 where any pixel has colour, else 1.
         most_pixels: an image of more is refused before it is decoded. Beyond 178 million Pillow refuses by itself.
+        fit: brings an image, in mode L or RGB, to the size (W, H) where one is given; may raise `Unusable`.
 
     Raises:
         Unusable: empty, no image, too many pixels, truncated or damaged, or pixels that are no bytes and no 16-bit numbers.
     """
-    from PIL import Image, ImageOps
+    from PIL import ImageOps
 
     with _opened(content, most_pixels) as image:
         try:
@@ -61,8 +75,8 @@ def decode(
             plain = _plain(ImageOps.exif_transpose(image))
             if channels:
                 plain = plain.convert("L" if channels == 1 else "RGB")
-            if size and plain.size != (size[1], size[0]):
-                plain = ImageOps.fit(plain, (size[1], size[0]), Image.Resampling.BILINEAR)
+            if size:
+                plain = fit(plain, (size[1], size[0]))
             pixels = np.asarray(plain)
         except Unusable:
             raise
@@ -118,10 +132,11 @@ def _line(error: BaseException) -> str:
     return next(iter(str(error).splitlines()), "") or type(error).__name__
 
 
-def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> list[Result | Unusable]:
+def in_parallel(function: Callable[[Item], Result], items: Sequence[Item], label: str = "") -> list[Result | Unusable]:
     """What the function gives for each item, in order, or the `Unusable` that it raised; on as many threads as cores.
 
-    Pillow's warnings about odd files are silenced: what matters of them comes back as a reason.
+    Pillow's warnings about odd files are silenced: what matters of them comes back as a reason. With a label, a line that
+    begins with it tells the progress.
     """
     from PIL import Image
 
@@ -135,7 +150,15 @@ def in_parallel(function: Callable[[Item], Result], items: Iterable[Item]) -> li
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return list(pool.map(attempt, items))
+            results = pool.map(attempt, items)
+            return list(_told(results, label, len(items)) if label else results)
+
+
+def _told(results: Iterable[Result], label: str, total: int) -> Iterator[Result]:
+    with Progress(label, total, unit="image") as progress:
+        for number, result in enumerate(results, 1):
+            progress.update(number)
+            yield result
 
 
 def alike(x: np.ndarray) -> np.ndarray:

@@ -1,0 +1,162 @@
+"""Diabetic retinopathy: 35,126 photographs of the fundus, both eyes of 17,563 patients, in five grades of severity.
+
+EyePACS, in Kaggle's competition of 2015: https://www.kaggle.com/c/diabetic-retinopathy-detection
+The grades 0 to 4 are No DR, Mild, Moderate, Severe and Proliferative DR: the international scale of Wilkinson et al. 2003,
+"Proposed international clinical diabetic retinopathy and diabetic macular edema disease severity scales".
+"""
+
+import functools
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imbal_jax.data import files, images, retinopathy_files, sources, split
+from imbal_jax.data.dataset import Absent, Dataset, Rows, digest, group_ids
+from imbal_jax.data.retinopathy_files import CLASSES, TABLE, Photographs
+from imbal_jax.errors import UserError
+
+PUBLISHED = 35_126  # labelled images
+ZIPS = ("retinopathy.zip", "raw/retinopathy.zip")
+FOLDERS = ("retinopathy", "raw/retinopathy", "diabetic-retinopathy-detection", "diabetic_retinopathy_detection")
+SIZES = (16, 1024)
+
+
+class Asked(NamedTuple):
+    """The options of `load`."""
+
+    size: int
+    crop: bool
+    test: float
+    split_seed: int
+
+
+def load(
+    directory: str | None,
+    source: str,
+    per_class: int | None,
+    *,
+    size: int = 128,
+    crop: bool = True,
+    test: float = 0.2,
+    split_seed: int = 0,
+) -> Dataset:
+    """The labelled photographs; x is uint8 [N, size, size, 3]. Sources, in the order in which 'auto' tries them:
+
+    - 'zip': DIR/retinopathy.zip or DIR/raw/retinopathy.zip, with trainLabels.csv (columns image, level) and the images in
+      any folder, <patient>_left.jpeg and <patient>_right.jpeg; .jpg and .png do as well.
+    - 'folder': the same unpacked, in DIR/retinopathy, DIR/raw/retinopathy, DIR/diabetic-retinopathy-detection (Kaggle's name)
+      or DIR/diabetic_retinopathy_detection; or in DIR itself, such as the manual directory of TensorFlow Datasets with
+      trainLabels.csv beside train/ or sample/.
+
+    The dark border is cut off, as far as at most 2% of a row's or column's pixels are brighter than 10 of 255. What is left
+    is made square by black bars, not by cutting: so the disc keeps its shape, also where the camera cut it, and nothing at
+    its rim is lost. Images are prepared once and kept in the cache folder.
+
+    Kaggle's own test set has no labels in the table and is not used. The test set is drawn from the labelled images by
+    patient, so that both eyes of one are on one side, and every grade on its share (`split.by_group`). The groups are the
+    patients. Rows come in the order of the table. Test images that are equal to a training image are kept, with `twins` set.
+
+    Args:
+        directory: DIR; None means the environment variable IMBAL_DATA_DIR.
+        source: 'auto' or one of the names above.
+        per_class: keep the first so many training rows of each grade; `fraction` shrinks accordingly.
+        size: height and width of the images, 16 to 1024.
+        crop: cut off the dark border.
+        test: share of the images for the test set.
+        split_seed: of that draw.
+
+    Raises:
+        UserError: unknown source or option, no such directory, source absent, what `retinopathy_files.read` raises, a grade
+            without training rows, no test rows.
+    """
+    asked = Asked(size, crop, test, split_seed)
+    _check(asked)
+    readers = {kind: functools.partial(_load, asked, kind) for kind in ("zip", "folder")}
+    return sources.read("retinopathy data", readers, directory, source, per_class)
+
+
+def _check(asked: Asked) -> None:
+    def wrong(field: str, wanted: str) -> UserError:
+        return UserError(f"config.data.{field} is {getattr(asked, field)!r}: it must {wanted}")
+
+    if not _whole(asked.size) or not SIZES[0] <= asked.size <= SIZES[1]:
+        raise wrong("size", f"be a whole number from {SIZES[0]} to {SIZES[1]}")
+    if not isinstance(asked.crop, bool):
+        raise wrong("crop", "be True or False")
+    if isinstance(asked.test, bool) or not isinstance(asked.test, int | float) or not 0 < asked.test < 1:
+        raise wrong("test", "lie between 0 and 1")
+    if not _whole(asked.split_seed) or asked.split_seed < 0:
+        raise wrong("split_seed", "be a whole number from 0 on")
+
+
+def _whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _load(asked: Asked, kind: str, root: Path | None) -> Dataset:
+    if root is None:
+        where = f"put {TABLE} and the folder of images into DIR/retinopathy and name DIR with data.dir or IMBAL_DATA_DIR"
+        raise Absent(f"no {kind} of retinopathy data: {where}")
+    path = _zip(root) if kind == "zip" else _folder(root)
+    with files.opened(path) as tree:
+        found = retinopathy_files.read(tree, asked.size, asked.crop)
+    return _dataset(path, kind, found, asked)
+
+
+def _zip(root: Path) -> Path:
+    places = [root / name for name in ZIPS]
+    for place in places:
+        if place.is_file():
+            return place
+    raise Absent(f"no {sources.either(places)}")
+
+
+def _folder(root: Path) -> Path:
+    places = [root / name for name in FOLDERS]
+    for place in places:
+        if place.is_dir():
+            return place
+    if (root / TABLE).is_file():
+        return root
+    raise Absent(f"no {sources.either([*places, root / TABLE])}")
+
+
+def _dataset(path: Path, kind: str, found: Photographs, asked: Asked) -> Dataset:
+    groups = group_ids(found.patients, found.ids)
+    held = split.by_group(found.y, groups, asked.test, asked.split_seed)
+    _check_sides(path, found.y, held)
+    train, test = (Rows(found.x[side], found.y[side], found.ids[side], groups[side]) for side in (~held, held))
+    first = images.alike(found.x)
+    twins = np.isin(first[held], first[~held])
+    note, fraction = _note(found, test, twins), min(1.0, len(held) / PUBLISHED)
+    data = Dataset("retinopathy", kind, digest(train, test), CLASSES, train, test, fraction, note)
+    return data._replace(twins=twins if twins.any() else data.twins, left_out=found.left_out, measures="grades")
+
+
+def _check_sides(path: Path, y: np.ndarray, held: np.ndarray) -> None:
+    every, train = (np.bincount(labels, minlength=len(CLASSES)) for labels in (y, y[~held]))
+    if not train.all():
+        grade = int(np.argmin(train))
+        what = f"{path}: grade {CLASSES[grade]} has no training rows, and {every[grade]} usable images in all"
+        raise UserError(f"{what}; add images of it, of other patients, or lower config.data.test")
+    if not held.any():
+        raise UserError(f"{path}: no patient could be drawn for the test set; add patients, or raise config.data.test")
+
+
+def _note(found: Photographs, test: Rows, twins: np.ndarray) -> str:
+    notes = []
+    if len(found.y) != PUBLISHED:
+        notes.append(f"Not the published data: {len(found.y):,} of {PUBLISHED:,} images.")
+    patients, of = len(np.unique(test.groups)), len(np.unique(found.patients))
+    notes.append(f"The test set was drawn by patient: {len(test.y):,} images of {patients:,} of {of:,} patients.")
+    notes += [f"Grade {name} has no test rows." for grade, name in enumerate(CLASSES) if not (test.y == grade).any()]
+    if twins.any():
+        notes.append(f"{twins.sum()} test images are also among the training images, as other patients.")
+    if found.alone:
+        notes.append(f"{found.alone:,} images are not named <patient>_left or _right; each is taken for a patient.")
+    if found.left_out:
+        notes.append(f"{len(found.left_out):,} rows of {TABLE} were left out.")
+    if found.unlabelled:
+        notes.append(f"{found.unlabelled:,} image files are not in {TABLE} and were not used.")
+    return " ".join(notes)
