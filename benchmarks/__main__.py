@@ -19,6 +19,7 @@ NAMES = {  # steps (or calls) timed in one process, unless --steps says otherwis
     "classifier_step": 40,
     "cgan_step": 10,
     "ecg_gan_step": 5,
+    "dcgan_step": 5,
     "s4_step": 200,
     "efficientnet_step": 10,
     "mixup_step": 200,

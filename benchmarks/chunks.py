@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from benchmarks.harness import Steps
-from configs import ecg_gan
+from configs import ecg_gan, retinopathy_dcgan
 from configs.mnist_cgan import get_config
 from imbal_jax import forms, lanes, methods
 from imbal_jax.batches import Pool, Shared
@@ -39,6 +39,7 @@ S4 = Net("s4_cnn", optimizer="adam", rate=1e-3)
 EFFICIENTNET_B0 = Net("efficientnet_b0", (48, 48, 3), 7, "adam", 1e-3)
 EFFICIENTNET_SMALL = Net("efficientnet_small", (48, 48, 1), 7, "adam", 1e-3)
 S1 = Net("s1_gan", (300, 1), classes=1)  # each lane has a class of its own
+S2 = Net("s2_dcgan", (128, 128, 3), classes=1)
 MINORITY = 4  # classes that have a GAN each
 
 
@@ -80,6 +81,13 @@ def heartbeat_gans(count: int, batch: int, form: str) -> Steps:
     config = ecg_gan.get_config()
     config.gan.classes = ""  # all rows of a lane are of its class
     return _gan(config, MINORITY * count, batch, form, S1)
+
+
+def dcgan(count: int, batch: int, form: str) -> Steps:
+    """Steps of the published DCGAN (two of the discriminator, one of the generator); arguments as for `classifier`."""
+    config = retinopathy_dcgan.get_config()
+    config.gan.classes = ""  # all rows are of one grade
+    return _gan(config, count, batch, form, S2)
 
 
 def _gan(config: ConfigDict, count: int, batch: int, form: str, net: Net) -> Steps:

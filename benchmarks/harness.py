@@ -23,8 +23,9 @@ from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BLOCKS = 5
-BATCH, SMALLER_BATCH = 128, 64  # examples in a batch, unless --batch says otherwise
-SMALLER = ("s4_step", "efficientnet_step", "mixup_step", "mixup_step-keras", "affine_epoch_overhead")
+BATCH = 128  # examples in a batch, unless --batch says otherwise; of these the source's own:
+SMALLER = dict.fromkeys(("s4_step", "efficientnet_step", "mixup_step", "mixup_step-keras", "affine_epoch_overhead"), 64)
+SMALLER["dcgan_step"] = 16
 PACKAGES = {  # of each side, as distributions are called
     "ours": ("jax", "flax", "optax"),
     "keras": ("keras", "tensorflow"),
@@ -51,6 +52,7 @@ FORMS: dict[str, dict[str, tuple[str, ...]]] = {
         "classifier_step": ("function", "function_xla", "train_on_batch"),  # the last is Keras's own
         "cgan_step": ("function", "function_xla"),
         "ecg_gan_step": ("function", "function_xla"),
+        "dcgan_step": ("function",),
         "s4_step": ("function", "function_xla", "train_on_batch"),
         "mixup_step-keras": ("tf_data",),  # batches are mixed in the input pipeline, as the source does it
         "efficientnet_step": ("function",),
@@ -61,6 +63,7 @@ FORMS: dict[str, dict[str, tuple[str, ...]]] = {
     "torch": {
         "classifier_step": ("eager", "eager_nchw", "compile"),
         "cgan_step": ("eager", "eager_nchw", "compile"),
+        "dcgan_step": ("eager", "eager_nchw"),
         "s4_step": ("eager", "eager_nchw", "compile"),
         "sweep_vs_keras": ("indices", "loader"),  # batches by index of the whole set, or from a DataLoader
     },
@@ -155,7 +158,7 @@ def work(build: Callable[[Job], Steps], argv: Sequence[str] | None = None) -> No
 
 def batch_of(name: str) -> int:
     """Examples in a batch of a benchmark: those of the network's source."""
-    return SMALLER_BATCH if name in SMALLER else BATCH
+    return SMALLER.get(name, BATCH)
 
 
 def job_of(argv: Sequence[str] | None) -> Job:

@@ -85,7 +85,7 @@ def table(found: Sequence[Comparison], args: argparse.Namespace, start: datetime
         f"| **{_ratio(c.ratio)}** | {_memory(c.ours)}, {_memory(c.theirs)} |"
         for c in found
     ]
-    sizes = f"{harness.BATCH} (in {', '.join(harness.SMALLER)} {harness.SMALLER_BATCH})"
+    sizes = f"{harness.BATCH} ({', '.join(f'{name}: {batch}' for name, batch in harness.SMALLER.items())})"
     tried = {(c.name, c.peer): ", ".join(f"{form} {ms:.1f}" for form, ms in c.forms.items()) for c in found if c.forms}
     devices = sorted({m.device for c in found for m in (*c.ours, *c.theirs)})
     return "\n".join([

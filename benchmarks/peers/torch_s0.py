@@ -20,10 +20,10 @@ def classifier(form: str, batch: int) -> Steps:
 
 def train_steps(model: nn.Module, optimizer_of: Callable, form: str, batch: int) -> Steps:
     """Train steps of a model of such images whose output is logits."""
-    layout, device = _layout(form), best_device()
+    layout, device = memory_layout(form), best_device()
     model = model.to(device, memory_format=layout)
     optimizer = optimizer_of(model.parameters(), fused=True)
-    loss_of = _compiled(form, lambda x, y: F.cross_entropy(model(x), y))
+    loss_of = compiled(form, lambda x, y: F.cross_entropy(model(x), y))
 
     def step(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         optimizer.zero_grad(set_to_none=True)
@@ -32,7 +32,7 @@ def train_steps(model: nn.Module, optimizer_of: Callable, form: str, batch: int)
         optimizer.step()
         return loss
 
-    return _steps(step, _batches(batch, layout, device), device)
+    return steps(step, batches(batch, layout, device), device)
 
 
 def classifier_network() -> nn.Module:
@@ -45,7 +45,7 @@ def classifier_network() -> nn.Module:
 
 def cgan(form: str, batch: int) -> Steps:
     """Train steps (discriminator on one batch [fake; real], then generator on fresh noise) of the conditional GAN."""
-    layout, device = _layout(form), best_device()
+    layout, device = memory_layout(form), best_device()
     generator = _generator().to(device, memory_format=layout)
     discriminator = _discriminator().to(device, memory_format=layout)
     d_optimizer = torch.optim.Adam(discriminator.parameters(), 3e-4, fused=True)
@@ -68,7 +68,7 @@ def cgan(form: str, batch: int) -> Steps:
     def g_loss_of(one_hot: torch.Tensor) -> torch.Tensor:
         return F.binary_cross_entropy_with_logits(judge(fake(one_hot), one_hot), truth[batch:])
 
-    d_loss_of, g_loss_of = _compiled(form, d_loss_of), _compiled(form, g_loss_of)
+    d_loss_of, g_loss_of = compiled(form, d_loss_of), compiled(form, g_loss_of)
 
     def step(x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         one_hot = F.one_hot(y, CLASSES).float()
@@ -84,7 +84,7 @@ def cgan(form: str, batch: int) -> Steps:
         g_optimizer.step()
         return d_loss.detach() + g_loss.detach()
 
-    return _steps(step, _batches(batch, layout, device), device)
+    return steps(step, batches(batch, layout, device), device)
 
 
 def _generator() -> nn.Module:
@@ -104,11 +104,13 @@ def _discriminator() -> nn.Module:
     )  # fmt: skip
 
 
-def _compiled(form: str, f: Callable) -> Callable:
+def compiled(form: str, f: Callable) -> Callable:
+    """The function as the form 'compile' has it."""
     return torch.compile(f) if form == "compile" else f
 
 
-def _layout(form: str) -> torch.memory_format:
+def memory_layout(form: str) -> torch.memory_format:
+    """Channels last, but for the form 'eager_nchw'."""
     return torch.contiguous_format if form == "eager_nchw" else torch.channels_last
 
 
@@ -119,21 +121,30 @@ def best_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
-def _batches(batch: int, layout: torch.memory_format, device: torch.device, count: int = 8) -> list[tuple]:
+def batches(
+    batch: int,
+    layout: torch.memory_format,
+    device: torch.device,
+    shape: tuple[int, ...] = (1, 28, 28),
+    classes: int = CLASSES,
+    count: int = 8,
+) -> list[tuple]:
     """Random images in [0, 1] and labels, on the device before the clock starts: input costs the peer nothing."""
     draw = np.random.default_rng(0)
-    images = draw.integers(0, 256, (count, batch, 1, 28, 28), np.uint8).astype(np.float32) / 255
-    labels = draw.integers(0, CLASSES, (count, batch), np.int64)
+    images = draw.integers(0, 256, (count, batch, *shape), np.uint8).astype(np.float32) / 255
+    labels = draw.integers(0, classes, (count, batch), np.int64)
     return [
         (torch.from_numpy(x).to(device).contiguous(memory_format=layout), torch.from_numpy(y).to(device))
         for x, y in zip(images, labels, strict=True)
     ]
 
 
-def _steps(step: Callable, batches: list[tuple], device: torch.device) -> Steps:
+def steps(step: Callable, ready: list[tuple], device: torch.device) -> Steps:
+    """The step on one batch after the other."""
+
     def run(n: int) -> None:
         for i in range(n):
-            loss = step(*batches[i % len(batches)])
+            loss = step(*ready[i % len(ready)])
         loss.item()  # waits for the device
 
     return Steps(run, torch.cuda.get_device_name() if device.type == "cuda" else "CPU")
