@@ -2,6 +2,7 @@
 
 python launch.py --list_methods prints every balancing method with its options.
 python launch.py --report=DIR [DIR ...] writes a report anew, or joins several workdirs, without training.
+python launch.py --sample=DIR [--class=NAME --count=64 ...] draws rows from a run's generator.
 With --distributed, the same command on every host shares the seeds among them.
 """
 
@@ -14,7 +15,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from imbal_jax import environment
+from imbal_jax import cores, environment
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.flags import define, parse
 
@@ -30,10 +31,13 @@ def main(argv: list[str]) -> None:
 
         print(methods.listing())
         return
-    name = "report" if values.report else values.config.name
-    workdir = Path(values.workdir or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
+    name = "report" if values.report else "sample" if values.sample else values.config.name
+    workdir = Path(values.workdir or values.out or values.sample or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     try:
-        report = _report(values, argv[1:], workdir) if values.report else _run(values, workdir)
+        if values.sample:
+            print(f"samples: {_sample(values)}")
+        else:
+            print(f"report: {_report(values, argv[1:], workdir) if values.report else _run(values, workdir)}")
     except UserError as error:
         _stop(str(error))
     except OSError as error:
@@ -44,7 +48,6 @@ def main(argv: list[str]) -> None:
         _stop(f"asked to end: {stopped}; the same command goes on from here", 128 + signal.SIGTERM)
     except KeyboardInterrupt:
         _stop("interrupted: the same command goes on from here", 130)
-    print(f"report: {report}")
 
 
 def _run(values: flags.FlagValues, workdir: Path) -> Path:
@@ -52,6 +55,8 @@ def _run(values: flags.FlagValues, workdir: Path) -> Path:
     asked: list[int] = []
     signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))  # a machine that is taken back says so
     environment.enable_compilation_cache(Path(values.compilation_cache) if values.compilation_cache else None)
+    if isinstance(values.config.seeds, int):
+        cores.use(values.config.seeds)
     from imbal_jax import experiment, hosts  # after the flags, so that a mistake in them is answered at once
 
     if values.distributed:
@@ -63,6 +68,23 @@ def _report(values: flags.FlagValues, others: list[str], out: Path) -> Path:
     from imbal_jax.report import build
 
     return build.join([Path(folder).absolute() for folder in (values.report, *others)], out)
+
+
+def _sample(values: flags.FlagValues) -> Path:
+    environment.enable_compilation_cache(Path(values.compilation_cache) if values.compilation_cache else None)
+    from imbal_jax.stages import drawing
+
+    wanted = drawing.Wanted(
+        folder=Path(values.sample).absolute(),
+        out=Path(values.out).absolute() if values.out else None,
+        classes=tuple(values["class"].value or ()),
+        each=values.count,
+        epoch=values.epoch,
+        seed=values.seed,
+        latent_seed=values.latent_seed,
+        format=values.format,
+    )
+    return drawing.draw(wanted)
 
 
 def _stop(message: str, status: int = 2) -> None:

@@ -108,6 +108,21 @@ def restore_part(folder: Path, like: PyTree, path: tuple[str, ...]) -> Saved | N
     return _restore(Path(folder).absolute(), like, tuple(path))
 
 
+def restore_step(folder: Path, like: PyTree, step: int) -> Saved:
+    """As `restore`, for one step of those in `steps(folder)`: no other takes its place.
+
+    Raises:
+      UserError: it is damaged, or of another network or configuration.
+    """
+    path = _folders(Path(folder).absolute())[step]
+    try:
+        return _opened(path, like, ())
+    except _Damaged as problem:
+        others = ", ".join(str(other) for other in steps(folder) if other != step)
+        advice = f"choose another: {others}" if others else "there is no other"
+        raise UserError(f"{path}: the checkpoint is damaged: {problem}; {advice}") from problem
+
+
 def steps(folder: Path) -> list[int]:
     """The steps with a complete checkpoint in `folder`, ascending; [] where there is no such folder."""
     return sorted(_folders(Path(folder)))
@@ -168,16 +183,18 @@ def _restore(folder: Path, like: PyTree, prefix: tuple[str, ...]) -> Saved | Non
     found = _folders(folder)
     for step in sorted(found, reverse=True):
         try:
-            record = _read_record(found[step])
-            _check_match(found[step], record["leaves"], like, prefix)
-            state = _read(found[step], record["leaves"], like, prefix)
+            return _opened(found[step], like, prefix)
         except _Damaged as problem:
             logging.warning("checkpoint %s is damaged and skipped: %s", found[step], problem)
-        else:
-            return Saved(record["step"], state, record["meta"])
     if found:
         raise UserError(f"{folder}: every checkpoint in it is damaged; delete this folder to begin again")
     return None
+
+
+def _opened(path: Path, like: PyTree, prefix: tuple[str, ...]) -> Saved:
+    record = _read_record(path)
+    _check_match(path, record["leaves"], like, prefix)
+    return Saved(record["step"], _read(path, record["leaves"], like, prefix), record["meta"])
 
 
 def _read(path: Path, leaves: dict[str, dict], like: PyTree, prefix: tuple[str, ...]) -> PyTree:

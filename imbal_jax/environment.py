@@ -16,6 +16,8 @@ from typing import Any
 import jax
 from absl import logging
 
+from imbal_jax import cores
+
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections", "tensorflow-datasets")
 # Parts of the names under which jax.monitoring reports; parts, since the names move between versions of jax.
 _DURATIONS = {"backend_compile": "compile_seconds", "jaxpr_trace": "trace_seconds", "jaxpr_to_mlir": "trace_seconds"}
@@ -35,7 +37,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpuinfo("model name") or platform.processor() or platform.machine() or None,
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": cores.usable(),
         "memory_gb": _memory_gb(),
         "versions": {name: _version(name) for name in _PACKAGES},
         "backend": jax.default_backend(),

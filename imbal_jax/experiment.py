@@ -167,6 +167,8 @@ def claim(setting: Setting) -> None:
         "source": setting.data.source,
         "digest": setting.data.digest,
         "class_names": list(setting.data.class_names),
+        "shape": list(setting.task.shape),
+        "dtype": setting.data.train.x.dtype.name,
         "note": setting.data.note,
         "groups": classifier.groups_of_test(setting.data)[0].tolist(),
         "left_out": list(setting.data.left_out),
@@ -187,8 +189,11 @@ def claim(setting: Setting) -> None:
         records.write_json(begun, here)
         before = here
     looks = sweep.looks(setting.config)
+    now = {**before, "data": {**data, **before.get("data", {})}}  # an older version kept less of the data
     if before.get("looks", 1) != looks:
-        records.write_json(begun, {**before, "looks": looks})
+        now["looks"] = looks
+    if now != before:
+        records.write_json(begun, now)
     records.write_json(setting.workdir / "config.json", setting.config.to_dict())
 
 

@@ -11,7 +11,8 @@ from imbal_jax.errors import nearest
 
 USE = (
     "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR, --compilation_cache=DIR, --distributed (with --coordinator, "
-    "--processes, --process), --report=DIR [DIR ...] and --list_methods"
+    "--processes, --process), --report=DIR [DIR ...], --sample=DIR (with --class, --count, --epoch, --seed, --latent_seed, "
+    "--format, --out) and --list_methods"
 )
 flags.disclaim_key_flags()  # --help shows them as those of the program that calls `define`
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple of quoted words in brackets"}
@@ -20,8 +21,19 @@ TEXTS = {
     "workdir": "Where results go; runs/<config name>-<time> by default. The same command goes on where it stopped.",
     "compilation_cache": "Where compiled programs are kept; $IMBAL_CACHE_DIR or ~/.cache/imbal_jax by default.",
     "report": "Write a workdir's report anew, or join several (--report=DIR DIR ...) into one in --workdir; trains nothing.",
+    "sample": "Draw rows from a finished run's generator: its workdir, or a folder with generator checkpoints in it.",
+    "out": "With --sample: where the files go; WORKDIR/samples by default.",
     "coordinator": "HOST:PORT of process 0; not needed on TPU VMs and under SLURM, nor are the next two.",
 }
+NUMBERS = {  # the default, the least, the help
+    "processes": (None, 1, "How many processes there are."),
+    "process": (None, 0, "Which of them this is, from 0."),
+    "count": (64, 1, "With --sample: rows of each class."),
+    "epoch": (None, 0, "With --sample: of the checkpoint; the newest by default."),
+    "seed": (None, 0, "With --sample: whose generator draws; the first of the checkpoint's by default."),
+    "latent_seed": (0, 0, "With --sample: random seed of the latent vectors."),
+}
+SAMPLING = ("class", "count", "epoch", "seed", "latent_seed", "format", "out")  # mean nothing without --sample
 SWITCHES = {
     "list_methods": "Print every balancing method with its options and its paper, and stop.",
     "distributed": "One of several processes of one experiment: start the same command on every host.",
@@ -38,21 +50,43 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None
         flags.DEFINE_string(name, None, shown, flag_values=values)
     for name, shown in SWITCHES.items():
         flags.DEFINE_boolean(name, False, shown, flag_values=values)
-    flags.DEFINE_integer("processes", None, "How many processes there are.", lower_bound=1, flag_values=values)
-    flags.DEFINE_integer("process", None, "Which of them this is, from 0.", lower_bound=0, flag_values=values)
+    for name, (default, least, shown) in NUMBERS.items():
+        flags.DEFINE_integer(name, default, shown, lower_bound=least, upper_bound=2**32 - 1, flag_values=values)
+    classes = "With --sample: names of classes, with commas between or one flag each; default: all that can be drawn."
+    flags.DEFINE_multi_string("class", [], classes, flag_values=values)
+    forms = "With --sample: png (the default for images) or npz."
+    flags.DEFINE_enum("format", None, ["png", "npz"], forms, flag_values=values)
 
 
 def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """Parse `argv` for `absl.app.run`; a mistake prints one line and exits with 2."""
     try:
         rest = values(argv)
-        if values["report"].value is None and not values["list_methods"].value:
+        _check_sampling(argv, values, rest)
+        if not values["sample"].present and values["report"].value is None and not values["list_methods"].value:
             _check(argv, values, rest)
         return rest
     except Exception as error:
         problem = error  # explained outside of this block: in it, Python would make it the context of what follows
     print(f"error: {_explain(argv, problem)}", file=sys.stderr)
     sys.exit(2)
+
+
+def _check_sampling(argv: list[str], values: flags.FlagValues, rest: list[str]) -> None:
+    """Raise ValueError for flags that mean nothing without --sample, or beside it."""
+    if not values["sample"].present:
+        if given := [name for name in SAMPLING if values[name].present]:
+            raise ValueError(f"--{given[0]} needs --sample=DIR")
+        return
+    if not values["sample"].value:
+        raise ValueError("--sample needs a folder: a run's workdir, or one in it with generator checkpoints")
+    others = [name for name in ("config", "report", "workdir", "list_methods", "distributed") if values[name].present]
+    if others or _overrides(argv):
+        first = others[0] if others else "config"
+        why = "--out says where the files go" if first == "workdir" else "the run's own config is read"
+        raise ValueError(f"--{first} has no place beside --sample: {why}")
+    if len(rest) > 1:
+        raise ValueError(f"{rest[1]!r} is not understood: {USE}")
 
 
 def _check(argv: list[str], values: flags.FlagValues, rest: list[str]) -> None:
@@ -79,6 +113,8 @@ def _explain(argv: list[str], error: Exception) -> str:
     """One line about a mistake in `argv`."""
     text = re.sub(r"\s+", " ", str(error)).strip()
     asked = _asked(argv)
+    if _asked(argv, "sample") is not None or re.match(r"--\w+ needs --sample", text):
+        return text
     if not asked:
         return text if text.startswith("no experiment") else f"no experiment: give --config=configs/NAME.py ({text})"
     path = Path(asked.split(":")[0])
@@ -100,10 +136,10 @@ def _explain(argv: list[str], error: Exception) -> str:
     return text
 
 
-def _asked(argv: list[str]) -> str | None:
-    """The value of --config."""
+def _asked(argv: list[str], flag: str = "config") -> str | None:
+    """The value of --config, or of another flag."""
     for i, word in enumerate(argv):
-        if found := re.fullmatch(r"--?config(?:=(.*))?", word, re.DOTALL):
+        if found := re.fullmatch(rf"--?{flag}(?:=(.*))?", word, re.DOTALL):
             return found[1] if found[1] is not None else next(iter(argv[i + 1 :]), None)
     return None
 

@@ -1,4 +1,4 @@
-"""Pictures of generated signals beside real ones: plain numpy in, PNG out."""
+"""Pictures of generated signals, beside real ones or alone: plain numpy in, PNG out."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -16,7 +16,7 @@ BAND = (10, 90)  # percentiles
 def overlaid(
     path: Path,
     fake: np.ndarray,
-    real: Sequence[np.ndarray],
+    real: Sequence[np.ndarray] | None,
     class_names: Sequence[str],
     minority: AbstractSet[int],
     title: str,
@@ -26,7 +26,7 @@ def overlaid(
     Args:
         path: the PNG to write.
         fake: float [K, n, T], generated.
-        real: for each class float [m, T], m from 1 on.
+        real: for each class float [m, T], m from 1 on; or None.
         class_names: K names.
         minority: class numbers, printed in orange.
         title: one line above the picture.
@@ -38,13 +38,17 @@ def overlaid(
         for place, name in enumerate(class_names):
             bands, singles = (page.add_subplot(grid[row, place]) for row in range(2))
             colour = MINORITY if place in minority else MAJORITY
-            bands.set_title(f"{name}  ({len(real[place]):,} real shown)", size=10, loc="left", color=colour)
-            _band(bands, real[place], MAJORITY, "real")
-            _band(bands, fake[place], MINORITY, "generated")
+            head = name if real is None else f"{name}  ({len(real[place]):,} real shown)"
+            bands.set_title(head, size=10, loc="left", color=colour)
+            kinds = [("generated", fake[place], MINORITY, 0.7)]
+            if real is not None:
+                kinds.insert(0, ("real", real[place], MAJORITY, 0.9))
+            for kind, rows, line, _ in kinds:
+                _band(bands, rows, line, kind)
             for i in range(SAMPLES):
-                for kind, rows, line in ((0, real[place], MAJORITY), (1, fake[place], MINORITY)):
+                for _, rows, line, alpha in kinds:
                     if i < len(rows):
-                        singles.plot(rows[i] - 2.2 * i, color=line, linewidth=0.9, alpha=0.9 - 0.2 * kind)
+                        singles.plot(rows[i] - 2.2 * i, color=line, linewidth=0.9, alpha=alpha)
             for axes in (bands, singles):
                 _bare(axes)
             if not place:

@@ -75,7 +75,7 @@ class Curves(NamedTuple):
     def _rewrite_board(self, stage: str, arm: str | None, rows: Sequence[Mapping[str, Any]]) -> None:
         folder = self._board(stage, arm)
         for path in folder.glob("seed*-*"):
-            if _seeds_of(path.name) & set(self.seeds):  # of an earlier start, perhaps with other seeds beside them
+            if set(seeds_of(path.name)) & set(self.seeds):  # of an earlier start, perhaps with other seeds beside them
                 tensorboard.replace(path)
         for name, points in runs([row for row in rows if row["seed"] in self.seeds], self.seeds).items():
             tensorboard.replace(folder / name, points)
@@ -115,13 +115,13 @@ def ranges(numbers: Iterable[int]) -> str:
     return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in spans)
 
 
-def _seeds_of(run: str) -> set[int]:
-    """The inverse of the names that `runs` gives: 'seeds-0-2,5' -> {0, 1, 2, 5}."""
-    seeds: set[int] = set()
-    for part in run.partition("-")[2].split(","):
+def seeds_of(name: str) -> list[int]:
+    """The inverse of the names that `ranges` is part of: 'seeds-0-2,5' -> [0, 1, 2, 5]; [] for another name."""
+    seeds: list[int] = []
+    for part in name.partition("-")[2].split(","):
         first, _, last = part.partition("-")
         if first.isdecimal() and (last or first).isdecimal():
-            seeds |= set(range(int(first), int(last or first) + 1))
+            seeds += range(int(first), int(last or first) + 1)
     return seeds
 
 
