@@ -70,3 +70,11 @@ def _gan(config: ConfigDict, grades: str) -> None:
     config.gan.d_learning_rate = 1e-3
     config.gan.beta1 = 0.5
     config.gan.grid_every = 10
+    config.gan.tricks = ConfigDict()  # 1 or 0, see gan/tricks.py
+    config.gan.tricks.strided = 1
+    config.gan.tricks.no_hidden = 1
+    config.gan.tricks.batch_norm = 0  # advised by the source, but by their counts of parameters its networks have none
+    config.gan.tricks.leaky = 1
+    config.gan.tricks.centred = 1
+    config.gan.tricks.two_rates = 1
+    config.gan.tricks.d_twice = 1

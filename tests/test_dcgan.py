@@ -4,8 +4,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from configs import mnist_cgan, retinopathy_dcgan
+from imbal_jax import methods
 from imbal_jax.errors import UserError
+from imbal_jax.gan import tricks
 from imbal_jax.models import s2_dcgan
+from imbal_jax.stages import gan
 
 KEY = jax.random.key(0)
 LABEL = jnp.zeros((1, 5))
@@ -54,3 +58,48 @@ def test_what_the_pair_cannot_take():
         held(s2_dcgan.Generator(size=100), jnp.zeros((1, 100)))
     with pytest.raises(UserError, match="is for images"):
         held(s2_dcgan.Discriminator(), jnp.zeros((1, 300, 1)))
+
+
+def nets_of(config, shape=(40, 40, 1)):
+    return gan.nets_of(config, methods.Task((20, 9), 1.0, ("3", "4"), shape, (1,)), "gemm")
+
+
+def test_the_switches_of_the_source():
+    config = retinopathy_dcgan.get_config()
+    nets = nets_of(config)
+    assert set(config.gan.tricks) == set(tricks.Tricks._fields)
+    assert nets.generator == s2_dcgan.Generator(classes=2, size=40, colours=1)
+    assert nets.discriminator == s2_dcgan.Discriminator(classes=2)
+    assert (nets.d_steps, nets.separate, nets.own) == (2, True, (1,))
+
+
+@pytest.mark.parametrize("trick", tricks.Tricks._fields)
+def test_one_switch_changes_its_own(trick):
+    config = retinopathy_dcgan.get_config()
+    before, setup = nets_of(config), tricks.setup(config.gan)
+    config.gan.tricks[trick] = 1 - config.gan.tricks[trick]
+    after, changed = nets_of(config), tricks.setup(config.gan)
+    field = {"no_hidden": "hidden"}.get(trick, trick)
+    for network in ("generator", "discriminator"):
+        same = getattr(before, network) == getattr(after, network)
+        assert same == (trick == "two_rates" or (trick == "d_twice" and network == "discriminator"))
+        if field in SWITCHES:
+            assert getattr(getattr(after, network), field) != getattr(getattr(before, network), field)
+    assert (changed.g_learning_rate == setup.g_learning_rate) == (trick != "two_rates")
+    assert changed.separate == (trick != "centred") and changed.d_steps == (1 if trick == "d_twice" else 2)
+    assert after.generator.dropout == (0.0 if trick == "d_twice" else 0.5)
+
+
+def test_switches_that_are_not_understood():
+    config = retinopathy_dcgan.get_config()
+    config.gan.tricks.strided = 2
+    with pytest.raises(UserError, match="tricks.strided is 2: it must be 0 or 1"):
+        nets_of(config)
+    other = mnist_cgan.get_config()
+    other.gan.tricks = config.gan.tricks
+    with pytest.raises(UserError, match="networks s0_cgan .* no switch for 'strided'"):
+        other.gan.tricks.strided = 1
+        nets_of(other)
+    other.gan.tricks.leakey = 1
+    with pytest.raises(UserError, match="unknown switch 'leakey' .*did you mean 'leaky'"):
+        nets_of(other)

@@ -72,10 +72,18 @@ def test_arms_that_differ_in_traced_numbers_are_one_group():
     assert sizes == [2, 4, 2, 2]  # none, mixup, logit_adjust, over
 
 
+def test_several_grids_one_after_the_other():
+    config = config_of(baselines=("none",), method="mixup", grid="[{}, {'classifier.epochs': 2}, {'mixup.alpha': (0.1, 0.2)}]")
+    found = [arm.name for arm in arms_of.arms(config)]
+    longer = [f"{name} [classifier.epochs=2]" for name in ("none", "mixup")]
+    assert found == ["none", "mixup", *longer, "mixup(alpha=0.1)", "mixup(alpha=0.2)"]
+
+
 @pytest.mark.parametrize(
     ("grid", "words"),
     [
         ("mixup.alpha", ["config.grid is 'mixup.alpha'", "write a dict"]),
+        ("[{'mixup.alpha': 1}, 2]", ["write a dict such as", "a list of dicts"]),
         ("{'mixup.alpha': ('a', 1)}", ["is not a name with a tuple of numbers"]),
         ("{'over.to': (True,)}", ["is not a name with a tuple of numbers"]),
         ("{'over.to': (nan,)}", ["write a dict"]),

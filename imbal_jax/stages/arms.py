@@ -3,7 +3,7 @@
 import ast
 import itertools
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -45,7 +45,8 @@ def arms(config: Any) -> list[Arm]:
     """The arms of a config: its baselines and its method at every point of `config.grid`, each once.
 
     The grid is a dict as text, {'mixup.alpha': (0.1, 0.4), 'classifier.learning_rate': (0.001, 0.003)}: numbers for an
-    option of a method (specs without that method are not multiplied by it) or for a field of the config.
+    option of a method (specs without that method are not multiplied by it) or for a field of the config. A list of such
+    dicts is one grid after the other; [{}, {'gan.ema': 0.999}, {'gan.d_steps': 2}] changes one thing at a time.
 
     Raises:
         UserError: a spec that is no text, an unreadable grid, a name that is no number of the config and no option of a
@@ -55,15 +56,18 @@ def arms(config: Any) -> list[Arm]:
     for spec in specs:
         if not isinstance(spec, str):
             raise UserError(f"a method is a word in quotes, not {spec!r} (config.baselines)")
-    grid = _grid(config.grid)
+    found = [arm for grid in _grids(config.grid) for arm in _arms_of(config, specs, grid)]
+    return list(dict.fromkeys(found))
+
+
+def _arms_of(config: Any, specs: list[str], grid: dict[str, tuple[float, ...]]) -> list[Arm]:
     used = {word.name for spec in specs for word in methods.parse(spec)}
     options = {name: values for name, values in grid.items() if name.split(".")[0] in used}
     fields = {name: values for name, values in grid.items() if name not in options}
     for name in fields:
         _check_field(config, name, used)
     points = [tuple(zip(fields, values, strict=True)) for values in itertools.product(*fields.values())]
-    found = [Arm(expanded, point) for spec in specs for expanded in _expanded(spec, options) for point in points]
-    return list(dict.fromkeys(found))
+    return [Arm(expanded, point) for spec in specs for expanded in _expanded(spec, options) for point in points]
 
 
 def groups(every: Iterable[Arm]) -> list[list[Arm]]:
@@ -86,15 +90,20 @@ def at(config: Any, point: Iterable[tuple[str, float]]) -> Any:
     return changed
 
 
-def _grid(text: str) -> dict[str, tuple[float, ...]]:
+def _grids(text: str) -> list[dict[str, tuple[float, ...]]]:
     if not text.strip():
-        return {}
+        return [{}]
     try:
-        content = ast.literal_eval(text)
+        content: Any = ast.literal_eval(text)
     except (ValueError, SyntaxError):
         content = None
-    if not isinstance(content, dict):
-        raise UserError(f"config.grid is {text!r}: write a dict such as {{'mixup.alpha': (0.1, 0.4)}}")
+    several: Sequence[Any] = content if isinstance(content, (list, tuple)) and content else [content]
+    if not all(isinstance(one, dict) for one in several):
+        raise UserError(f"config.grid is {text!r}: write a dict such as {{'mixup.alpha': (0.1, 0.4)}}, or a list of dicts")
+    return [_grid(one) for one in several]
+
+
+def _grid(content: dict[Any, Any]) -> dict[str, tuple[float, ...]]:
     grid = {}
     for name, values in content.items():
         values = values if isinstance(values, (tuple, list)) else (values,)

@@ -15,7 +15,7 @@ from absl import logging
 from imbal_jax import checkpoint, lanes, models
 from imbal_jax.batches import Inputs, Pool
 from imbal_jax.errors import UserError, nearest
-from imbal_jax.gan import losses, monitor, sample
+from imbal_jax.gan import losses, monitor, sample, tricks
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan import train as gan_train
 from imbal_jax.gan.augment import parse
@@ -37,29 +37,44 @@ def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
     """The networks, optimisers and loss that `config.gan` names.
 
     Raises:
-        UserError: an unknown model, loss, augmentation, order of batches or class.
+        UserError: an unknown model, loss, augmentation, order of batches, switch or class.
     """
     gan, classes = config.gan, len(task.counts)
     module = models.load(gan.model, "gan.model", "Generator", "Discriminator")
     if gan.batches not in ("shuffle", "balanced"):
         raise UserError(f"gan.batches is {gan.batches!r}: use 'shuffle' or 'balanced'")
     initializer(gan.init)
-    common = {"classes": classes, "form": form, "init_kernel": gan.init}
+    setup = tricks.setup(gan)
+    common = {"classes": classes, "form": form, "init_kernel": gan.init, **_switched(module, gan.model, setup)}
     adam = partial(optimizer.make, gan.optimizer, steps=1, beta1=gan.beta1)  # at a constant rate
     return gan_step.Nets(
-        generator=module.Generator(latent=gan.latent, width=gan.g_width, **common),
+        generator=module.Generator(latent=gan.latent, width=gan.g_width, **common, **_image(module, task), **setup.generator),
         discriminator=module.Discriminator(width=gan.d_width, **common),
-        g_optimizer=adam(gan.g_learning_rate),
-        d_optimizer=adam(gan.d_learning_rate),
+        g_optimizer=adam(setup.g_learning_rate),
+        d_optimizer=adam(setup.d_learning_rate),
         loss=losses.make(gan.loss, real_target=gan.real_target),
         latent=gan.latent,
         classes=classes,
-        d_steps=gan.d_steps,
+        d_steps=setup.d_steps,
         augment=parse(gan.augment),
         ema=gan.ema,
-        separate=gan.separate,
+        separate=setup.separate,
         own=own_classes(gan.classes, task),
     )
+
+
+def _switched(module: Any, name: str, setup: tricks.Setup) -> dict[str, bool]:
+    """The switches of both networks."""
+    if lacking := [field for field in setup.networks if field not in module.Discriminator.__dataclass_fields__]:
+        raise UserError(f"config.gan.tricks: the networks {name} (config.gan.model) have no switch for {lacking[0]!r}")
+    return setup.networks
+
+
+def _image(module: Any, task: Task) -> dict[str, int]:
+    """The size of an image, for a generator that makes images of any."""
+    if "size" not in module.Generator.__dataclass_fields__ or len(task.shape) != 3:
+        return {}
+    return {"size": task.shape[0], "colours": task.shape[-1]}
 
 
 def own_classes(text: str, task: Task) -> tuple[int, ...]:
@@ -134,7 +149,7 @@ def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
         **more,
     )
     state: gan_step.State = trained.state
-    seen = each * gan.epochs * parts.steps * parts.batch * (2 * gan.d_steps + 1)
+    seen = each * gan.epochs * parts.steps * parts.batch * (2 * parts.nets.d_steps + 1)
     generator, discriminator = (_by_seed(parts.nets, of) for of in gan_choice.chosen(state))
     return TrainedGan(parts.nets, generator, discriminator), trained.seconds, seen
 
@@ -174,8 +189,8 @@ def _parts(setting: Setting) -> _Parts:
         inputs = _inputs_by_class(setting, nets.own, pool, counts)
     else:
         size, inputs = pool.rows.shape[1], inputs_of(setting.keys, pool, counts)
-    batch = gan.batch if nets.own else min(gan.batch, max(1, size // gan.d_steps))
-    steps = max(1, size // (batch * gan.d_steps))
+    batch = gan.batch if nets.own else min(gan.batch, max(1, size // nets.d_steps))
+    steps = max(1, size // (batch * nets.d_steps))
     return _Parts(nets, batch, steps, init, inputs)
 
 
