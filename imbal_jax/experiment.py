@@ -97,16 +97,18 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
     """
     least = full if len(unit.seeds) == full - 1 else 1
     curves = Curves(workdir / "metrics.jsonl", unit.seeds)
-    gans: dict[Any, Any] = {}
-    judged = False
+    gans: dict[Any, tuple[group.TrainedGan, group.JudgedGan]] = {}
+    shown = False
     for members in unit.groups:
         point = members[0].untraced
         setting = prepare(at(config, point), workdir, base, unit.seeds, Arm("", point).place)._replace(least=least)
-        trained_gan = gans.setdefault(point, cache(partial(gan.fit, setting, curves)))
-        rows = group.run(setting, curves, members, trained_gan)
-        if group.uses_gan(members[0].spec) and setting.pictured and not judged:
-            judge_generator(setting, curves, trained_gan)
-            judged = True
+        if point not in gans:
+            trained = cache(partial(gan.fit, setting, curves))
+            gans[point] = trained, cache(partial(group.judged, setting, curves, trained))
+        rows = group.run(setting, curves, members, *gans[point])
+        if group.uses_gan(members[0].spec) and setting.pictured and not shown:
+            show_generator(setting, *gans[point])
+            shown = True
         records.append(workdir / "rows.jsonl", rows)
         if base.stopping():
             raise Interrupted("stopped between two trainings")
@@ -232,7 +234,7 @@ def check(setting: Setting) -> list[Arm]:
     lanes.split_batch(config.data_devices, config.classifier.batch)
     names = setting.task.class_names
     further = measures.of(setting.data.measures, np.zeros((len(names),) * 2, int), names)
-    known = [*metrics.SCALARS, *further, *(metrics.class_key("recall", name) for name in names)]
+    known = [*metrics.SCALARS, *metrics.GENERATOR, *further, *(metrics.class_key("recall", name) for name in names)]
     if config.metric not in known:
         raise UserError(f"config.metric is {config.metric!r}, which is no metric{nearest(config.metric, known)}")
     return found
@@ -254,11 +256,11 @@ def announce(setting: Setting) -> None:
         print(f"{name:>12} {old:>9} {setting.task.counts[label]:>9}{mark}")
 
 
-def judge_generator(setting: Setting, curves: Curves, trained_gan: group.TrainedGan) -> None:
-    """Draw the final samples and measure the generator, once, on the first chunk of seeds."""
+def show_generator(setting: Setting, trained_gan: group.TrainedGan, judged_gan: group.JudgedGan) -> None:
+    """Draw the final samples and keep the generator's quality by class, once, of the first chunk of seeds."""
     trained = trained_gan()[0]
     path = setting.workdir / "plots" / "samples.png"
     gan.draw_grid(setting, trained.nets, trained.generator, path, "the last step", each=10)
     kept = setting.workdir / "generator.json"
     if setting.config.quality.samples and not kept.exists():
-        records.write_json(kept, quality.measure(setting, trained, classifier.fit_reference(setting, curves)))
+        records.write_json(kept, quality.by_class(judged_gan()))

@@ -142,8 +142,13 @@ def test_a_lost_lane_leaves_the_others_as_they_are(mixed, run_of, tmp_path):
 
 
 def test_generator_quality_leaves_lost_generators_out(mixed):
-    for figures in results_of(mixed[1])["generator"].values():
-        assert figures["frechet"] is not None and figures["coverage"] is not None
+    by_class = results_of(mixed[1])["generator"]
+    rows = rows_of(mixed[1], "gan_synth")
+    for name in ("frechet", "coverage"):
+        assert rows[LOST_GAN][f"gan_{name}"] is None
+        in_rows = [row[f"gan_{name}"] for seed, row in enumerate(rows) if seed != LOST_GAN]
+        np.testing.assert_allclose(np.mean(in_rows), np.mean([figures[name] for figures in by_class.values()]), rtol=1e-6)
+    assert "gan_coverage" not in rows_of(mixed[1], "none")[GOOD]
 
 
 def test_the_report_tells(mixed):

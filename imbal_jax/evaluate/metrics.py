@@ -21,8 +21,10 @@ SCALARS = (
 )
 # What some fields measure besides, see `evaluate.measures`.
 FURTHER = ("kappa", "j_kappa", "mean_sensitivity", "quadratic_kappa")
+# Of an arm's GAN, the mean over its classes, see `evaluate.generators.quality`.
+GENERATOR = ("gan_frechet", "gan_precision", "gan_recall", "gan_density", "gan_coverage", "gan_copies")
 BY_CLASS = ("recall_", "precision_", "se_", "pp_", "f1_", "fpr_")
-LOWER_IS_BETTER = frozenset({"ece", "brier", "nll", "fpr_S", "fpr_V"})
+LOWER_IS_BETTER = frozenset({"ece", "brier", "nll", "fpr_S", "fpr_V", "gan_frechet", "gan_copies"})
 ECE_BINS = 15
 RECALLS = tuple(i / 20 for i in range(1, 21))  # at which `pr_curve` gives the precision
 
@@ -176,7 +178,7 @@ def class_key(kind: str, class_name: str) -> str:
 
 def is_metric(name: str) -> bool:
     """Whether a key of a flat row is a metric that can be averaged (and is no count, time or remark)."""
-    return name in SCALARS or name in FURTHER or name.startswith(BY_CLASS)
+    return name in (*SCALARS, *FURTHER, *GENERATOR) or name.startswith(BY_CLASS)
 
 
 def _matthews(hits: jax.Array, actual: jax.Array, predicted: jax.Array) -> jax.Array:

@@ -24,6 +24,10 @@ SHARES = (
     "accuracy_with_twins",
     "balanced_accuracy_with_twins",
     "mean_sensitivity",
+    "gan_precision",
+    "gan_recall",
+    "gan_coverage",
+    "gan_copies",
 )
 NAMES = {
     "accuracy": "accuracy",
@@ -40,6 +44,12 @@ NAMES = {
     "j_kappa": "j-kappa",
     "mean_sensitivity": "mean sensitivity",
     "quadratic_kappa": "quadratic kappa",
+    "gan_frechet": "GAN: Frechet distance",
+    "gan_precision": "GAN: precision",
+    "gan_recall": "GAN: recall",
+    "gan_density": "GAN: density",
+    "gan_coverage": "GAN: coverage",
+    "gan_copies": "GAN: copies",
     "accuracy_with_twins": "accuracy with test images that are also in train",
     "balanced_accuracy_with_twins": "balanced accuracy with test images that are also in train",
     "frechet": "Fréchet distance",

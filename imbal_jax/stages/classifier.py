@@ -132,7 +132,7 @@ def fit_reference(setting: Setting, curves: Curves) -> TrainedClassifier:
     train = unbalanced(rows, tuple(int(n) for n in np.bincount(y)), setting.shared.x)
     devices = setting.base.devices[:1]
     shared = lanes.replicate(setting.shared, devices)  # what is there already, not a second copy
-    keys = lanes.purposes(setting.keys[:1], "reference")
+    keys = lanes.purposes(lanes.lane_keys(setting.config.seed, [0]), "reference")  # the same for all chunks and processes
     folder, options = setting.workdir / "checkpoints" / "reference", setting.config.quality
     work = Work("reference", (Arm("none"),), ("",), folder, options, keys, train, devices, shared)
     model, trained, _ = _train(setting._replace(least=1), curves, work)  # one lane is no chunk to be filled up

@@ -13,12 +13,13 @@ from imbal_jax.evaluate import leakage
 from imbal_jax.gan import monitor
 from imbal_jax.lanes import purposes
 from imbal_jax.methods import Context, Train
-from imbal_jax.stages import classifier, gan, pictures
+from imbal_jax.stages import classifier, gan, pictures, quality
 from imbal_jax.stages.arms import Arm
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting
 
 TrainedGan = Callable[[], tuple[Any, float, int]]  # see stages.gan.fit
+JudgedGan = Callable[[], list[quality.Figures]]  # see `judged`
 
 
 def uses_gan(spec: str) -> bool:
@@ -26,7 +27,16 @@ def uses_gan(spec: str) -> bool:
     return any(word.name == "gan_synth" for word in methods.parse(spec))
 
 
-def run(setting: Setting, curves: Curves, arms: Sequence[Arm], trained_gan: TrainedGan) -> list[dict[str, Any]]:
+def judged(setting: Setting, curves: Curves, trained_gan: TrainedGan) -> list[quality.Figures]:
+    """The quality of the generators of all lanes; nothing where `config.quality.samples` is 0."""
+    if not setting.config.quality.samples:
+        return [{}] * len(setting.seeds)
+    return quality.measure(setting, trained_gan()[0], classifier.fit_reference(setting, curves))
+
+
+def run(
+    setting: Setting, curves: Curves, arms: Sequence[Arm], trained_gan: TrainedGan, judged_gan: JudgedGan
+) -> list[dict[str, Any]]:
     """The rows of all arms and seeds. The arms differ in traced numbers alone, so one training set serves all."""
     compiled = setting.base.compiling()
     train = balanced(setting, curves, arms[0].spec, trained_gan)
@@ -51,6 +61,7 @@ def run(setting: Setting, curves: Curves, arms: Sequence[Arm], trained_gan: Trai
         "source": setting.data.source,
         "digest": setting.data.digest,
     }
+    of_gan = quality.by_lane(judged_gan()) if uses_gan(arms[0].spec) else [{}] * lanes
     rows, histories = [], [curves.by_seed("gan", name) for name in gan.names(setting)] if uses_gan(arms[0].spec) else []
     for arm, of_arm in zip(arms, figures, strict=True):
         for lane, (seed, metrics) in enumerate(zip(setting.seeds, of_arm, strict=True)):
@@ -58,7 +69,8 @@ def run(setting: Setting, curves: Curves, arms: Sequence[Arm], trained_gan: Trai
             why = failure([history[seed] for history in histories], metrics, pool)
             if why and "NaN" in why:
                 metrics = dict.fromkeys(metrics)
-            rows.append({"seed": seed, "method": arm.name, "point": arm.place, **metrics, "failed": why, **cost, **data})
+            place = {"seed": seed, "method": arm.name, "point": arm.place}
+            rows.append({**place, **metrics, **of_gan[lane], "failed": why, **cost, **data})
     return rows
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax.evaluate import generators
+from imbal_jax.evaluate.metrics import GENERATOR
 from imbal_jax.gan import sample
 from imbal_jax.lanes import purpose
 from imbal_jax.methods.gan_synth import TrainedClassifier, TrainedGan
@@ -18,12 +19,15 @@ from imbal_jax.stored import flat
 SPACE = "last hidden layer of a {model} classifier trained on the full real training set ({source})"
 
 
-def measure(setting: Setting, gan: TrainedGan, reference: TrainedClassifier) -> dict[str, dict[str, float | None]]:
-    """Frechet distance, precision, recall, density, coverage and nearest-neighbour figures of each class, mean over lanes.
+Figures = dict[str, dict[str, float]]  # of one lane, by class
+
+
+def measure(setting: Setting, gan: TrainedGan, reference: TrainedClassifier) -> list[Figures]:
+    """Frechet distance, precision, recall, density, coverage and nearest-neighbour figures of every lane, by class.
 
     The real side of a class is its rows in the full training set, of which the GAN saw only those that the cut left;
     the training side of the nearest-neighbour figures is what the lane's GAN saw. At most `config.quality.samples`
-    rows a side.
+    rows a side. Of a lane whose weights are no numbers nothing is said.
     """
     each, labels = setting.config.quality.samples, sample.drawable(gan.nets)
     names = [setting.task.class_names[label] for label in labels]
@@ -33,16 +37,32 @@ def measure(setting: Setting, gan: TrainedGan, reference: TrainedClassifier) -> 
     y = setting.data.train.y
     real = [setting.data.train.x[np.flatnonzero(y == label)[:each]] for label in labels]
     real_features = [features(jnp.asarray(x)) for x in real]
-    per_class: dict[str, list[dict[str, jax.Array]]] = {name: [] for name in names}
+    found: list[Figures] = []
     for lane, fakes in enumerate(_draw(setting, gan, each)):
+        found.append({})
         if not sound(gan.generator, lane):
             continue  # it draws black images, which would pass for a generator's
         fake_features = features(jnp.asarray(fakes.reshape(-1, *fakes.shape[2:]))).reshape(len(names), each, -1)
         for place, (label, name) in enumerate(zip(labels, names, strict=True)):
             seen = setting.data.train.x[class_rows(setting, label, lane)[:each]]
             if len(seen):
-                per_class[name].append(figures(real_features[place], fake_features[place], flat(fakes[place]), flat(seen)))
-    return {name: _mean(rows) for name, rows in per_class.items() if rows}
+                values = figures(real_features[place], fake_features[place], flat(fakes[place]), flat(seen))
+                found[-1][name] = {key: float(value) for key, value in values.items()}
+    return found
+
+
+def by_class(found: list[Figures]) -> dict[str, dict[str, float | None]]:
+    """The mean over lanes, for generator.json."""
+    names = dict.fromkeys(name for of_lane in found for name in of_lane)
+    return {name: _mean([of_lane[name] for of_lane in found if name in of_lane]) for name in names}
+
+
+def by_lane(found: list[Figures]) -> list[dict[str, float | None]]:
+    """The mean over classes, for the rows of each lane: `metrics.GENERATOR`, or nothing where no lane was measured."""
+    if not any(found):
+        return [{} for _ in found]
+    means = [_mean(list(of_lane.values())) if of_lane else {} for of_lane in found]
+    return [{name: of_lane.get(name.removeprefix("gan_")) for name in GENERATOR} for of_lane in means]
 
 
 def sound(weights: Any, lane: int) -> bool:
@@ -64,6 +84,6 @@ def _draw(setting: Setting, gan: TrainedGan, each: int) -> np.ndarray:
     return np.asarray(setting.over_lanes(draw)((), (setting.keys, gan.generator), ()))
 
 
-def _mean(rows: list[dict[str, jax.Array]]) -> dict[str, float | None]:
+def _mean(rows: list[dict[str, float]]) -> dict[str, float | None]:
     means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
     return {name: value if np.isfinite(value) else None for name, value in means.items()}
