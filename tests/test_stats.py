@@ -263,3 +263,13 @@ def test_an_arm_is_paired_with_the_baseline_of_its_own_point():
     assert found[f"over [{slow}]"]["accuracy"]["mean"] == pytest.approx(0.02, abs=0.003)
     assert found[f"over [{fast}]"]["accuracy"]["mean"] == pytest.approx(-0.01, abs=0.003)
     assert stats.off_point(rows[0]) == "none" and stats.off_point({"method": "over | affine"}) == "over | affine"
+
+
+def test_the_baseline_at_a_point_is_paired_with_the_one_at_none():
+    more = "gan.d_steps=2"
+    rows = sweep({"gan_synth": 0.1, "over": 0.2}, 8) + sweep({"gan_synth": 0.15, "over": 0.3}, 8, point=more)
+    found = stats.comparisons(rows, KEY, "gan_synth")
+    assert list(found) == ["over", f"gan_synth [{more}]", f"over [{more}]"]
+    means = [figures["accuracy"]["mean"] for figures in found.values()]
+    np.testing.assert_allclose(means, [0.1, 0.05, 0.15], atol=0.004)
+    assert set(stats.undecided(rows[:1], KEY, "accuracy", methods=list(found), baseline="gan_synth")) == set(found)

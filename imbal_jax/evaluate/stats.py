@@ -1,7 +1,7 @@
 """What may be said after some seeds: intervals over seeds and paired comparisons on the same seeds. Host-side numpy."""
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import jax
@@ -128,7 +128,7 @@ def results(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 def comparisons(
     rows: Sequence[Mapping[str, Any]], key: jax.Array, baseline: str = "none", margin: float = MARGIN, looks: int = 1
 ) -> dict[str, dict[str, dict[str, Any]]]:
-    """Every method against a baseline, paired by seed; at a point of a grid against the baseline at the same point.
+    """Every method against a baseline, paired by seed; at a point of a grid as `opponent` says.
 
     Where the data are looked at several times before they are all there (seeds are added until the verdicts are clear),
     each look spends an equal share of the error: the p-values are multiplied by the number of looks planned, the intervals
@@ -139,7 +139,7 @@ def comparisons(
 
     Args:
         rows: flat dicts, one for each (seed, method); a row's "point" ('' or absent without a grid) says which baseline
-            it belongs to (see `at_point`).
+            it belongs to.
         key: typed key; all comparisons of n pairs share their resamples and flips.
         baseline: the method compared against.
         margin: see `verdict`.
@@ -153,10 +153,9 @@ def comparisons(
     table: dict[str, dict[str, dict[str, Any]]] = {}
     seed, level = _seed(key), LEVEL / looks
     for method, lanes in arms.items():
-        own = at_point(baseline, lanes[0].get("point"))
-        if method == own or own not in arms:
+        if (other := opponent(lanes[0], baseline, arms)) is None:
             continue
-        reference = {row["seed"]: row for row in arms[own]}
+        reference = {row["seed"]: row for row in arms[other]}
         shared = [(row, reference[row["seed"]]) for row in lanes if row["seed"] in reference]
         table[method] = {
             name: _paired([a.get(name) for a, _ in shared], [b.get(name) for _, b in shared], seed, level)
@@ -201,9 +200,24 @@ def undecided(
         {**{name: row[name] for name in ("seed", "method", "point") if name in row}, metric: row.get(metric)} for row in rows
     ]
     found = comparisons(only, key, baseline, margin, looks)
-    baselines = {baseline} | {at_point(baseline, row.get("point")) for row in rows}
     names = dict.fromkeys([*methods, *(row["method"] for row in rows)])
-    return [name for name in names if name not in baselines and _is_open(found.get(name, {}).get(metric))]
+    alone = {baseline} | {at_point(baseline, row.get("point")) for row in rows if baseline not in names}
+    return [name for name in names if name not in alone and _is_open(found.get(name, {}).get(metric))]
+
+
+def opponent(row: Mapping[str, Any], baseline: str, arms: Container[str]) -> str | None:
+    """The arm that a row's arm is compared with: the baseline at its own point of a grid; None where it has none.
+
+    The baseline at a point is itself compared with the baseline at no point, where the grid has it.
+
+    Args:
+        row: "method" and "point".
+        baseline: the method compared against.
+        arms: all names.
+    """
+    own = at_point(baseline, row.get("point"))
+    other = own if row["method"] != own else baseline
+    return other if other in arms and other != row["method"] else None
 
 
 def at_point(method: str, point: str | None) -> str:

@@ -123,6 +123,6 @@ def _pairs(run: Run, method: str) -> list[tuple[float, float]]:
     metric = run.results["metric"]
     score = {(row["method"], row["seed"]): row.get(metric) for row in run.rows}
     lanes = [row for row in run.rows if row["method"] == method]
-    others = {row["seed"]: stats.at_point(run.results["baseline"], row.get("point")) for row in lanes}
+    others = {row["seed"]: stats.opponent(row, run.results["baseline"], run.results["methods"]) for row in lanes}
     pairs = [(score[method, seed], score.get((other, seed))) for seed, other in others.items()]
     return [(ours, nothing) for ours, nothing in pairs if ours is not None and nothing is not None]

@@ -210,9 +210,10 @@ def ranked(run: Run) -> list[str]:
 
 
 def baselines(run: Run) -> list[str]:
-    """The arms that others are compared with: one, or one for each point of a grid."""
-    names = {stats.at_point(run.results["baseline"], row.get("point")) for row in run.rows}
-    return [arm for arm in run.results["methods"] if arm in names]
+    """The arms that others are compared with and that have no other themselves: one, or one for each point of a grid."""
+    baseline, arms = run.results["baseline"], run.results["methods"]
+    names = {stats.at_point(baseline, row.get("point")) for row in run.rows if stats.opponent(row, baseline, arms) is None}
+    return [arm for arm in arms if arm in names]
 
 
 def best(run: Run, most: int) -> list[str]:
