@@ -41,7 +41,7 @@ def test_a_class_that_cannot_have_one():
 def run(tmp_path_factory):
     """A whole run with a GAN for 8 and one for 9, and 6 left as it is."""
     config, workdir = config_of("8, 9"), tmp_path_factory.mktemp("run")
-    config.method = "gan_synth(to={8: 5000, 9: 4000}, filter='discriminator')"
+    config.method = "gan_synth(to={6: 4000, 8: 5000, 9: 4000}, filter='discriminator')"  # nothing makes 6
     experiment.run(config, workdir)
     return workdir
 

@@ -83,7 +83,7 @@ def sampler(state: State) -> Any:
 
 
 def step(
-    nets: Nets, state: State, number: jax.Array, batch_of: Callable[[int], tuple[jax.Array, jax.Array]], key: jax.Array
+    nets: Nets, state: State, number: jax.Array, batch_of: Callable[[Any], tuple[jax.Array, jax.Array]], key: jax.Array
 ) -> tuple[State, dict[str, jax.Array]]:
     """`d_steps` discriminator steps on fresh batches, then one generator step with fresh noise and the last labels.
 
@@ -94,12 +94,18 @@ def step(
         batch_of: number of the discriminator step -> real rows [B, ...] as floats and labels int32 [B].
         key: a typed key for this step.
     """
-    metrics: dict[str, jax.Array] = {}
-    label = jnp.zeros(0)
-    for i in range(nets.d_steps):
+
+    def d_step(state: State, i: int | jax.Array):
         x, y = batch_of(i)
         label = jax.nn.one_hot(y, nets.classes)
         state, metrics = _discriminator_step(nets, state, x, label, jax.random.fold_in(key, i))
+        return state, (label, metrics)
+
+    if nets.d_steps == 1:
+        state, (label, metrics) = d_step(state, 0)
+    else:  # a loop, or it would be compiled so many times
+        state, every = jax.lax.scan(d_step, state, jnp.arange(nets.d_steps))
+        label, metrics = jax.tree.map(lambda leaf: leaf[-1], every)
     state, g_loss = _generator_step(nets, state, number, label, jax.random.fold_in(key, nets.d_steps))
     return state, {**metrics, "g_loss": g_loss}
 

@@ -40,7 +40,7 @@ class TrainedClassifier(NamedTuple):
 def make(
     task: Task, to: int | float | str | dict = "max", latent: str = "normal", filter: str = "none", candidates: float = 4.0
 ) -> Method:
-    """Fill each class up to `to` rows with generated images.
+    """Fill each class up to `to` rows with generated images; classes that no GAN was trained for keep what they have.
 
     Paper: Mirza and Osindero, Conditional generative adversarial nets, arXiv:1411.1784, 2014.
 
@@ -67,6 +67,10 @@ def make(
         if not any(missing):
             return train
         gan: TrainedGan = context.trained["gan"]()
+        able = sample.drawable(gan.nets)
+        missing = tuple(n if label in able else 0 for label, n in enumerate(missing))
+        if not any(missing):
+            return train
         judge: TrainedClassifier | None = context.trained["plain"]() if filter == "classifier" else None
         model, dtype = judge and judge.model, context.shared.x.dtype
         draw = partial(_draw, gan.nets, dtype, model, missing, latent, filter, float(candidates))
