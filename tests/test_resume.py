@@ -126,7 +126,7 @@ def test_rows_of_a_torn_writing_are_written_again(tmp_path, monkeypatch):
 
     ran = []
 
-    def run(setting, curves, arms, trained_gan):
+    def run(setting, curves, arms, trained_gan, judged_gan):
         ran.append(setting.seeds)
         return [{"seed": seed, "method": arms[0].name, "accuracy": 0.5} for seed in setting.seeds]
 
