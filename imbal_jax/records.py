@@ -12,7 +12,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from absl import logging
@@ -108,6 +108,26 @@ def write_json(path: Path, content: Any) -> None:
       TypeError: a value that has no JSON form.
     """
     _replace(Path(path), (json.dumps(_plain(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
+
+
+@contextlib.contextmanager
+def whole(path: Path) -> Iterator[IO[bytes]]:
+    """A file to write into, which has its name only when it is complete: for what can be made again, such as pictures.
+
+    Raises:
+      OSError: no space left, or the file cannot be written; it names the file.
+    """
+    partial = path.with_name(f"{path.name}.part")
+    try:
+        with open(partial, "wb") as file:
+            yield file
+        partial.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)  # a write that fails does not say where
+        raise
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
 
 
 def read_json(path: Path) -> Any:

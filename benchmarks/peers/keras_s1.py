@@ -6,6 +6,7 @@ import keras
 import tensorflow as tf
 
 from benchmarks.harness import Steps
+from benchmarks.peers import keras_gan
 from benchmarks.peers.keras_s0 import batches, steps
 
 LATENT, SHAPE, GANS, REAL = 112, (300, 1), 4, 0.9
@@ -22,30 +23,9 @@ def gans(form: str, batch: int) -> Steps:
 
 
 def _train_step(form: str, batch: int) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A pair's step: the discriminator on the real batch and on a generated one, then the generator on fresh noise."""
-    generator, discriminator = _generator(), _discriminator()
-    g_optimizer, d_optimizer = keras.optimizers.Adam(1e-3, beta_1=0.5), keras.optimizers.Adam(2e-4, beta_1=0.5)
-    g_optimizer.build(generator.trainable_variables)
-    d_optimizer.build(discriminator.trainable_variables)
-    loss_of = keras.losses.BinaryCrossentropy(from_logits=True)
-
-    def fake() -> tf.Tensor:
-        return generator(tf.random.normal((batch, LATENT, 1)), training=True)
-
-    def train_step(x: tf.Tensor) -> tf.Tensor:
-        made = fake()
-        with tf.GradientTape() as tape:
-            real = loss_of(tf.fill((batch, 1), REAL), discriminator(x, training=True))
-            d_loss = 0.5 * (real + loss_of(tf.zeros((batch, 1)), discriminator(made, training=True)))
-        variables = discriminator.trainable_variables
-        d_optimizer.apply(tape.gradient(d_loss, variables), variables)
-        with tf.GradientTape() as tape:
-            g_loss = loss_of(tf.ones((batch, 1)), discriminator(fake(), training=True))
-        variables = generator.trainable_variables
-        g_optimizer.apply(tape.gradient(g_loss, variables), variables)
-        return d_loss + g_loss
-
-    return tf.function(train_step, jit_compile=form.endswith("xla"))
+    optimizers = keras.optimizers.Adam(1e-3, beta_1=0.5), keras.optimizers.Adam(2e-4, beta_1=0.5)
+    step = keras_gan.train_step(_generator(), _discriminator(), *optimizers, (batch, LATENT, 1), real=REAL)
+    return tf.function(step, jit_compile=form.endswith("xla"))
 
 
 def _generator() -> keras.Model:

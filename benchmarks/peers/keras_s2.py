@@ -4,6 +4,7 @@ import keras
 import tensorflow as tf
 
 from benchmarks.harness import Steps
+from benchmarks.peers import keras_gan
 from benchmarks.peers.keras_s0 import batches, steps
 
 LATENT, SHAPE, GRADES, D_STEPS = 100, (128, 128, 3), 5, 2
@@ -14,29 +15,11 @@ def dcgan(form: str, batch: int) -> Steps:
 
     The images [batch, 128, 128, 3] lie ready as tensors.
     """
-    generator, discriminator = _generator(), _discriminator()
-    g_optimizer, d_optimizer = keras.optimizers.Adam(1e-4, beta_1=0.5), keras.optimizers.Adam(1e-3, beta_1=0.5)
-    g_optimizer.build(generator.trainable_variables)
-    d_optimizer.build(discriminator.trainable_variables)
-    loss_of = keras.losses.BinaryCrossentropy(from_logits=True)
-
-    def fake() -> tf.Tensor:
-        return generator(tf.random.normal((batch, LATENT)), training=True)
+    optimizers = keras.optimizers.Adam(1e-4, beta_1=0.5), keras.optimizers.Adam(1e-3, beta_1=0.5)
+    step = keras_gan.train_step(_generator(), _discriminator(), *optimizers, (batch, LATENT), d_steps=D_STEPS)
 
     def train_step(x: tf.Tensor, y: tf.Tensor) -> tf.Tensor:
-        x, d_loss = 2 * x - 1, 0.0
-        for _ in range(D_STEPS):
-            made = fake()
-            with tf.GradientTape() as tape:
-                real = loss_of(tf.ones((batch, 1)), discriminator(x, training=True))
-                d_loss = 0.5 * (real + loss_of(tf.zeros((batch, 1)), discriminator(made, training=True)))
-            variables = discriminator.trainable_variables
-            d_optimizer.apply(tape.gradient(d_loss, variables), variables)
-        with tf.GradientTape() as tape:
-            g_loss = loss_of(tf.ones((batch, 1)), discriminator(fake(), training=True))
-        variables = generator.trainable_variables
-        g_optimizer.apply(tape.gradient(g_loss, variables), variables)
-        return d_loss + g_loss
+        return step(2 * x - 1)
 
     return steps(tf.function(train_step, jit_compile=form.endswith("xla")), batches(batch, SHAPE, GRADES))
 

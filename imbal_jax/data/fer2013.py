@@ -18,6 +18,7 @@ from imbal_jax.data.dataset import Absent, Dataset, Rows, digest, group_ids, tak
 from imbal_jax.data.images import Unusable
 from imbal_jax.errors import UserError, nearest
 
+IN = "FER2013 in "  # of what is said to be absent
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the numbers of column 'emotion'
 TRAIN, PUBLIC, PRIVATE, TEST = range(4)  # TEST: which half of the test set is not known
@@ -88,23 +89,17 @@ def _read(source: str, form: Callable[[Path], Faces], test: str, duplicates: str
 
 def _zip(root: Path) -> Faces:
     places = [root / "fer2013.zip", root / "raw" / "fer2013.zip", root / "raw" / "fer2013" / "fer2013.zip"]
-    return _from_folders(_existing(places, Path.is_file))
+    return _from_folders(sources.existing(places, Path.is_file, IN))
 
 
 def _folder(root: Path) -> Faces:
-    return _from_folders(_existing([root / "fer2013", root / "raw" / "fer2013"], lambda place: (place / "train").is_dir()))
+    places = [root / "fer2013", root / "raw" / "fer2013"]
+    return _from_folders(sources.existing(places, lambda place: (place / "train").is_dir(), IN))
 
 
 def _csv(root: Path) -> Faces:
     folders = [root, root / "fer2013", root / "raw", root / "raw" / "fer2013"]
-    return _from_csv(_existing([folder / "fer2013.csv" for folder in folders], Path.is_file))
-
-
-def _existing(places: Sequence[Path], there: Callable[[Path], bool]) -> Path:
-    for place in places:
-        if there(place):
-            return place
-    raise Absent(f"no FER2013 in {sources.either(places)}")
+    return _from_csv(sources.existing([folder / "fer2013.csv" for folder in folders], Path.is_file, IN))
 
 
 def _from_folders(path: Path) -> Faces:

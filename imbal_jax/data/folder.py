@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imbal_jax.data import class_folders, files, group_file, images, npz, sources, split
+from imbal_jax.data import class_folders, files, group_file, images, npz, options, sources, split
 from imbal_jax.data.dataset import Absent, Dataset, Rows, digest, group_ids
 from imbal_jax.data.files import Tree
 from imbal_jax.errors import UserError
@@ -112,14 +112,10 @@ def _check(asked: Asked) -> None:
         raise UserError(f"config.data.groups is {asked.groups!r}: it must be the path of a CSV file, or empty")
     lowest: dict[str, int] = {"size": 0, "split_seed": 0, "most_pixels": 1}
     for field, least in lowest.items():
-        value = getattr(asked, field)
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UserError(f"config.data.{field} is {value!r}: it must be a whole number from {least} on")
+        options.check_whole(field, getattr(asked, field), least)
     if asked.channels not in (0, 1, 3) or isinstance(asked.channels, bool):
         raise UserError(f"config.data.channels is {asked.channels!r}: it must be 1, 3 or 0 (as the images have it)")
-    share = asked.test_share
-    if isinstance(share, bool) or not isinstance(share, int | float) or not 0 < share < 1:
-        raise UserError(f"config.data.test_share is {share!r}: it must lie between 0 and 1")
+    options.check_share("test_share", asked.test_share)
 
 
 def _load(asked: Asked, kind: str, root: Path | None) -> Dataset:

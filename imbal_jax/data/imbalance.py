@@ -9,6 +9,7 @@ import jax
 import numpy as np
 
 from imbal_jax.data.dataset import rank_in_class
+from imbal_jax.data.options import is_whole
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.lanes import purpose
 
@@ -135,9 +136,9 @@ def _parse(profile: str) -> tuple[str, dict[Any, Any]]:
 def _explicit(profile: str, asked: dict[Any, Any], counts: np.ndarray, fraction: float) -> np.ndarray:
     target = counts.copy()
     for label, count in asked.items():
-        if not _whole(label) or not 0 <= label < len(counts):
+        if not is_whole(label) or not 0 <= label < len(counts):
             raise UserError(f"imbalance {profile!r}: no class {label!r}; the data has classes 0 to {len(counts) - 1}")
-        if not _whole(count) or count < 1:
+        if not is_whole(count) or count < 1:
             raise UserError(f"imbalance {profile!r}: class {label} needs a whole count from 1 on, not {count!r}")
         target[label] = max(1, round(count * fraction))
         if target[label] > counts[label]:
@@ -161,7 +162,3 @@ def _step(profile: str, factor: float, minority: float, counts: np.ndarray) -> n
     target = counts.copy()
     target[-rare:] = np.minimum(np.maximum(target[-rare:] / factor, 1), counts[-rare:]).astype(np.int64)
     return target
-
-
-def _whole(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imbal_jax.data import cache, download, heartbeats, sources, wfdb_files
+from imbal_jax.data import cache, download, heartbeats, options, sources, wfdb_files
 from imbal_jax.data.dataset import Absent, Dataset, Rows, cache_folder, digest
 from imbal_jax.data.heartbeats import CLASSES, Form
 from imbal_jax.errors import UserError, nearest
@@ -100,7 +100,8 @@ def load(
             training beat.
     """
     _check_choices({"protocol": protocol, "denoise": denoise, "scale": scale, "rr": rr})
-    _check_numbers({"before": (before, 0), "after": (after, 1), "split_seed": (split_seed, 0)})
+    for option, value, least in (("before", before, 0), ("after", after, 1), ("split_seed", split_seed, 0)):
+        options.check_whole(option, value, least)
     _check_classes(classes)
     chosen = _chosen(records, protocol)
     form = Form(denoise, scale, before, after, rr)
@@ -115,12 +116,6 @@ def _check_choices(given: Mapping[str, Any]) -> None:
         if value not in CHOICES[option]:
             hint = nearest(value, known)
             raise UserError(f"config.data.{option} is {value!r}{hint}; the data set mitbih knows {', '.join(known)}")
-
-
-def _check_numbers(given: Mapping[str, tuple[Any, int]]) -> None:
-    for option, (value, least) in given.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < least:
-            raise UserError(f"config.data.{option} is {value!r}; it must be a whole number from {least} on")
 
 
 def _check_classes(classes: Any) -> None:

@@ -7,11 +7,11 @@ The grades 0 to 4 are No DR, Mild, Moderate, Severe and Proliferative DR: the in
 
 import functools
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from imbal_jax.data import files, images, retinopathy_files, sources, split
+from imbal_jax.data import files, images, options, retinopathy_files, sources, split
 from imbal_jax.data.dataset import Absent, Dataset, Rows, digest, group_ids
 from imbal_jax.data.retinopathy_files import CLASSES, TABLE, Photographs
 from imbal_jax.errors import UserError
@@ -77,21 +77,11 @@ def load(
 
 
 def _check(asked: Asked) -> None:
-    def wrong(field: str, wanted: str) -> UserError:
-        return UserError(f"config.data.{field} is {getattr(asked, field)!r}: it must {wanted}")
-
-    if not _whole(asked.size) or not SIZES[0] <= asked.size <= SIZES[1]:
-        raise wrong("size", f"be a whole number from {SIZES[0]} to {SIZES[1]}")
+    options.check_whole("size", asked.size, *SIZES)
     if not isinstance(asked.crop, bool):
-        raise wrong("crop", "be True or False")
-    if isinstance(asked.test, bool) or not isinstance(asked.test, int | float) or not 0 < asked.test < 1:
-        raise wrong("test", "lie between 0 and 1")
-    if not _whole(asked.split_seed) or asked.split_seed < 0:
-        raise wrong("split_seed", "be a whole number from 0 on")
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)
+        raise UserError(f"config.data.crop is {asked.crop!r}: it must be True or False")
+    options.check_share("test", asked.test)
+    options.check_whole("split_seed", asked.split_seed, 0)
 
 
 def _load(asked: Asked, kind: str, root: Path | None) -> Dataset:
@@ -105,21 +95,13 @@ def _load(asked: Asked, kind: str, root: Path | None) -> Dataset:
 
 
 def _zip(root: Path) -> Path:
-    places = [root / name for name in ZIPS]
-    for place in places:
-        if place.is_file():
-            return place
-    raise Absent(f"no {sources.either(places)}")
+    return sources.existing([root / name for name in ZIPS], Path.is_file)
 
 
 def _folder(root: Path) -> Path:
-    places = [root / name for name in FOLDERS]
-    for place in places:
-        if place.is_dir():
-            return place
-    if (root / TABLE).is_file():
-        return root
-    raise Absent(f"no {sources.either([*places, root / TABLE])}")
+    places = [*(root / name for name in FOLDERS), root / TABLE]
+    found = sources.existing(places, lambda place: place.is_file() if place.name == TABLE else place.is_dir())
+    return root if found.name == TABLE else found
 
 
 def _dataset(path: Path, kind: str, found: Photographs, asked: Asked) -> Dataset:

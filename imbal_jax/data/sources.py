@@ -73,6 +73,14 @@ def writable(folder: Path) -> bool:
     return os.access(folder, os.W_OK)
 
 
+def existing(places: Sequence[Path], there: Callable[[Path], bool], what: str = "") -> Path:
+    """The first of the places that is there; raises Absent("no <what><place> or <place>") where none is."""
+    for place in places:
+        if there(place):
+            return place
+    raise Absent(f"no {what}{either(places)}")
+
+
 def either(paths: Sequence[Path]) -> str:
     """'a or b or c'."""
     return " or ".join(str(path) for path in paths)

@@ -13,6 +13,7 @@ import jax
 import numpy as np
 
 from imbal_jax.batches import Batch, Pool, Shared
+from imbal_jax.data.options import is_whole
 from imbal_jax.errors import UserError
 
 
@@ -189,13 +190,13 @@ def target(to: Any, task: Task, option: str) -> tuple[int, ...]:
     full(task, option)
     counts, classes = task.counts, len(task.counts)
     if isinstance(to, dict):
-        wrong = [f"{k}: {n}" for k, n in to.items() if not (_whole(k) and 0 <= k < classes and _whole(n) and n > 0)]
+        wrong = [f"{k}: {n}" for k, n in to.items() if not (is_whole(k) and 0 <= k < classes and is_whole(n) and n > 0)]
         if wrong:
             raise UserError(f"{option}: {wrong[0]!r} is not CLASS: ROWS with a class from 0 to {classes - 1}")
         return tuple(max(1, round(to[k] * task.fraction)) if k in to else n for k, n in enumerate(counts))
     if to in ("max", "min"):
         goal = max(counts) if to == "max" else min(counts)
-    elif _whole(to) and to > 0:
+    elif is_whole(to) and to > 0:
         goal = max(1, round(to * task.fraction))
     elif isinstance(to, float) and 0 < to <= 1:
         goal = max(1, round(to * max(counts)))
@@ -215,7 +216,3 @@ def at_least(to: Any, task: Task, option: str) -> tuple[int, ...]:
 def at_most(to: Any, task: Task, option: str) -> tuple[int, ...]:
     """`target` for methods that leave rows out: classes that have fewer keep what they have."""
     return tuple(min(goal, n) for goal, n in zip(target(to, task, option), task.counts, strict=True))
-
-
-def _whole(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool)

@@ -7,6 +7,7 @@ on a phone too. All text from the run is escaped.
 from importlib import resources
 from pathlib import Path
 
+from imbal_jax import records
 from imbal_jax.report import arms, charts, heartbeats, sections
 from imbal_jax.report.headline import header
 from imbal_jax.report.markup import as_json, folded, text
@@ -55,9 +56,9 @@ def write(run: Run, matrices: int = 6) -> Path:
         folded("Environment", as_json(run.environment)),
     ]
     page = run.folder / "report.html"
-    partial = page.with_name(page.name + ".part")
-    partial.write_text(_document(run.name, "\n".join(filter(None, parts))), encoding="utf-8")
-    return partial.replace(page)
+    with records.whole(page) as file:
+        file.write(_document(run.name, "\n".join(filter(None, parts))).encode())
+    return page
 
 
 def _document(title: str, body: str) -> str:

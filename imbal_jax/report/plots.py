@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from imbal_jax import records
+
 INK, SOFT, GRID = "#1d2530", "#667085", "#e4e7ec"
 MINORITY, MAJORITY = "#d4590f", "#73809a"  # both readable on white and on near-black
 DOING_NOTHING = "#8a94a6"
@@ -304,9 +306,8 @@ def canvas(path: Path, size: tuple[float, float], background: str = "white") -> 
         figure = Figure(figsize=size, facecolor=background)
         FigureCanvasAgg(figure)
         yield figure
-        partial = path.with_name(path.name + ".part")
-        figure.savefig(partial, dpi=DPI, format="png")
-        partial.replace(path)
+        with records.whole(path) as file:
+            figure.savefig(file, dpi=DPI, format="png")
         figure.clear()
 
 

@@ -4,7 +4,6 @@ A row hangs on the generator, the seed of the latent vectors, its class and its 
 those that would have been drawn if ten had been asked for.
 """
 
-import contextlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -15,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from imbal_jax import records
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.gan import sample
 from imbal_jax.lanes import purpose
@@ -158,7 +158,7 @@ def _pictures(out: Path, generator: Generator, told: dict[str, Any], label: int,
     name, stem = generator.task.class_names[label], stems(generator.task.class_names)[label]
     shown: list[np.ndarray] = []
     for number, row in enumerate(row for part in parts for row in part):
-        with _whole(out / f"{stem}_{number:04d}.png") as file:
+        with records.whole(out / f"{stem}_{number:04d}.png") as file:
             _save_png(file, row, {**told, "class": name, "number": number})
         if number < SHEET:
             shown.append(row)
@@ -183,7 +183,7 @@ def _arrays(
     rows = [np.concatenate(list(of_class)) for of_class in parts]
     y = np.repeat(np.asarray(labels, np.int32), [len(of_class) for of_class in rows])
     names, metadata = np.array(generator.task.class_names), np.array(json.dumps(told))
-    with _whole(path) as file:
+    with records.whole(path) as file:
         np.savez(file, x=np.concatenate(rows), y=y, class_names=names, metadata=metadata)
     return rows
 
@@ -214,19 +214,3 @@ def _tell_others(out: Path, written: int) -> None:
     """Say that pictures of earlier calls are there too: of another epoch, perhaps, and with numbers that go on from these."""
     if more := len(list(out.glob("*_[0-9][0-9][0-9][0-9]*.png"))) - written:
         print(f"note: {more} pictures of earlier calls are in {out} too")
-
-
-@contextlib.contextmanager
-def _whole(path: Path) -> Iterator[Any]:
-    """A file to write into, which has its name only when it is complete."""
-    partial = path.with_name(f"{path.name}.part")
-    try:
-        with open(partial, "wb") as file:
-            yield file
-        partial.replace(path)
-    except OSError as error:
-        error.filename = error.filename or str(path)  # a write that fails does not say where
-        raise
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)

@@ -31,9 +31,7 @@ def measure(setting: Setting, gan: TrainedGan, reference: TrainedClassifier) -> 
     """
     each, labels = setting.config.quality.samples, sample.drawable(gan.nets)
     names = [setting.task.class_names[label] for label in labels]
-    params = jax.tree.map(lambda leaf: leaf[0], reference.params)
-    features = jax.jit(lambda x: apply_in_batches(reference.model, params, x)[1])
-    figures = jax.jit(partial(generators.quality, k=setting.config.quality.k))
+    features, figures = _programs(setting, reference)
     y = setting.data.train.y
     real = [setting.data.train.x[np.flatnonzero(y == label)[:each]] for label in labels]
     real_features = [features(jnp.asarray(x)) for x in real]
@@ -49,6 +47,14 @@ def measure(setting: Setting, gan: TrainedGan, reference: TrainedClassifier) -> 
                 values = figures(real_features[place], fake_features[place], flat(fakes[place]), flat(seen))
                 found[-1][name] = {key: float(value) for key, value in values.items()}
     return found
+
+
+def _programs(setting: Setting, reference: TrainedClassifier) -> tuple[Any, Any]:
+    """Rows -> their features, and `generators.quality`, compiled once for all chunks of seeds and points of a grid."""
+    model, k = reference.model, setting.config.quality.k
+    params = jax.tree.map(lambda leaf: leaf[0], reference.params)
+    apply = setting.program(("features", model), lambda: jax.jit(lambda params, x: apply_in_batches(model, params, x)[1]))
+    return partial(apply, params), setting.program(("quality", k), lambda: jax.jit(partial(generators.quality, k=k)))
 
 
 def by_class(found: list[Figures]) -> dict[str, dict[str, float | None]]:
