@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
+from imbal_jax.methods import affine
 from imbal_jax.ops import warp
 
 SCIPY = {"constant": "grid-constant", "nearest": "nearest", "reflect": "reflect", "wrap": "grid-wrap"}
@@ -54,6 +55,21 @@ def test_warps_equal_scipys(shape):
     x, matrix = images(shape), some_matrices(shape[0])
     for fill, ours in by_every_fill(x, matrix).items():
         np.testing.assert_allclose(ours, by_scipy(x, matrix, fill, 0.3), atol=5e-5, err_msg=fill)
+
+
+def test_a_place_on_a_pixel_reads_that_pixel_in_every_program():
+    """Index and share may be computed in two kernels, which rounded this case's place to different sides of a pixel."""
+    keys, x = jax.random.split(jax.random.key(2), 4), images((4, 64, 28, 28, 1))
+    ranges = affine.Ranges(15.0, 10.0, (0.9, 1.1), 0.0)
+
+    @jax.jit
+    def lanes(keys, x):
+        matrix = jax.vmap(lambda key: affine.random_matrices(key, 64, (28, 28), ranges))(keys)
+        return matrix, jax.vmap(lambda key, x: affine.random_affine(key, x, ranges))(keys, x)
+
+    matrix, out = lanes(keys, x)
+    for lane in range(4):
+        np.testing.assert_allclose(out[lane], by_scipy(x[lane], matrix[lane], "constant", 0.0), atol=5e-5)
 
 
 def test_dtypes_are_kept():

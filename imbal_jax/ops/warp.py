@@ -72,12 +72,14 @@ def _read(x: jax.Array, rows: jax.Array, columns: jax.Array, fill: str, value: f
     # A border of one pixel makes the four taps lie side by side everywhere, whatever the fill.
     border = ((0, 0), (1, 1), (1, 1), (0, 0))
     padded = jnp.pad(x, border, constant_values=value) if fill == "constant" else jnp.pad(x, border, mode=FILLS[fill])
-    flat = padded.reshape(x.shape[0], -1, channels)
     place = top * (width + 2) + left
     down, right = down[..., None], right[..., None]
-    above = _between(_take(flat, place), _take(flat, place + 1), right)
-    below = _between(_take(flat, place + width + 2), _take(flat, place + width + 3), right)
-    out = _between(above, below, down)
+    # Neighbours in a row lie in one complex number, so that a pixel takes two reads and not four.
+    flat = padded.reshape(x.shape[0], -1, channels).astype(jnp.float32)
+    pairs = jax.lax.complex(flat[:, :-1], flat[:, 1:])
+    above, below = _take(pairs, place), _take(pairs, place + width + 2)
+    both = above + (below - above) * down
+    out = _between(both.real, both.imag, right)
     return (out if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.round(out)).astype(x.dtype)
 
 
@@ -110,24 +112,36 @@ def translation(dy: jax.Array | float, dx: jax.Array | float) -> jax.Array:
 def compose(*matrices: jax.Array) -> jax.Array:
     """One matrix [..., 3, 3] for warping by the given ones [..., 3, 3], the first of them first."""
     product = matrices[0]
-    for matrix in matrices[1:]:  # sums, not a matrix product: exact float32 on accelerators too
-        first, then = jnp.broadcast_arrays(product[..., :, :, None], matrix[..., None, :, :])
-        product = (first * then).sum(-2)
+    for matrix in matrices[1:]:  # sums entry by entry, not a matrix product: one kernel, and exact float32 on accelerators
+        product = _matrix([[sum(product[..., i, k] * matrix[..., k, j] for k in range(3)) for j in range(3)] for i in range(2)])
     return product
 
 
 def _matrix(rows: list[list]) -> jax.Array:
+    """Two rows of three entries [...], and (0, 0, 1): [..., 3, 3]."""
     entries = jnp.broadcast_arrays(*(jnp.asarray(entry, jnp.float32) for row in [*rows, [0, 0, 1]] for entry in row))
-    return jnp.stack(entries, axis=-1).reshape(*entries[0].shape, 3, 3)
+    return jnp.stack([jnp.stack(entries[first : first + 3], axis=-1) for first in (0, 3, 6)], axis=-2)
 
 
 def _coordinates(matrix: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
-    """Where each output pixel is read, float32 [B, H, W] rows and columns."""
+    """Where each output pixel is read, float32 [B, H, W] rows and columns.
+
+    The same bits wherever it is computed, for a compiler may work out a place twice, once for the pixel to read and once for
+    its neighbour's share: two that fall on different sides of a pixel would read the wrong one. So every product is exact (of
+    an entry's upper or lower half and a coordinate of up to 12 bits), with and without fused multiply-add.
+    """
     cy, cx = (height - 1) / 2, (width - 1) / 2
     row = (jnp.arange(height, dtype=jnp.float32) - cy)[None, :, None]
     column = (jnp.arange(width, dtype=jnp.float32) - cx)[None, None, :]
-    a = matrix[:, :2, :, None, None]
-    return tuple(a[:, i, 0] * row + a[:, i, 1] * column + a[:, i, 2] + centre for i, centre in enumerate((cy, cx)))  # type: ignore[return-value]
+    bits = jax.lax.bitcast_convert_type(matrix, jnp.uint32) & jnp.uint32(0xFFFFF000)
+    upper = jax.lax.stop_gradient(jax.lax.bitcast_convert_type(bits, jnp.float32))
+    upper, lower = upper[..., None, None], (matrix - upper)[..., None, None]
+
+    def place(i: int, centre: float) -> jax.Array:
+        near = upper[:, i, 0] * row + upper[:, i, 1] * column + (upper[:, i, 2] + centre)
+        return near + lower[:, i, 0] * row + lower[:, i, 1] * column + lower[:, i, 2]
+
+    return place(0, cy), place(1, cx)
 
 
 def _tap(place: jax.Array, size: int, fill: str) -> tuple[jax.Array, jax.Array]:
@@ -150,9 +164,11 @@ def _rest(place: jax.Array, size: int) -> jax.Array:
     return place - size * jnp.floor(place / size)
 
 
-def _take(flat: jax.Array, place: jax.Array) -> jax.Array:
-    """Pixels float32 [B, H, W, C] at places [B, H, W] of flattened images [B, N, C]."""
-    return jax.vmap(lambda pixels, at: pixels.at[at].get(mode="promise_in_bounds"))(flat, place).astype(jnp.float32)
+def _take(pairs: jax.Array, place: jax.Array) -> jax.Array:
+    """Elements [B, H, W, C] at places [B, H, W] of flattened images [B, N, C], of fewer than 2^31 pixels in all."""
+    start = jnp.arange(pairs.shape[0])[:, None, None] * pairs.shape[1]  # one axis: pairs of indices would be written out
+    at = (start + place).astype(jnp.uint32)  # an index that cannot be negative needs no test
+    return pairs.reshape(-1, pairs.shape[2]).at[at].get(mode="promise_in_bounds")
 
 
 def _between(first: jax.Array, second: jax.Array, share: jax.Array) -> jax.Array:
