@@ -15,7 +15,7 @@ from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, stats
 from imbal_jax.report import build, table
 from imbal_jax.report.run import baseline_of, published
-from imbal_jax.stages import classifier, gan, gan_choice, group, quality
+from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, group, quality
 from imbal_jax.stages.arms import Arm, arms, at
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Base, Setting, begin, check_numbers, prepare
@@ -260,7 +260,8 @@ def show_generator(setting: Setting, trained_gan: group.TrainedGan, judged_gan: 
     """Draw the final samples and keep the generator's quality by class, once, of the first chunk of seeds."""
     trained = trained_gan()[0]
     path = setting.workdir / "plots" / "samples.png"
-    gan.draw_grid(setting, trained.nets, trained.generator, path, "the last step", each=10)
+    gan_grids.draw(setting, trained.nets, trained.generator, path, "the state drawn from", each=10)
+    gan_grids.film(setting, trained.nets, trained.generator, path.with_name("film_strip.png"))
     kept = setting.workdir / "generator.json"
     if setting.config.quality.samples and not kept.exists():
         records.write_json(kept, quality.by_class(judged_gan()))

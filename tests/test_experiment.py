@@ -8,16 +8,16 @@ from imbal_jax import experiment, records
 from imbal_jax.errors import UserError
 from tests import small
 
-PLOTS = ("samples.png", "losses.png", "confusion.png", "recalls.png", "class_counts.png", "samples_epoch_001.png")
+PLOTS = ("samples.png", "losses.png", "confusion.png", "recalls.png", "class_counts.png", "samples_epoch_001.png", "film_strip.png")
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "g_mean", "mcc", "ece", "recall_6")
 
 
 @pytest.fixture(scope="module")
 def done(tmp_path_factory):
-    """Two seeds, three arms, a GAN of one epoch."""
+    """Two seeds, three arms, a GAN of two epochs."""
     workdir = tmp_path_factory.mktemp("run")
     config = small.get_config("whole")
-    config.gan.epochs = config.gan.grid_every = 1
+    config.gan.epochs, config.gan.grid_every = 2, 1
     experiment.run(config, workdir)
     return config, workdir
 

@@ -17,6 +17,9 @@ from imbal_jax.report.run import Run
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
+STRIP = "What the first seed's generator made of the same latents, a row for each checkpoint. Rows that stay alike have collapsed."
+
+
 def write(run: Run, matrices: int = 6) -> Path:
     """Write `report.html` into the run's folder, where its plots are already.
 
@@ -43,6 +46,7 @@ def write(run: Run, matrices: int = 6) -> Path:
         sections.by_frequency(run),
         sections.seen(run),
         sections.samples(run),
+        sections.figure(run, "The generator's way", "film_strip", STRIP),
         sections.generator(run),
         sections.figure(run, "Confusion", "confusion", sections.confusion_note(run, matrices), wide=True),
         sections.figure(run, "Class counts", "class_counts", "What each arm trains on."),

@@ -15,22 +15,18 @@ from absl import logging
 from imbal_jax import checkpoint, lanes, models
 from imbal_jax.batches import Inputs, Pool
 from imbal_jax.errors import UserError, nearest
-from imbal_jax.gan import losses, monitor, sample, tricks
+from imbal_jax.gan import losses, monitor, tricks
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan import train as gan_train
 from imbal_jax.gan.augment import parse
-from imbal_jax.lanes import purpose
 from imbal_jax.methods import Task
 from imbal_jax.methods.gan_synth import TrainedGan
 from imbal_jax.models.layers import initializer
-from imbal_jax.report import plots, signals
-from imbal_jax.stages import classifier, gan_choice, need
+from imbal_jax.stages import classifier, gan_choice, gan_grids, need
 from imbal_jax.stages.curves import Curves
-from imbal_jax.stages.setting import Setting, class_rows, init_lanes, inputs_of
-from imbal_jax.stored import floats
+from imbal_jax.stages.setting import Setting, init_lanes, inputs_of
 from imbal_jax.train import loop, optimizer
 
-MOST_SIGNALS = 200  # of a class, whose median and band are drawn
 
 
 def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
@@ -245,34 +241,4 @@ def _epoch_ended(
         if not setting.pictured:
             return
         title = f"seed {setting.seeds[0]}, epoch {epoch}"
-        draw_grid(setting, nets, weights, setting.workdir / "plots" / f"samples_epoch_{epoch:03d}.png", title)
-
-
-def draw_grid(setting: Setting, nets: gan_step.Nets, weights: Any, path: Any, title: str, each: int = 8) -> None:
-    """The first lane's generated rows, class by class, beside real ones of its training set; the latents never change."""
-    task, x = setting.task, setting.data.train.x
-    shown = sample.drawable(nets)
-    params = jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf[0])), weights)
-    names, rare = [task.class_names[label] for label in shown], {shown.index(k) for k in task.minority if k in shown}
-    if len(task.shape) == 2:
-        fake = _draw(nets, MOST_SIGNALS, x.dtype, setting.keys[0], params)
-        seen = [floats(x[class_rows(setting, label)[:MOST_SIGNALS]]) for label in shown]
-        single = lambda rows: np.asarray(rows)[..., 0]  # noqa: E731  the first channel
-        signals.overlaid(
-            path, single(floats(fake)).reshape(len(shown), MOST_SIGNALS, -1), [*map(single, seen)], names, rare, title
-        )
-        return
-    fake = np.asarray(_draw(nets, each, x.dtype, setting.keys[0], params))
-    real = np.zeros((len(shown), each, *x.shape[1:]), x.dtype)
-    for place, label in enumerate(shown):
-        rows = class_rows(setting, label)[:each]
-        real[place, : len(rows)] = x[rows]
-    plots.sample_grid(path, fake.reshape(real.shape), real, names, rare, title)
-
-
-@partial(jax.jit, static_argnums=(0, 1, 2))
-def _draw(nets: gan_step.Nets, each: int, dtype: Any, key: jax.Array, params: Any) -> jax.Array:
-    """`each` rows of every class that has a generator, class by class; compiled once for all grids of a training."""
-    counts = sample.evenly(nets, each)
-    z = sample.latents(purpose(key, "grid"), (sum(counts), nets.latent), "normal")
-    return sample.draw(nets, params, z, counts, dtype=dtype)
+        gan_grids.draw(setting, nets, weights, setting.workdir / "plots" / f"samples_epoch_{epoch:03d}.png", title)

@@ -1,0 +1,95 @@
+"""What a generator makes, to look at: its rows beside real ones, class by class, the same latents at every epoch."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from imbal_jax import checkpoint
+from imbal_jax.gan import sample
+from imbal_jax.gan import step as gan_step
+from imbal_jax.lanes import purpose
+from imbal_jax.report import plots, signals
+from imbal_jax.stages.setting import Setting, class_rows
+from imbal_jax.stored import floats
+
+MOST_SIGNALS = 200  # of a class, whose median and band are drawn
+
+
+MOST_STRIP = 16  # rows of a film strip, and about as many columns
+SQUARE = 7  # a side of the square of generated images that each class has where there are few classes
+FEW = 3
+
+
+def draw(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path, title: str, each: int = 8) -> None:
+    """The first lane's generated rows, class by class, beside real ones of its training set; the latents never change.
+
+    Args:
+        setting: of the chunk.
+        nets: the static part of the GANs.
+        weights: the generators' variables, seeds stacked.
+        path: the PNG to write.
+        title: one line above the picture.
+        each: images of a class; of at most three classes each has a square of 7 x 7.
+    """
+    task, x = setting.task, setting.data.train.x
+    shown = sample.drawable(nets)
+    names, rare = [task.class_names[label] for label in shown], {shown.index(k) for k in task.minority if k in shown}
+    if len(task.shape) == 2:
+        fake = _rows(nets, MOST_SIGNALS, x.dtype, setting.keys[0], _first(weights))
+        seen = [floats(x[class_rows(setting, label)[:MOST_SIGNALS]]) for label in shown]
+        single = lambda rows: np.asarray(rows)[..., 0]  # noqa: E731  the first channel
+        signals.overlaid(
+            path, single(floats(fake)).reshape(len(shown), MOST_SIGNALS, -1), [*map(single, seen)], names, rare, title
+        )
+        return
+    high, wide = (SQUARE, SQUARE) if len(shown) <= FEW else (1, each)
+    fake = np.asarray(_rows(nets, high * wide, x.dtype, setting.keys[0], _first(weights)))
+    real = np.zeros((len(shown), high * wide, *x.shape[1:]), x.dtype)
+    for place, label in enumerate(shown):
+        rows = class_rows(setting, label)[: high * wide]
+        real[place, : len(rows)] = x[rows]
+    bands = lambda images: images.reshape(len(shown) * high, wide, *x.shape[1:])  # noqa: E731
+    labels = [name if row == 0 else "" for name in names for row in range(high)]
+    plots.sample_grid(path, bands(fake), bands(real), labels, {place * high for place in rare}, title)
+
+
+def film(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path) -> None:
+    """What the first lane's generator made of the same latents through the training: a row for each checkpoint kept of it.
+
+    Nothing is drawn of signals, or where there are fewer than two checkpoints.
+
+    Args:
+        setting: of the chunk.
+        nets: the static part of the GANs.
+        weights: the generators' variables, seeds stacked: what the checkpoints hold has their form.
+        path: the PNG to write.
+    """
+    kept = setting.folder / "generator"
+    epochs = checkpoint.steps(kept)
+    if len(setting.task.shape) == 2 or len(epochs) < 2:
+        return
+    epochs = [epochs[i] for i in np.linspace(0, len(epochs) - 1, min(MOST_STRIP, len(epochs))).round().astype(int)]
+    each, dtype = max(1, MOST_STRIP // len(sample.drawable(nets))), setting.data.train.x.dtype
+    strip = []
+    for epoch in epochs:
+        then = checkpoint.restore_step(kept, {"generator": weights}, epoch).state["generator"]
+        strip.append(np.asarray(_rows(nets, each, dtype, setting.keys[0], _first(then))))
+    title = f"seed {setting.seeds[0]}, the same latents through the training"
+    plots.sample_grid(path, np.stack(strip), None, [f"epoch {epoch}" for epoch in epochs], set(), title)
+
+
+def _first(weights: Any) -> Any:
+    """The first lane's."""
+    return jax.tree.map(lambda leaf: jnp.asarray(np.asarray(leaf[0])), weights)
+
+
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _rows(nets: gan_step.Nets, each: int, dtype: Any, key: jax.Array, params: Any) -> jax.Array:
+    """`each` rows of every class that has a generator, class by class; compiled once for all grids of a training."""
+    counts = sample.evenly(nets, each)
+    z = sample.latents(purpose(key, "grid"), (sum(counts), nets.latent), "normal")
+    return sample.draw(nets, params, z, counts, dtype=dtype)
