@@ -77,6 +77,7 @@ def _source() -> ConfigDict:
     config.gan.augment = ""  # DiffAugment: brightness, contrast, translation, cutout
     config.gan.ema = 0.0  # decay of the generator's moving average; 0: none
     config.gan.select = "last"  # or frechet: of the states every so many epochs the nearest to the validation rows
+    config.gan.on_failure = "warn"  # what a lane does whose GAN fails: or stop, restart (from its last good state)
     config.gan.grid_every = 5  # epochs between generator checkpoints and sample grids
 
     config.classifier = ConfigDict()

@@ -15,7 +15,7 @@ from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, stats
 from imbal_jax.report import build, table
 from imbal_jax.report.run import baseline_of, published
-from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, group, quality
+from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, gan_guard, group, quality
 from imbal_jax.stages.arms import Arm, arms, at
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Base, Setting, begin, check_numbers, prepare
@@ -226,6 +226,7 @@ def check(setting: Setting) -> list[Arm]:
         if group.uses_gan(arm.spec):
             gan.check_shape(nets, there.gan.model, setting.task.shape)
             gan_choice.check(there.gan.select, setting.validation.shape[1])
+            gan_guard.check(there.gan.on_failure)
         classifier.model_of(there, len(setting.task.counts), base.form.conv)
         classifier.check(there, setting.validation.shape[1])
     setting.over_lanes(lambda lane, shared: lane)

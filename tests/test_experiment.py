@@ -8,7 +8,15 @@ from imbal_jax import experiment, records
 from imbal_jax.errors import UserError
 from tests import small
 
-PLOTS = ("samples.png", "losses.png", "confusion.png", "recalls.png", "class_counts.png", "samples_epoch_001.png", "film_strip.png")
+PLOTS = (
+    "samples.png",
+    "losses.png",
+    "confusion.png",
+    "recalls.png",
+    "class_counts.png",
+    "samples_epoch_001.png",
+    "film_strip.png",
+)
 METRICS = ("accuracy", "balanced_accuracy", "macro_f1", "g_mean", "mcc", "ece", "recall_6")
 
 

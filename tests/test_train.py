@@ -203,7 +203,7 @@ def train(folder, figures, told, inner="loop", chunk_seconds=0.0, save_seconds=0
     inputs = (lanes.lane_keys(0, range(len(figures))), jnp.asarray(figures, jnp.float32))
     start = lambda key: classifier.State(jnp.ones(3), (), {}, None, selection.start(jnp.ones(3)))  # noqa: E731
 
-    def judge(epoch, state):
+    def judge(epoch, means, state):
         state, figure, stopped = look(state, inputs, jnp.asarray(epoch, jnp.int32))
         return loop.Judged(state, {"val": np.asarray(figure)}, bool(np.all(stopped)))
 

@@ -12,7 +12,13 @@ FALLING = 5  # so many epochs of a generator loss that only falls mean images th
 
 
 def broken(history: Sequence[dict]) -> str | None:
-    """Why the lane's generator is worthless, or None. `history` is one lane's epochs, in order, as in metrics.jsonl."""
+    """Why the lane's generator is worthless, or None. `history` is one lane's epochs, in order, as in metrics.jsonl.
+
+    Of a lane that was put back to an earlier state what came after counts; of one that was stopped, that it was.
+    """
+    history = _since(history)
+    if history and "stopped" in history[-1]:
+        return f"gan: stopped after epoch {history[-1]['epoch']} ({history[-1]['stopped']})"
     for row in history:
         if not all(_finite(row.get(name)) for name in ("d_loss", "g_loss")):
             return f"gan: NaN in epoch {row['epoch']}"
@@ -42,6 +48,7 @@ def signs(history: Sequence[dict]) -> list[str]:
     The signs are those practitioners watch for (discriminator loss 0.0: failure; generator loss falling steadily:
     garbage that fools the discriminator). A Wasserstein loss has no zero, so only NaN is looked for there.
     """
+    history = _since(history)
     if not history:
         return []
     last = history[-1]
@@ -56,6 +63,12 @@ def signs(history: Sequence[dict]) -> list[str]:
     if len(recent) > FALLING and all(_finite(g) for g in recent) and np.all(np.diff(recent) < 0) and recent[-1] < 0.4:
         found.append(f"generator loss fell {FALLING} epochs in a row to {recent[-1]:.2g}: the discriminator may be blind")
     return found
+
+
+def _since(history: Sequence[dict]) -> Sequence[dict]:
+    """The epochs after the last that ended with a restart."""
+    first = max((i + 1 for i, row in enumerate(history) if "restarted" in row), default=0)
+    return history[first:]
 
 
 def _finite(value: object) -> bool:

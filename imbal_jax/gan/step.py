@@ -56,6 +56,7 @@ class State(NamedTuple):
         g_opt, d_opt: the optimisers' states.
         average: the moving average of the generator's variables, or None.
         best: what whoever trains keeps of the best state so far, or None.
+        guard: what it keeps to go back to, or None.
     """
 
     generator: Any
@@ -64,6 +65,7 @@ class State(NamedTuple):
     d_opt: Any
     average: Any
     best: Any = None
+    guard: Any = None
 
 
 def init(key: jax.Array, nets: Nets, shape: tuple[int, ...]) -> State:

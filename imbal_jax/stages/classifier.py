@@ -249,7 +249,7 @@ def _judge(setting: Setting, work: Work, model: Any) -> loop.Judge:
 
     run = setting.program(("judge", model, by, patience), lambda: setting.over_lanes(one))
 
-    def judge(epoch: int, state: classifier.State) -> loop.Judged:
+    def judge(epoch: int, means: dict[str, np.ndarray], state: classifier.State) -> loop.Judged:
         state, figures, stopped = run(state, rows, (work.shared, jnp.asarray(epoch, jnp.int32)))
         return loop.Judged(state, jax.tree.map(np.asarray, figures), bool(np.all(stopped)))
 

@@ -26,12 +26,25 @@ class Curves(NamedTuple):
     path: Path
     seeds: tuple[int, ...]
 
-    def add(self, stage: str, arms: Sequence[str | None], epoch: int, means: dict[str, np.ndarray], **more: Any) -> None:
-        """Append one line per lane; the lanes are the seeds of the first arm, of the second, ...: `means` are [L]."""
+    def add(
+        self,
+        stage: str,
+        arms: Sequence[str | None],
+        epoch: int,
+        means: dict[str, np.ndarray],
+        each: Sequence[Mapping[str, Any] | None] = (),
+        **more: Any,
+    ) -> None:
+        """Append one line per lane; the lanes are the seeds of the first arm, of the second, ...: `means` are [L].
+
+        `more` goes into all lines, `each` [L] into those of its lanes; a lane of which it is None has no line.
+        """
         rows = []
         for lane, (arm, seed) in enumerate(itertools.product(arms, self.seeds)):
+            if (own := each[lane] if each else {}) is None:
+                continue
             head = {"stage": stage, "method": arm, "seed": seed, "epoch": epoch}
-            rows.append({**head, **{name: float(value[lane]) for name, value in means.items()}, **more})
+            rows.append({**head, **{name: float(value[lane]) for name, value in means.items()}, **more, **own})
         records.append(self.path, rows)
         for arm in arms:
             for name, points in runs([row for row in rows if row["method"] == arm], self.seeds).items():

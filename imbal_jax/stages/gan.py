@@ -4,6 +4,7 @@ One conditional GAN for all classes, or, with `config.gan.classes`, one GAN for 
 are the seeds of the first class, of the second, ..., and all are trained together.
 """
 
+import itertools
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -15,18 +16,17 @@ from absl import logging
 from imbal_jax import checkpoint, lanes, models
 from imbal_jax.batches import Inputs, Pool
 from imbal_jax.errors import UserError, nearest
-from imbal_jax.gan import losses, monitor, tricks
+from imbal_jax.gan import losses, tricks
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan import train as gan_train
 from imbal_jax.gan.augment import parse
 from imbal_jax.methods import Task
 from imbal_jax.methods.gan_synth import TrainedGan
 from imbal_jax.models.layers import initializer
-from imbal_jax.stages import classifier, gan_choice, gan_grids, need
+from imbal_jax.stages import classifier, gan_choice, gan_grids, gan_guard, need
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting, init_lanes, inputs_of
 from imbal_jax.train import loop, optimizer
-
 
 
 def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
@@ -128,11 +128,12 @@ def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
     """
     gan = setting.config.gan
     parts = _parts(setting)
-    each, more = max(1, len(parts.nets.own)), {}
+    each = max(1, len(parts.nets.own))
     wide = setting._replace(least=setting.least * each)  # the lanes are so many times the seeds
+    judges = [gan_guard.judge(wide, curves, names(setting))] if gan.on_failure != "warn" else []
     if gan.select != "last":
         plain = classifier.fit_plain(setting, curves)
-        more["judge"] = gan_choice.judge(wide, parts.nets, plain, gan.grid_every, gan.epochs)
+        judges.append(gan_choice.judge(wide, parts.nets, plain, gan.grid_every, gan.epochs))
     trained = loop.train(
         setting.plan("gan", setting.folder / "gan", gan.epochs, parts.steps),
         _program(wide, parts),
@@ -142,7 +143,7 @@ def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
         gan_step.METRICS,
         partial(_epoch_ended, setting, curves, parts.nets),
         partial(curves.resume, "gan", names(setting)),
-        **more,
+        loop.in_turn(judges),
     )
     state: gan_step.State = trained.state
     seen = each * gan.epochs * parts.steps * parts.batch * (2 * parts.nets.d_steps + 1)
@@ -177,8 +178,7 @@ def _parts(setting: Setting) -> _Parts:
     pool, counts = training_rows(setting)
     nets = nets_of(setting.config, setting.task, setting.base.form.conv)
     init = partial(gan_train.init, nets=nets, shape=setting.task.shape)
-    if gan.select != "last":
-        init = partial(_with_room, init)
+    init = partial(_with_room, init, gan.select != "last", gan.on_failure != "warn")
     if nets.own:
         # As many steps for each class, and as many in all as each would take with epochs of its own.
         size = sum(counts[label] for label in nets.own) // len(nets.own)
@@ -190,8 +190,10 @@ def _parts(setting: Setting) -> _Parts:
     return _Parts(nets, batch, steps, init, inputs)
 
 
-def _with_room(init: Any, key: jax.Array) -> gan_step.State:
-    return gan_choice.start(init(key))
+def _with_room(init: Any, best: bool, guard: bool, key: jax.Array) -> gan_step.State:
+    state = init(key)
+    guarded = gan_guard.start(state) if guard else state
+    return gan_choice.start(guarded) if best else guarded
 
 
 def _inputs_by_class(setting: Setting, own: tuple[int, ...], pool: Pool, counts: tuple[int, ...]) -> Inputs:
@@ -206,7 +208,8 @@ def _program(setting: Setting, parts: _Parts) -> Any:
     order = setting.config.gan.batches
     epoch_of = gan_train.epoch_of(parts.nets, parts.batch, order)
     key = ("gan", str(setting.config.gan), parts.nets.own, parts.batch)
-    return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of)))
+    active = gan_guard.active if setting.config.gan.on_failure != "warn" else None
+    return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of, active)))
 
 
 def training_rows(setting: Setting) -> tuple[Pool, tuple[int, ...]]:
@@ -227,14 +230,12 @@ def training_rows(setting: Setting) -> tuple[Pool, tuple[int, ...]]:
 def _epoch_ended(
     setting: Setting, curves: Curves, nets: gan_step.Nets, epoch: int, means: dict[str, np.ndarray], state: Any
 ) -> None:
-    called = names(setting)
-    curves.add("gan", called, epoch, means, loss_name=setting.config.gan.loss)
-    for name in called:
-        of = f"{name}: " if nets.own else ""
-        for seed, lines in curves.by_seed("gan", name).items():
-            for message in monitor.signs(lines):
-                logging.warning("gan, seed %d, epoch %d: %s%s", seed, epoch, of, message)
-                curves.warn("gan", seed, epoch, of + message, name)
+    called, loss = names(setting), setting.config.gan.loss
+    found = gan_guard.signs(curves, called, epoch, means, loss)
+    told = [{}] * len(found) if state.guard is None else gan_guard.told(state.guard, epoch, found)
+    curves.add("gan", called, epoch, means, told, loss_name=loss)
+    for (name, seed), signs, line in zip(itertools.product(called, curves.seeds), found, told, strict=True):
+        _warn(curves, name if nets.own else "", name, seed, epoch, signs, line)
     if epoch % setting.config.gan.grid_every == 0 or epoch == setting.config.gan.epochs:
         weights = _by_seed(nets, gan_step.sampler(state))
         checkpoint.save(setting.folder / "generator", epoch, {"generator": weights}, {"epoch": epoch}, keep=1000)
@@ -242,3 +243,18 @@ def _epoch_ended(
             return
         title = f"seed {setting.seeds[0]}, epoch {epoch}"
         gan_grids.draw(setting, nets, weights, setting.workdir / "plots" / f"samples_epoch_{epoch:03d}.png", title)
+
+
+def _warn(
+    curves: Curves, of: str | None, name: str | None, seed: int, epoch: int, signs: list[str], line: dict[str, Any] | None
+) -> None:
+    """The signs of failure of a lane, and what was done about them; nothing of a lane that had stopped before."""
+    done = (
+        [f"{word}, epoch {line['good_epoch']} is the last good one" for word in ("restarted", "stopped") if word in line]
+        if line
+        else []
+    )
+    for message in [*signs, *done] if line is not None else []:
+        told = f"{of}: {message}" if of else message
+        logging.warning("gan, seed %d, epoch %d: %s", seed, epoch, told)
+        curves.warn("gan", seed, epoch, told, name)

@@ -67,7 +67,7 @@ def judge(setting: Setting, nets: gan_step.Nets, plain: TrainedClassifier, every
         lambda: setting.over_lanes(partial(_look, nets, plain.model)),
     )
 
-    def at(epoch: int, state: gan_step.State) -> loop.Judged:
+    def at(epoch: int, means: dict[str, np.ndarray], state: gan_step.State) -> loop.Judged:
         if epoch % every and epoch != last:
             return loop.Judged(state, {}, False)
         state, figure = run(state, (keys, params, rows, wanted), (setting.shared, jnp.asarray(epoch, jnp.int32)))

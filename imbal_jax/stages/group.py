@@ -67,7 +67,7 @@ def run(
         for lane, (seed, metrics) in enumerate(zip(setting.seeds, of_arm, strict=True)):
             pool = jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool)
             why = failure([history[seed] for history in histories], metrics, pool)
-            if why and "NaN" in why:
+            if why and ": NaN" in why:
                 metrics = dict.fromkeys(metrics)
             place = {"seed": seed, "method": arm.name, "point": arm.place}
             rows.append({**place, **metrics, **of_gan[lane], "failed": why, **cost, **data})

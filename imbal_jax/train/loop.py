@@ -1,7 +1,7 @@
 """The training loop around any compiled step: chunks, metrics by epoch, checkpoints, progress, resuming."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,7 +82,7 @@ class Judged(NamedTuple):
     over: bool
 
 
-Judge = Callable[[int, Any], Judged]  # (number of the epoch that ended, from 1; the state)
+Judge = Callable[[int, dict[str, np.ndarray], Any], Judged]  # (number of the epoch that ended, from 1; its means; the state)
 Step = Callable[[Any, jax.Array, jax.Array], tuple[Any, dict[str, jax.Array]]]
 
 
@@ -130,7 +130,7 @@ def train(
     metric_names: tuple[str, ...],
     on_epoch: Callable[[int, dict[str, np.ndarray], Any], None],
     on_resume: Callable[[int], None],
-    judge: Judge = lambda epoch, state: Judged(state, {}, False),
+    judge: Judge = lambda epoch, means, state: Judged(state, {}, False),
 ) -> Trained:
     """Train all lanes to the end of the plan, or until none trains any more, going on from the newest checkpoint.
 
@@ -171,7 +171,7 @@ def train(
             means = {name: np.asarray(value) for name, value in carry.sums.items()}
             means = {name: value / (step - (end - plan.steps_per_epoch)) for name, value in means.items()}
             if step == end:
-                judged = judge(end // plan.steps_per_epoch, carry.state)
+                judged = judge(end // plan.steps_per_epoch, means, carry.state)
                 spent = clock()
                 on_epoch(end // plan.steps_per_epoch, {**means, **judged.figures}, judged.state)
                 carry, over = Carry(judged.state, {name: jnp.zeros(lanes) for name in metric_names}), judged.over
@@ -186,6 +186,20 @@ def train(
                 raise Interrupted(f"stopped at step {step} of {total} of {plan.label}")
             size = max(1, min(4 * size, round(done * plan.chunk_seconds / max(took, 1e-6))))
     return Trained(carry.state, seconds, step // plan.steps_per_epoch)
+
+
+def in_turn(judges: Sequence[Judge]) -> Judge:
+    """One judge of several: each sees the state that the one before it goes on with."""
+
+    def judge(epoch: int, means: dict[str, np.ndarray], state: Any) -> Judged:
+        figures: dict[str, np.ndarray] = {}
+        over = False
+        for each in judges:
+            state, more, ends = each(epoch, means, state)
+            figures, over = {**figures, **more}, over or ends
+        return Judged(state, figures, over)
+
+    return judge
 
 
 def _stopwatch(plan: Plan) -> Callable[[], float]:
