@@ -75,6 +75,7 @@ def _source() -> ConfigDict:
     config.gan.batches = "shuffle"  # or balanced: every class equally likely in each batch
     config.gan.per_class = 0  # exactly so many rows of each class, repeated or capped; 0: the set as it is
     config.gan.augment = ""  # DiffAugment: brightness, contrast, translation, cutout
+    config.gan.r1 = 0.0  # weight of the discriminator's squared gradient at real rows; published: 10
     config.gan.ema = 0.0  # decay of the generator's moving average; 0: none
     config.gan.select = "last"  # or frechet: of the states every so many epochs the nearest to the validation rows
     config.gan.on_failure = "warn"  # what a lane does whose GAN fails: or stop, restart (from its last good state)

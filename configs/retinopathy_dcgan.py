@@ -78,3 +78,4 @@ def _gan(config: ConfigDict, grades: str) -> None:
     config.gan.tricks.centred = 1
     config.gan.tricks.two_rates = 1
     config.gan.tricks.d_twice = 1
+    config.gan.tricks.spectral = 0  # not in the source's list

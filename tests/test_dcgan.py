@@ -44,6 +44,26 @@ def test_every_switch_keeps_the_contract(switch, side):
         assert out.shape == shape and bool(averages) == (switch == "batch_norm")
 
 
+def test_spectral_normalisation_bounds_the_discriminators_slope():
+    net = s2_dcgan.Discriminator(spectral=True, strided=True)
+    x = jax.random.uniform(KEY, (2, 16, 16, 3))
+    variables = net.init(KEY, x, LABEL)
+    plain = s2_dcgan.Discriminator().init(KEY, x, LABEL)
+    assert size(variables["params"]) == size(plain["params"])
+
+    @jax.jit
+    def settled(variables):
+        def one(_, variables):
+            _, averages = net.apply(variables, x, LABEL, train=True, rngs={"dropout": KEY}, mutable=["batch_stats"])
+            return {**variables, **averages}
+
+        return jax.lax.fori_loop(0, 30, one, variables)
+
+    huge = {**variables, "params": jax.tree.map(lambda leaf: 100 * leaf, variables["params"])}
+    slope = jax.jit(lambda v: jax.grad(lambda x: net.apply(v, x, LABEL)[0])(x)[0])(settled(huge))
+    assert 0 < float(jnp.linalg.norm(slope)) < 2 * 3**4  # 2: pixels become [-1, 1]; a kernel of 3x3 may add its nine places
+
+
 def test_images_lie_between_0_and_1_and_change_with_the_dropout_key():
     net = s2_dcgan.Generator(latent=6, width=0.02, size=8)
     z = jax.random.normal(KEY, (2, 6))
@@ -82,7 +102,8 @@ def test_one_switch_changes_its_own(trick):
     field = {"no_hidden": "hidden"}.get(trick, trick)
     for network in ("generator", "discriminator"):
         same = getattr(before, network) == getattr(after, network)
-        assert same == (trick == "two_rates" or (trick == "d_twice" and network == "discriminator"))
+        other = {"d_twice": "discriminator", "spectral": "generator"}.get(trick)  # the network that it leaves alone
+        assert same == (trick == "two_rates" or network == other)
         if field in SWITCHES:
             assert getattr(getattr(after, network), field) != getattr(getattr(before, network), field)
     assert (changed.g_learning_rate == setup.g_learning_rate) == (trick != "two_rates")

@@ -60,6 +60,25 @@ def test_gradient_penalty_of_a_linear_critic_is_known():
     np.testing.assert_allclose(losses.gradient_penalty(critic, x, 1 - x, KEY), (15.0 - 1) ** 2, rtol=1e-5)
 
 
+def test_r1_of_a_linear_critic_is_known():
+    x = jax.random.uniform(KEY, (4, 5, 5, 1))
+    critic = lambda x: 3.0 * jnp.sum(x, axis=(1, 2, 3))  # noqa: E731  its gradient has norm 3 * 5
+    np.testing.assert_allclose(losses.r1(critic, x), 15.0**2 / 2, rtol=1e-5)
+
+
+def test_r1_flattens_the_discriminator():
+    before = gan_step.init(KEY, nets(), (28, 28, 1))
+    plain, with_r1 = (one_step(nets(r1=weight), before)[1]["d_loss"] for weight in (0.0, 10.0))
+    assert float(with_r1) > float(plain)  # the penalty is part of the loss
+    after, _ = one_step(nets(r1=1e4), before)
+
+    def steepness(state):
+        critic = lambda x: nets().discriminator.apply(state.discriminator, x, jnp.eye(K)[jnp.arange(B) % K])  # noqa: E731
+        return float(losses.r1(critic, jax.random.uniform(KEY, (B, 28, 28, 1))))
+
+    assert steepness(after) < steepness(before)
+
+
 def test_moving_average_starts_short_and_follows():
     parts = nets(ema=0.999)
     state = gan_step.init(KEY, parts, (28, 28, 1))

@@ -59,6 +59,15 @@ def make(name: str, *, real_target: float = 1.0) -> Loss:
     raise UserError(f"unknown GAN loss {name!r} (gan.loss){nearest(name, known)}; known: {', '.join(known)}")
 
 
+def r1(critic: Callable[[jax.Array], jax.Array], real: jax.Array) -> jax.Array:
+    """E[|gradient of critic at a real row|**2] / 2, to be weighted with gamma; real [B, ...].
+
+    Mescheder, Geiger, Nowozin, "Which training methods for GANs do actually converge?", ICML 2018; they took gamma = 10.
+    """
+    slopes = jax.grad(lambda x: jnp.sum(critic(x)))(real)
+    return jnp.mean(jnp.sum(slopes**2, axis=tuple(range(1, slopes.ndim)))) / 2
+
+
 def gradient_penalty(critic: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array, key: jax.Array) -> jax.Array:
     """E[(|gradient of critic at a random point between real and fake| - 1)**2]; real and fake [B, ...], B may differ."""
     n = min(real.shape[0], fake.shape[0])

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from imbal_jax.gan.augment import augment
-from imbal_jax.gan.losses import Loss, gradient_penalty
+from imbal_jax.gan.losses import Loss, gradient_penalty, r1
 from imbal_jax.lanes import purpose
 
 METRICS = ("d_loss", "g_loss", "d_real_accuracy", "d_fake_accuracy")
@@ -31,6 +31,7 @@ class Nets(NamedTuple):
         ema: decay of the moving average of the generator's weights; 0 keeps none.
         separate: whether the discriminator sees real and fake rows in two batches, each with its own moments where it has
             batch normalisation, instead of in one.
+        r1: weight (gamma) of the discriminator's squared gradient at real rows; 0: none.
         own: classes that have a pair of networks each, ascending; empty where one pair, told the label, serves all classes.
     """
 
@@ -45,6 +46,7 @@ class Nets(NamedTuple):
     augment: tuple[str, ...] = ()
     ema: float = 0.0
     separate: bool = False
+    r1: float = 0.0
     own: tuple[int, ...] = ()
 
 
@@ -128,9 +130,11 @@ def _discriminator_step(nets: Nets, state: State, x: jax.Array, label: jax.Array
             logits, variables = run(variables, both, jnp.concatenate([label, label]), key=jax.random.fold_in(drop, 1))
             real, false = logits[n:], logits[:n]
         total = nets.loss.discriminator(real, false)
+        critic = lambda rows: run(variables, rows, label, key=jax.random.fold_in(drop, 3))[0]  # noqa: E731
         if nets.loss.penalty:
-            critic = lambda rows: run(variables, rows, label, key=jax.random.fold_in(drop, 3))[0]  # noqa: E731
             total += nets.loss.penalty * gradient_penalty(critic, both[n:], both[:n], between)
+        if nets.r1:
+            total += nets.r1 * r1(critic, both[n:])
         return total, (real, false, variables)
 
     params = state.discriminator["params"]

@@ -1,7 +1,8 @@
 """What is advised for training a DCGAN, each piece of advice a switch, so that it can be measured: `config.gan.tricks`.
 
 The list is the retinopathy source's, which has most of it from Radford et al. 2016. Its last item, to watch for early failure,
-is `gan.monitor`.
+is `gan.monitor`. Later advice stands beside them: spectral normalisation here; DiffAugment, the hinge loss, R1 and moving
+averages are `config.gan.augment`, `loss`, `r1` and `ema`.
 """
 
 import math
@@ -24,6 +25,7 @@ class Tricks(NamedTuple):
         two_rates: a learning rate for each network; else their geometric mean for both.
         d_twice: `config.gan.d_steps` steps of the discriminator for each of the generator, whose numbers are dropped by half;
             else one step and no dropout.
+        spectral: spectral normalisation of the discriminator's layers; not in the source's list.
     """
 
     strided: bool = True
@@ -33,13 +35,15 @@ class Tricks(NamedTuple):
     centred: bool = True
     two_rates: bool = True
     d_twice: bool = True
+    spectral: bool = False
 
 
 class Setup(NamedTuple):
-    """What the switches come to: fields of both networks and of the generator alone, and numbers of the training."""
+    """What the switches come to: fields of both networks and of each alone, and numbers of the training."""
 
     networks: dict[str, bool]
     generator: dict[str, float]
+    discriminator: dict[str, bool]
     d_steps: int
     separate: bool
     g_learning_rate: float
@@ -52,12 +56,14 @@ def setup(gan: Any) -> Setup:
     Raises:
         UserError: an unknown switch, or one that is neither 0 nor 1.
     """
-    as_it_stands = Setup({}, {}, gan.d_steps, gan.separate, gan.g_learning_rate, gan.d_learning_rate)
+    as_it_stands = Setup({}, {}, {}, gan.d_steps, gan.separate, gan.g_learning_rate, gan.d_learning_rate)
     if not (switches := gan.get("tricks")):
         return as_it_stands
     on = _read(switches.to_dict())
     networks = {"strided": on.strided, "hidden": not on.no_hidden, "batch_norm": on.batch_norm, "leaky": on.leaky}
     found = as_it_stands._replace(networks=networks | {"centred": on.centred}, separate=on.centred and gan.separate)
+    if on.spectral:
+        found = found._replace(discriminator={"spectral": True})
     if not on.two_rates:
         both = math.sqrt(gan.g_learning_rate * gan.d_learning_rate)
         found = found._replace(g_learning_rate=both, d_learning_rate=both)

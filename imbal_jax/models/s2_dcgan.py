@@ -94,6 +94,8 @@ class Discriminator(nn.Module):
     Attributes: as in `Generator`; `width` multiplies the filters, `centred` moves the images to [-1, 1].
         strided: stride 2; else stride 1 and 2x2 max pooling.
         batch_norm: batch normalisation after every convolution but the first.
+        spectral: every layer's weights divided by their largest singular value (Miyato, Kataoka, Koyama, Yoshida, "Spectral
+            Normalization for Generative Adversarial Networks", ICLR 2018), found by a step of power iteration in training.
     """
 
     classes: int = 5
@@ -105,12 +107,13 @@ class Discriminator(nn.Module):
     batch_norm: bool = False
     leaky: bool = True
     centred: bool = True
+    spectral: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array, *, train: bool = False) -> jax.Array:
         """[B, H, W, C] in [0, 1], one-hot [B, K] -> logits [B]: above zero is 'real'.
 
-        Training needs a 'dropout' key, and a mutable collection 'batch_stats' with `batch_norm`.
+        Training needs a 'dropout' key, and a mutable collection 'batch_stats' with `batch_norm` or `spectral`.
 
         Raises:
             UserError: rows that are not images.
@@ -121,14 +124,18 @@ class Discriminator(nn.Module):
         x = 2 * x - 1 if self.centred else x
         for layer, features in enumerate((16, 8, 16, 8)):
             stride = 2 if layer and self.strided else 1
-            x = Conv(scaled(features, self.width), (3, 3), strides=stride, form=self.form, kernel_init=init)(x)
+            conv = Conv(scaled(features, self.width), (3, 3), strides=stride, form=self.form, kernel_init=init)
+            x = self._apply(conv, x, train)
             x = BatchNorm(MOMENTUM, EPSILON)(x, train) if self.batch_norm and layer else x
             x = active(x)
             x = max_pool_2x2(x) if layer and not self.strided else x
         x = Dropout(D_DROPOUT)(x.reshape(x.shape[0], -1), train)
         if self.hidden:
-            x = active(nn.Dense(HIDDEN, kernel_init=init)(x))
-        return nn.Dense(1, kernel_init=init)(x)[:, 0]
+            x = active(self._apply(nn.Dense(HIDDEN, kernel_init=init), x, train))
+        return self._apply(nn.Dense(1, kernel_init=init), x, train)[:, 0]
+
+    def _apply(self, layer: nn.Module, x: jax.Array, train: bool) -> jax.Array:
+        return nn.SpectralNorm(layer)(x, update_stats=train) if self.spectral else layer(x)
 
 
 def _activation(leaky: bool) -> Callable[[jax.Array], jax.Array]:

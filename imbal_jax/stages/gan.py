@@ -45,7 +45,7 @@ def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
     adam = partial(optimizer.make, gan.optimizer, steps=1, beta1=gan.beta1)  # at a constant rate
     return gan_step.Nets(
         generator=module.Generator(latent=gan.latent, width=gan.g_width, **common, **_image(module, task), **setup.generator),
-        discriminator=module.Discriminator(width=gan.d_width, **common),
+        discriminator=module.Discriminator(width=gan.d_width, **common, **setup.discriminator),
         g_optimizer=adam(setup.g_learning_rate),
         d_optimizer=adam(setup.d_learning_rate),
         loss=losses.make(gan.loss, real_target=gan.real_target),
@@ -55,6 +55,7 @@ def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
         augment=parse(gan.augment),
         ema=gan.ema,
         separate=setup.separate,
+        r1=gan.r1,
         own=own_classes(gan.classes, task),
     )
 
