@@ -1,6 +1,7 @@
 """Run an experiment: python launch.py --config=configs/mnist_cgan.py [--workdir=DIR] [--config.seeds=8 ...].
 
 python launch.py --list_methods prints every balancing method with its options.
+python launch.py --config=configs/mnist_cgan.py --summary prints the networks, layer by layer.
 python launch.py --report=DIR [DIR ...] writes a report anew, or joins several workdirs, without training.
 python launch.py --sample=DIR [--class=NAME --count=64 ...] draws rows from a run's generator.
 With --distributed, the same command on every host shares the seeds among them.
@@ -34,7 +35,9 @@ def main(argv: list[str]) -> None:
     name = "report" if values.report else "sample" if values.sample else values.config.name
     workdir = Path(values.workdir or values.out or values.sample or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
     try:
-        if values.sample:
+        if values.summary:
+            print(_summary(values))
+        elif values.sample:
             print(f"samples: {_sample(values)}")
         else:
             print(f"report: {_report(values, argv[1:], workdir) if values.report else _run(values, workdir)}")
@@ -68,6 +71,12 @@ def _report(values: flags.FlagValues, others: list[str], out: Path) -> Path:
     from imbal_jax.report import build
 
     return build.join([Path(folder).absolute() for folder in (values.report, *others)], out)
+
+
+def _summary(values: flags.FlagValues) -> str:
+    from imbal_jax import experiment
+
+    return experiment.networks(values.config, coloured=sys.stdout.isatty())
 
 
 def _sample(values: flags.FlagValues) -> Path:

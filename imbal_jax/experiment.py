@@ -15,7 +15,7 @@ from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, stats
 from imbal_jax.report import build, table
 from imbal_jax.report.run import baseline_of, published
-from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, gan_guard, group, quality
+from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, gan_guard, group, quality, summary
 from imbal_jax.stages.arms import Arm, arms, at
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Base, Setting, begin, check_numbers, prepare
@@ -68,6 +68,16 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     if jax.process_index() == 0:
         print(table.text(records.read_json(workdir / "results.json")))
     return report
+
+
+def networks(config: Any, coloured: bool = False) -> str:
+    """The networks of the experiment as text, layer by layer; nothing is trained or written.
+
+    Raises:
+        UserError: a mistake in the config or the data.
+    """
+    setting = prepare(config, Path(), begin(config, 1, forms.Choice("gemm", "loop", {}, False)), seeds=(0,))
+    return summary.text(setting, any(group.uses_gan(arm.spec) for arm in check(setting)), coloured)
 
 
 def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: Callable[[], bool]) -> Base:

@@ -12,7 +12,7 @@ from imbal_jax.errors import nearest
 USE = (
     "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR, --compilation_cache=DIR, --distributed (with --coordinator, "
     "--processes, --process), --report=DIR [DIR ...], --sample=DIR (with --class, --count, --epoch, --seed, --latent_seed, "
-    "--format, --out) and --list_methods"
+    "--format, --out), --summary and --list_methods"
 )
 flags.disclaim_key_flags()  # --help shows them as those of the program that calls `define`
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple of quoted words in brackets"}
@@ -35,6 +35,7 @@ NUMBERS = {  # the default, the least, the help
 }
 SAMPLING = ("class", "count", "epoch", "seed", "latent_seed", "format", "out")  # mean nothing without --sample
 SWITCHES = {
+    "summary": "Print the experiment's networks, layer by layer with shapes and parameters, and stop.",
     "list_methods": "Print every balancing method with its options and its paper, and stop.",
     "distributed": "One of several processes of one experiment: start the same command on every host.",
 }

@@ -1,0 +1,28 @@
+"""The networks of an experiment, layer by layer, with shapes and parameters."""
+
+import jax.numpy as jnp
+
+from imbal_jax.models import table
+from imbal_jax.stages import classifier, gan
+from imbal_jax.stages.setting import Setting
+
+
+def text(setting: Setting, with_gan: bool, coloured: bool = False) -> str:
+    """A table each of the generator, the discriminator and the classifier, for one row of the data.
+
+    Args:
+        setting: of the experiment.
+        with_gan: whether it trains a GAN.
+        coloured: whether to use a terminal's colours.
+    """
+    config, task = setting.config, setting.task
+    x, label = jnp.zeros((1, *task.shape)), jnp.zeros((1, len(task.counts)))
+    found = []
+    if with_gan:
+        nets = gan.nets_of(config, task, "gemm")
+        z = jnp.zeros((1, nets.latent))
+        found.append((f"generator ({config.gan.model})", table.of(nets.generator, z, label, coloured=coloured)))
+        found.append((f"discriminator ({config.gan.model})", table.of(nets.discriminator, x, label, coloured=coloured)))
+    model = classifier.model_of(config, len(task.counts), "gemm")
+    found.append((f"classifier ({config.classifier.model})", table.of(model, x, coloured=coloured)))
+    return "\n".join(f"{name}\n{shown}" for name, shown in found)
