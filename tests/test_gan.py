@@ -79,6 +79,15 @@ def test_r1_flattens_the_discriminator():
     assert steepness(after) < steepness(before)
 
 
+def test_bfloat16_keeps_the_weights_and_about_the_losses():
+    state = gan_step.init(KEY, nets(), (28, 28, 1))
+    (exact, told), (after, close) = (one_step(nets(dtype=dtype), state) for dtype in (jnp.float32, jnp.bfloat16))
+    assert all(leaf.dtype == same.dtype for leaf, same in zip(jax.tree.leaves(after), jax.tree.leaves(exact), strict=True))
+    for name in ("d_loss", "g_loss"):
+        assert told[name] != close[name]
+        np.testing.assert_allclose(close[name], told[name], rtol=0.05)
+
+
 def test_moving_average_starts_short_and_follows():
     parts = nets(ema=0.999)
     state = gan_step.init(KEY, parts, (28, 28, 1))

@@ -32,6 +32,7 @@ class Nets(NamedTuple):
         separate: whether the discriminator sees real and fake rows in two batches, each with its own moments where it has
             batch normalisation, instead of in one.
         r1: weight (gamma) of the discriminator's squared gradient at real rows; 0: none.
+        dtype: what the networks compute in, forward and backward; weights, losses and the optimisers' states stay float32.
         own: classes that have a pair of networks each, ascending; empty where one pair, told the label, serves all classes.
     """
 
@@ -47,6 +48,7 @@ class Nets(NamedTuple):
     ema: float = 0.0
     separate: bool = False
     r1: float = 0.0
+    dtype: Any = jnp.float32
     own: tuple[int, ...] = ()
 
 
@@ -117,11 +119,11 @@ def step(
 def _discriminator_step(nets: Nets, state: State, x: jax.Array, label: jax.Array, key: jax.Array):
     noise, distort, between = jax.random.split(key, 3)
     n, drop = x.shape[0], purpose(key, "dropout")
-    fake, _ = _run(nets.generator, state.generator, jax.random.normal(noise, (n, nets.latent)), label, key=drop)
+    fake, _ = _run(nets, nets.generator, state.generator, jax.random.normal(noise, (n, nets.latent)), label, key=drop)
     both = augment(distort, jnp.concatenate([fake, x]), nets.augment)
 
     def loss_of(params):
-        run = partial(_run, nets.discriminator)
+        run = partial(_run, nets, nets.discriminator)
         variables = {**state.discriminator, "params": params}
         if nets.separate:
             real, variables = run(variables, both[n:], label, key=jax.random.fold_in(drop, 1))
@@ -153,9 +155,9 @@ def _generator_step(nets: Nets, state: State, number: jax.Array, label: jax.Arra
     z, drop = jax.random.normal(noise, (label.shape[0], nets.latent)), purpose(key, "dropout")
 
     def loss_of(params):
-        fake, variables = _run(nets.generator, {**state.generator, "params": params}, z, label, key=drop)
+        fake, variables = _run(nets, nets.generator, {**state.generator, "params": params}, z, label, key=drop)
         fake = augment(distort, fake, nets.augment)
-        logits, _ = _run(nets.discriminator, state.discriminator, fake, label, key=jax.random.fold_in(drop, 1))
+        logits, _ = _run(nets, nets.discriminator, state.discriminator, fake, label, key=jax.random.fold_in(drop, 1))
         return nets.loss.generator(logits), variables
 
     params = state.generator["params"]
@@ -169,7 +171,12 @@ def _generator_step(nets: Nets, state: State, number: jax.Array, label: jax.Arra
     return state._replace(generator=generator, g_opt=g_opt, average=average), loss
 
 
-def _run(net: Any, variables: Any, *inputs: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
-    """A network's output in training, and its variables with the running averages of this batch."""
-    out, averages = net.apply(variables, *inputs, train=True, rngs={"dropout": key}, mutable=["batch_stats"])
-    return out, {**variables, **averages}
+def _run(nets: Nets, net: Any, variables: Any, *inputs: jax.Array, key: jax.Array) -> tuple[jax.Array, Any]:
+    """A network's float32 output in training, and its variables with the running averages of this batch."""
+    cast = lambda tree: jax.tree.map(lambda leaf: leaf.astype(nets.dtype), tree)  # noqa: E731
+    given = {**variables, "params": cast(variables["params"])}
+    out, found = net.apply(given, *cast(inputs), train=True, rngs={"dropout": key}, mutable=["batch_stats"])
+    averages = {
+        name: jax.tree.map(lambda new, old: new.astype(old.dtype), kept, variables[name]) for name, kept in found.items()
+    }
+    return out.astype(jnp.float32), {**variables, **averages}

@@ -27,6 +27,7 @@ from imbal_jax.stages import classifier, gan_choice, gan_grids, gan_guard, need
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting, init_lanes, inputs_of
 from imbal_jax.train import loop, optimizer
+from imbal_jax.train.classifier import dtype_of
 
 
 def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
@@ -56,6 +57,7 @@ def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
         ema=gan.ema,
         separate=setup.separate,
         r1=gan.r1,
+        dtype=dtype_of(config.precision),
         own=own_classes(gan.classes, task),
     )
 
