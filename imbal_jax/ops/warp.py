@@ -72,14 +72,11 @@ def _read(x: jax.Array, rows: jax.Array, columns: jax.Array, fill: str, value: f
     # A border of one pixel makes the four taps lie side by side everywhere, whatever the fill.
     border = ((0, 0), (1, 1), (1, 1), (0, 0))
     padded = jnp.pad(x, border, constant_values=value) if fill == "constant" else jnp.pad(x, border, mode=FILLS[fill])
-    place = top * (width + 2) + left
-    down, right = down[..., None], right[..., None]
-    # Neighbours in a row lie in one complex number, so that a pixel takes two reads and not four.
-    flat = padded.reshape(x.shape[0], -1, channels).astype(jnp.float32)
-    pairs = jax.lax.complex(flat[:, :-1], flat[:, 1:])
-    above, below = _take(pairs, place), _take(pairs, place + width + 2)
-    both = above + (below - above) * down
-    out = _between(both.real, both.imag, right)
+    start = jnp.arange(x.shape[0])[:, None, None] * ((height + 2) * (width + 2))
+    place = start + top * (width + 2) + left
+    above, below = _pairs(padded.astype(jnp.float32), jnp.stack([place, place + width + 2]))
+    both = _between(above, below, down[..., None, None])
+    out = _between(both[..., 0, :], both[..., 1, :], right[..., None])
     return (out if jnp.issubdtype(x.dtype, jnp.inexact) else jnp.round(out)).astype(x.dtype)
 
 
@@ -164,11 +161,14 @@ def _rest(place: jax.Array, size: int) -> jax.Array:
     return place - size * jnp.floor(place / size)
 
 
-def _take(pairs: jax.Array, place: jax.Array) -> jax.Array:
-    """Elements [B, H, W, C] at places [B, H, W] of flattened images [B, N, C], of fewer than 2^31 pixels in all."""
-    start = jnp.arange(pairs.shape[0])[:, None, None] * pairs.shape[1]  # one axis: pairs of indices would be written out
-    at = (start + place).astype(jnp.uint32)  # an index that cannot be negative needs no test
-    return pairs.reshape(-1, pairs.shape[2]).at[at].get(mode="promise_in_bounds")
+def _pairs(x: jax.Array, place: jax.Array) -> jax.Array:
+    """Two neighbours in a row, read at once with all their channels: [..., 2, C] of [B, H, W, C] at pixels [...], counted
+    through the whole batch, which has fewer than 2^31 numbers."""
+    channels = x.shape[-1]
+    numbers = jax.lax.GatherDimensionNumbers(offset_dims=(place.ndim,), collapsed_slice_dims=(), start_index_map=(0,))
+    index = channels * place[..., None]
+    found = jax.lax.gather(x.reshape(-1), index, numbers, (2 * channels,), mode="promise_in_bounds")
+    return found.reshape(*place.shape, 2, channels)
 
 
 def _between(first: jax.Array, second: jax.Array, share: jax.Array) -> jax.Array:
