@@ -29,7 +29,7 @@ NUMBERS = {  # the default, the least, the help
     "processes": (None, 1, "How many processes there are."),
     "process": (None, 0, "Which of them this is, from 0."),
     "count": (64, 1, "With --sample: rows of each class."),
-    "epoch": (None, 0, "With --sample: of the checkpoint; the newest by default."),
+    "epoch": (None, 0, "With --sample: of the checkpoint; by default what config.gan.select chose, or the newest."),
     "seed": (None, 0, "With --sample: whose generator draws; the first of the checkpoint's by default."),
     "latent_seed": (0, 0, "With --sample: random seed of the latent vectors."),
 }

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from imbal_jax import experiment, methods, records
+from imbal_jax import checkpoint, experiment, methods, records
 from imbal_jax.errors import UserError
 from imbal_jax.gan import losses, sample
 from imbal_jax.gan.step import Nets
@@ -116,9 +116,14 @@ def test_the_state_nearest_to_held_out_rows_is_drawn_from(tmp_path, monkeypatch,
 
     monkeypatch.setattr(gan.checkpoint, "save", keep)
     trained, _, _ = gan.fit(setting, curves)
+    kept = checkpoint.restore(setting.folder / "chosen", {"generator": trained.generator})
+    best_of = np.asarray(kept.meta["epochs"])[0]
+    for mine, theirs in zip(jax.tree.leaves(kept.state["generator"]), jax.tree.leaves(trained.generator), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
     for place, name in enumerate(gan.names(setting)):
         lines = curves.of("gan", name, 0)
         best = int(np.argmin([line["val_frechet"] for line in lines])) + 1
+        assert best == (best_of[place] if classes else best_of)
         of = (lambda leaf, place=place: leaf[0, place]) if classes else (lambda leaf: leaf[0])
         for mine, theirs in zip(jax.tree.leaves(trained.generator), jax.tree.leaves(drawn[best]), strict=True):
             np.testing.assert_array_equal(of(np.asarray(mine)), of(np.asarray(theirs)))

@@ -169,6 +169,23 @@ def test_a_full_disk_leaves_no_half_file(digits, tmp_path, monkeypatch, capsys):
     assert not list((tmp_path / "out").iterdir())
 
 
+@pytest.mark.parametrize(("own", "epochs", "told"), [(False, [6, 3], 3), (True, [[6, 3]], "S 6, V 3")])
+def test_what_was_chosen_is_drawn_from(copy, beats, tmp_path, digits, own, epochs, told):
+    """Its folder lies beside the checkpoints; an epoch that is asked for comes before it."""
+    run = shutil.copytree(beats, tmp_path / "beats") if own else copy
+    folder = next(run.rglob("generator"))
+    nets = kept_generator.load(run).nets
+    state = {"generator": weights(nets, (1, 2) if own else (2,), 9)}
+    checkpoint.save(folder.with_name("chosen"), 6, state, {"epochs": epochs})
+    found = kept_generator.load(run, seed=None if own else 1)
+    assert found.epoch == told
+    place = 0 if own else 1
+    for mine, theirs in zip(jax.tree.leaves(found.variables), jax.tree.leaves(state["generator"]), strict=True):
+        np.testing.assert_array_equal(mine, theirs[place])
+    newest = checkpoint.steps(folder)[-1]
+    assert kept_generator.load(run, epoch=newest).epoch == newest == kept_generator.load(folder / str(newest)).epoch
+
+
 def test_the_digest_is_of_names_types_shapes_and_values():
     tree = {"b": np.arange(4, dtype=np.float32), "a": {"c": np.float32(1.0)}}
     same = {"a": {"c": jnp.float32(1.0)}, "b": np.arange(4, dtype=">f4")}

@@ -36,7 +36,7 @@ class Wanted(NamedTuple):
         out: where the files go; None: the folder 'samples' in the workdir.
         classes: names of classes, also several with commas between; none: all that can be drawn.
         each: rows of each class.
-        epoch: of the checkpoint; None: the newest.
+        epoch: of the checkpoint; None: the one that was chosen, else the newest, see `kept_generator.load`.
         seed: whose generator; None: the first of the checkpoint's.
         latent_seed: of the latent vectors.
         format: 'png', 'npz', or None: PNGs of images with one or three channels, else an .npz.

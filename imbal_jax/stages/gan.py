@@ -151,6 +151,9 @@ def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
     state: gan_step.State = trained.state
     seen = each * gan.epochs * parts.steps * parts.batch * (2 * parts.nets.d_steps + 1)
     generator, discriminator = (_by_seed(parts.nets, of) for of in gan_choice.chosen(state))
+    if state.best is not None:
+        epochs = np.asarray(_by_seed(parts.nets, state.best.epoch)).tolist()
+        checkpoint.save(setting.folder / gan_choice.FOLDER, gan.epochs, {"generator": generator}, {"epochs": epochs}, keep=1)
     return TrainedGan(parts.nets, generator, discriminator), trained.seconds, seen
 
 

@@ -19,6 +19,7 @@ from imbal_jax.stages.setting import Setting, class_rows
 from imbal_jax.train import loop, selection
 
 SELECT = ("last", "frechet")
+FOLDER = "chosen"  # beside the generator checkpoints: what the rule came to, and of which epochs
 FEWEST = 10  # validation rows of a class; where it has fewer, its training rows are compared with
 
 

@@ -14,7 +14,7 @@ from imbal_jax.errors import UserError
 from imbal_jax.gan.step import Nets
 from imbal_jax.methods import Task
 from imbal_jax.ops.conv import resolve_form
-from imbal_jax.stages import gan, quality
+from imbal_jax.stages import gan, gan_choice, quality
 from imbal_jax.stages.arms import at
 from imbal_jax.stages.curves import ranges, seeds_of
 
@@ -24,7 +24,7 @@ DESCRIBED = ("class_names", "shape", "dtype", "counts", "minority")  # what envi
 
 
 class Generator(NamedTuple):
-    """The generator of one seed, as it was at the end of an epoch.
+    """The generator of one seed, as it was at the end of an epoch, or of one epoch for each class that has its own.
 
     Attributes:
         nets: the static part of the GAN.
@@ -32,7 +32,8 @@ class Generator(NamedTuple):
         task: what the run's environment.json tells of the problem.
         dtype: of the rows.
         model: the name of the network.
-        seed, epoch: which it is.
+        seed: whose it is.
+        epoch: when; 'S 30, V 45' where the rule of `config.gan.select` chose for each class.
         run: the workdir that it belongs to.
     """
 
@@ -42,7 +43,7 @@ class Generator(NamedTuple):
     dtype: np.dtype
     model: str
     seed: int
-    epoch: int
+    epoch: int | str
     run: Path
 
 
@@ -51,7 +52,7 @@ def load(place: Path, epoch: int | None = None, seed: int | None = None) -> Gene
 
     Args:
         place: a run's workdir, or a folder in it: the one with the checkpoints, one step of those, or one above them.
-        epoch: None: the newest.
+        epoch: None: what `config.gan.select` chose, where the training ended with a choice; else the newest.
         seed: None: the first of the checkpoint's.
 
     Raises:
@@ -61,20 +62,25 @@ def load(place: Path, epoch: int | None = None, seed: int | None = None) -> Gene
     folder = _chosen(place, seed)
     seeds = _seeds(folder)
     seed = seeds[0] if seed is None else seed
-    epoch = _epoch(folder, place, epoch)
+    if epoch is None and place.parent != folder and (chosen := checkpoint.steps(folder.with_name(gan_choice.FOLDER))):
+        folder, epoch = folder.with_name(gan_choice.FOLDER), chosen[-1]
+    else:
+        epoch = _epoch(folder, place, epoch)
     run, config, task, dtype = _described(folder)
     try:
         nets = gan.nets_of(config, task, resolve_form(config.conv))
     except AttributeError as error:  # a ConfigDict's, of a field that is not there
         raise _unfit(run, error) from error
     # Not by `restore`, which steps over a damaged one: here another epoch is another answer.
-    saved = checkpoint.restore_step(folder, {"generator": _like(nets, len(seeds))}, epoch).state["generator"]
+    found = checkpoint.restore_step(folder, {"generator": _like(nets, len(seeds))}, epoch)
+    saved = found.state["generator"]
     gan.check_shape(nets, config.gan.model, task.shape)  # where the arrays fit: some networks' do whatever the latent's length
     lane = seeds.index(seed)
     if not quality.sound(saved, lane):
         raise UserError(f"{folder / str(epoch)}: the generator of seed {seed} has weights that are no numbers; choose another")
     variables = jax.tree.map(lambda leaf: leaf[lane], saved)
-    return Generator(nets, variables, task, dtype, config.gan.model, seed, epoch, run)
+    when = _told(found.meta["epochs"][lane], nets, task) if "epochs" in found.meta else epoch
+    return Generator(nets, variables, task, dtype, config.gan.model, seed, when, run)
 
 
 def digest(variables: Any) -> str:
@@ -139,6 +145,12 @@ def _epoch(folder: Path, place: Path, asked: int | None) -> int:
     if epoch is not None and epoch not in there:
         raise UserError(f"{folder}: no checkpoint of epoch {epoch} in it; there are those of the epochs {ranges(there)}")
     return there[-1] if epoch is None else epoch
+
+
+def _told(epochs: int | list[int], nets: Nets, task: Task) -> int | str:
+    if isinstance(epochs, int):
+        return epochs
+    return ", ".join(f"{task.class_names[label]} {epoch}" for label, epoch in zip(nets.own, epochs, strict=True))
 
 
 def _described(folder: Path) -> tuple[Path, Any, Task, np.dtype]:
