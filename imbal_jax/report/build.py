@@ -13,8 +13,7 @@ from imbal_jax.report.join import joined
 from imbal_jax.report.run import Run, analysed, baselines, best, ranked, read, recall_key
 
 KEPT = ("compile_seconds", "trace_seconds", "cache_hits", "cache_misses")  # of an earlier results.json
-MOST_LINES = 8  # arms whose curves are drawn
-MOST_MATRICES = 6  # arms whose confusion is drawn
+MOST_MATRICES, FEW_CLASSES = 6, 6  # arms whose confusion is drawn; of so few classes twice as many
 
 
 def build(workdir: Path, compiled: Mapping[str, Any] | None = None) -> Path:
@@ -63,7 +62,11 @@ def _write(run: Run, compiled: Mapping[str, Any]) -> Path:
     run = run._replace(results=analysed(run, compiled))
     records.write_json(run.folder / "results.json", run.results)
     _draw(run)
-    return page.write(run)
+    return page.write(run, _most_matrices(run))
+
+
+def _most_matrices(run: Run) -> int:
+    return MOST_MATRICES if len(run.data["class_names"]) > FEW_CLASSES else 2 * MOST_MATRICES
 
 
 def _draw(run: Run) -> None:
@@ -72,13 +75,13 @@ def _draw(run: Run) -> None:
     folder.mkdir(exist_ok=True)
     arms = run.results["methods"]
     plots.losses(folder / "losses.png", _curves(run))
-    matrices = {arm: arms[arm]["confusion"] for arm in best(run, MOST_MATRICES) if arms[arm]["confusion"]}
+    matrices = {arm: arms[arm]["confusion"] for arm in best(run, _most_matrices(run)) if arms[arm]["confusion"]}
     if matrices:
         plots.confusion(folder / "confusion.png", matrices, names)
         order = list(arms) if len(arms) <= plots.MOST_GROUPS else ranked(run)
         recalls = {arm: _recalls(run, arm) for arm in order if arms[arm]["confusion"]}
         plots.recalls(folder / "recalls.png", recalls, names, rare)
-    curves = {arm: tables for arm in best(run, MOST_LINES) if len(tables := _pr_curves(run, arm))}
+    curves = {arm: tables for arm in best(run, plots.MOST_LINES) if len(tables := _pr_curves(run, arm))}
     if curves:
         tested = np.sum(next(iter(matrices.values())), axis=1)
         shown = precision_recall.rarest(run.data["counts"], rare)
@@ -92,7 +95,7 @@ def _curves(run: Run) -> list[dict[str, Any]]:
     """The history without the arms beyond the best few, which no eye could follow."""
     trained = dict.fromkeys(line["method"] for line in run.history if line.get("stage") == "classifier")
     good = [arm for arm in dict.fromkeys([*baselines(run)[:1], *ranked(run)]) if arm in trained]
-    shown = set(good[:MOST_LINES] if len(trained) > MOST_LINES else trained)
+    shown = set(good[: plots.MOST_LINES] if len(trained) > plots.MOST_LINES else trained)
     return [line for line in run.history if line.get("stage") != "classifier" or line["method"] in shown]
 
 

@@ -22,7 +22,7 @@ STRIP = (
 )
 
 
-def write(run: Run, matrices: int = 6) -> Path:
+def write(run: Run, matrices: int) -> Path:
     """Write `report.html` into the run's folder, where its plots are already.
 
     Args:

@@ -25,6 +25,7 @@ DPI = 160
 MOST_BARS = 20  # classes; beyond, bars are too thin and points are drawn
 MOST_INSIDE = 4  # curves whose legend finds room among them
 MOST_PANELS = 4  # of curves, beside one another
+MOST_LINES = 8  # arms whose curves are drawn in a panel
 MOST_GROUPS = 8  # arms side by side, one colour each; beyond, a heat map
 TILE = 0.84  # inches, an image among those before and after a transform
 LONGEST = 100  # characters of a name in a file's name
@@ -198,7 +199,8 @@ def confusion(path: Path, matrices: Mapping[str, np.ndarray], class_names: Seque
         matrices: for each arm int [K, K], rows true, columns predicted (sums over seeds are fine).
         class_names: K names.
     """
-    classes, across = len(class_names), min(len(matrices), 3)
+    classes = len(class_names)
+    across = min(len(matrices), 4 if classes <= 6 else 3)
     side = float(np.clip(0.4 * classes, 2.4, 9.0))
     down = ceil(len(matrices) / across)
     with canvas(path, (across * (side + 1.1), down * (side + 1.25))) as figure:

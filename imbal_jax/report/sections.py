@@ -20,7 +20,8 @@ from imbal_jax.report.markup import (
     text,
     with_interval,
 )
-from imbal_jax.report.plots import slug
+from imbal_jax.report.plots import MOST_LINES, slug
+from imbal_jax.report.precision_recall import MOST_CLASSES
 from imbal_jax.report.run import Run, ranked, shots
 
 MOST_EPOCHS = 8  # sample grids kept in the page
@@ -93,10 +94,11 @@ def confusion_note(run: Run, most: int) -> str:
 
 def curves_note(run: Run) -> str:
     """What the curves of precision and recall show."""
+    arms = f" and the {MOST_LINES} best arms" if len(run.results["methods"]) > MOST_LINES else ""
     return (
         "What a class costs in precision when more of it must be found: one class against the others as its probability's "
-        "threshold falls, mean over seeds. Dotted: the precision of guessing, its share of the test set. At most the eight "
-        f"rarest classes{' and the eight best arms' if len(run.results['methods']) > 8 else ''}."
+        "threshold falls, mean over seeds. Dotted: the precision of guessing, its share of the test set. At most the "
+        f"{MOST_CLASSES} rarest classes{arms}."
     )
 
 
