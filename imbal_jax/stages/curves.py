@@ -74,13 +74,13 @@ class Curves(NamedTuple):
         rows = [row for row in rows if row["stage"] == stage and row.get("method") == method]
         return rows if seed is None else [row for row in rows if row["seed"] == seed]
 
-    def by_seed(self, stage: str, method: str | None = None) -> dict[int, list[dict]]:
-        """The lines of a stage for each seed; the file is read once."""
-        found: dict[int, list[dict]] = {seed: [] for seed in self.seeds}
-        for row in self.of(stage, method):
-            if row["seed"] in found:
-                found[row["seed"]].append(row)
-        return found
+    def by_lane(self, stage: str, arms: Sequence[str | None]) -> list[list[dict]]:
+        """The lines of a stage for each lane, [L], the lanes being those of `add`; the file is read once."""
+        found: dict[Any, list[dict]] = {lane: [] for lane in itertools.product(arms, self.seeds)}
+        for row in records.read(self.path):
+            if row["stage"] == stage and (lane := (row.get("method"), row["seed"])) in found:
+                found[lane].append(row)
+        return [*found.values()]
 
     def _board(self, stage: str, arm: str | None) -> Path:
         return self.path.parent / "tensorboard" / (f"{stage}-{slug(arm)}" if arm else stage)

@@ -64,11 +64,10 @@ def signs(
     curves: Curves, names: Sequence[str | None], epoch: int, means: Mapping[str, np.ndarray], loss_name: str
 ) -> list[list[str]]:
     """The warnings about each lane at the end of an epoch, whose line is not in the curves yet: [L]."""
-    found: list[list[str]] = []
-    for name in names:
-        for lines in curves.by_seed("gan", name).values():
-            figures = {key: float(value[len(found)]) for key, value in means.items()}
-            found.append(monitor.signs([*lines, {"epoch": epoch, **figures, "loss_name": loss_name}]))
+    found = []
+    for lane, lines in enumerate(curves.by_lane("gan", names)):
+        figures = {key: float(value[lane]) for key, value in means.items()}
+        found.append(monitor.signs([*lines, {"epoch": epoch, **figures, "loss_name": loss_name}]))
     return found
 
 

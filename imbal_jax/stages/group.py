@@ -62,11 +62,11 @@ def run(
         "digest": setting.data.digest,
     }
     of_gan = quality.by_lane(judged_gan()) if uses_gan(arms[0].spec) else [{}] * lanes
-    rows, histories = [], [curves.by_seed("gan", name) for name in gan.names(setting)] if uses_gan(arms[0].spec) else []
+    rows, histories = [], curves.by_lane("gan", gan.names(setting)) if uses_gan(arms[0].spec) else []
     for arm, of_arm in zip(arms, figures, strict=True):
         for lane, (seed, metrics) in enumerate(zip(setting.seeds, of_arm, strict=True)):
             pool = jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool)
-            why = failure([history[seed] for history in histories], metrics, pool)
+            why = failure(histories[lane::lanes], metrics, pool)
             if why and ": NaN" in why:
                 metrics = dict.fromkeys(metrics)
             place = {"seed": seed, "method": arm.name, "point": arm.place}
