@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 from benchmarks.harness import Steps
 from configs import ecg_gan, retinopathy_dcgan
 from configs.mnist_cgan import get_config
-from imbal_jax import forms, lanes, methods
+from imbal_jax import cores, forms, lanes, methods
 from imbal_jax.batches import Pool, Shared
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan import train as gan_train
@@ -70,17 +70,21 @@ def cgan(count: int, batch: int, form: str) -> Steps:
     return _gan(get_config("source"), count, batch, form, S0)
 
 
-def heartbeat_gans(count: int, batch: int, form: str) -> Steps:
+def heartbeat_gans(count: int, batch: int, form: str, together: bool = True) -> Steps:
     """Steps of the published heartbeat GANs with their optimisers, one GAN a lane: four lanes (classes) for each seed.
 
     Args:
         count: seeds.
         batch: rows in a batch.
         form: config.conv.
+        together: else a step is four of a single GAN: the classes one after the other.
     """
     config = ecg_gan.get_config()
     config.gan.classes = ""  # all rows of a lane are of its class
-    return _gan(config, MINORITY * count, batch, form, S1)
+    if together:
+        return _gan(config, MINORITY * count, batch, form, S1)
+    one = _gan(config, count, batch, form, S1)
+    return one._replace(run=lambda n: one.run(MINORITY * n))
 
 
 def dcgan(count: int, batch: int, form: str) -> Steps:
@@ -98,8 +102,10 @@ def _gan(config: ConfigDict, count: int, batch: int, form: str, net: Net) -> Ste
 
 
 def _chosen(count: int, form: str) -> forms.Choice:
-    """What a first start of an experiment with so many lanes would choose."""
-    return forms.choose(count, lanes.devices_for(1)[0], None, conv=form)
+    """What a first start of an experiment with so many lanes would choose, on devices made as launch.py makes them."""
+    cores.use(count)
+    devices = lanes.devices_for(count)
+    return forms.choose(-(-count // len(devices)), devices[0], None, conv=form)
 
 
 def steps(
@@ -111,7 +117,7 @@ def steps(
     metrics: tuple[str, ...],
     net: Net = S0,
 ) -> Steps:
-    """Steps of `count` lanes on one device.
+    """Steps of `count` lanes, spread as those of an experiment.
 
     Args:
         count: lanes.
@@ -122,7 +128,7 @@ def steps(
         metrics: the names of the step's metrics.
         net: the images and the learning rate.
     """
-    devices, keys = lanes.devices_for(1), lanes.lane_keys(0, range(count))
+    devices, keys = lanes.devices_for(count), lanes.lane_keys(0, range(count))
     shared = lanes.replicate(_data(EPOCH * batch, net), devices)
     rows = jnp.tile(jnp.arange(EPOCH * batch, dtype=jnp.int32), (count, 1))
     pool = Pool(rows, jnp.zeros((count, 0, *net.shape), jnp.uint8), jnp.zeros((count, 0), jnp.int32))

@@ -42,7 +42,7 @@ PEER_NAMES = {
     "imblearn": "imbalanced-learn",
     "scipy": "SciPy",
     "plain": "our own step without it",
-    "single": "one seed alone",
+    "single": "our own, one after the other",
 }
 # The ways in which a peer's user may write the step: tf.function without and with jit_compile, PyTorch channels last,
 # channels first, and under torch.compile. Which is fastest hangs on the device, so all are tried.
@@ -72,7 +72,7 @@ FORMS: dict[str, dict[str, tuple[str, ...]]] = {
     "plain": dict.fromkeys(
         ("method_step-mixup", "method_step-affine", "method_step-losses", "mixup_step", "affine_epoch_overhead"), ("none",)
     ),
-    "single": {"sweep_scaling": ("auto",)},
+    "single": dict.fromkeys(("sweep_scaling", "ecg_gan_step"), ("auto",)),
 }
 
 
