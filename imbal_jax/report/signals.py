@@ -51,8 +51,8 @@ def overlaid(
                         singles.plot(rows[i] - 2.2 * i, color=line, linewidth=0.9, alpha=alpha)
             for axes in (bands, singles):
                 _bare(axes)
-            if not place:
-                bands.legend(fontsize=8, loc="upper right", framealpha=0.8, edgecolor="none")
+            if place == classes - 1:  # above the panels: signals may run anywhere within them
+                page.legend(*bands.get_legend_handles_labels(), loc="upper right", ncols=2, fontsize=9, edgecolor="none")
 
 
 def _band(axes: Any, rows: np.ndarray, colour: str, label: str) -> None:
