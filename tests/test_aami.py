@@ -105,6 +105,16 @@ def test_bootstrap_holds_the_estimate_and_depends_on_the_seed_alone():
     assert all(found[name][0] < low and high < found[name][1] for name, (low, high) in half.items())
 
 
+def test_differences_are_of_the_same_draws():
+    tables = records(22)
+    none = aami.bootstrap_by_record(tables, "NSV", 3, minus=tables)
+    assert all(ends == (0.0, 0.0) for ends in none.values())
+    better = tables + np.diag([0, 3, 0])  # three S beats more in every record, all of them found
+    assert all(aami.bootstrap_by_record(better, "NSV", 3, minus=tables)[name][0] > 0 for name in ("se_S", "pp_S", "accuracy"))
+    with pytest.raises(ValueError, match="22 records, and 21 to compare with"):
+        aami.bootstrap_by_record(tables, "NSV", 3, minus=tables[1:])
+
+
 def test_records_and_not_beats_are_drawn():
     """One record with all the S beats, all of them missed: with or without it, no sensitivity lies between."""
     tables = np.zeros((2, 3, 3), int)

@@ -6,13 +6,13 @@ from imbal_jax.report.run import Run
 
 def run_of(rows):
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    results = {"metric": "accuracy", "methods": {m: {"metrics": {"accuracy": {"mean": 0.5}}} for m in methods}}
+    results = {"metric": "accuracy", "baseline": "none", "methods": {m: {"metrics": {"accuracy": {"mean": 0.5}}} for m in methods}}
     data = {"class_names": ["N", "S", "V"], "counts": [9, 1, 1], "minority": [1, 2]}
     return Run("ecg", {}, {}, data, rows, [], {}, None, (), results)
 
 
 def row(method, seed, tables):
-    return {"method": method, "seed": seed, "kappa": 0.1, "confusion_by_group": tables.tolist()}
+    return {"method": method, "seed": seed, "point": None, "kappa": 0.1, "confusion_by_group": tables.tolist()}
 
 
 def test_seeds_are_pooled_and_records_drawn():
@@ -21,6 +21,7 @@ def test_seeds_are_pooled_and_records_drawn():
     html = heartbeats.by_record(run_of([row("none", 0, table), row("none", 1, table), row("<b>", 0, table)]))
     assert "75.00%<small>75.00 – 75.00</small>" in html  # Se of S: every record has the same
     assert "j-kappa" in html and "3 test records" in html and "&lt;b&gt;" in html
+    assert "j-kappa against none" in html and "+0.000<small>+0.000 – +0.000</small>" in html  # of the seed that both have
     assert heartbeats.by_record(run_of([{"method": "none", "seed": 0}])) == ""
 
 

@@ -36,7 +36,12 @@ def measures(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, flo
 
 
 def bootstrap_by_record(
-    per_record: np.ndarray, class_names: Sequence[str], key_seed: int, draws: int = 2000, level: float = 0.95
+    per_record: np.ndarray,
+    class_names: Sequence[str],
+    key_seed: int,
+    draws: int = 2000,
+    level: float = 0.95,
+    minus: np.ndarray | None = None,
 ) -> dict[str, tuple[float, float]]:
     """Percentile intervals of all measures when whole records are drawn anew, with replacement.
 
@@ -50,6 +55,8 @@ def bootstrap_by_record(
         key_seed: of the draws; the same one gives the same intervals on every machine.
         draws: how many.
         level: the share of the draws within an interval.
+        minus: int [R, K, K], another classifier's on the same records: then the intervals are of what the first one's
+            measures have more than its own, on the same draws.
 
     Returns:
         {measure: (low, high)}, by the names that `measures` uses.
@@ -62,9 +69,17 @@ def bootstrap_by_record(
     if not records or draws < 1 or not 0 < level < 1:
         raise ValueError(f"bootstrap_by_record() got {records} records, {draws} draws and level {level}")
     times = np.random.default_rng(key_seed).multinomial(records, np.full(records, 1.0 / records), draws)
-    drawn = (times @ table.reshape(records, -1)).reshape(draws, classes, classes)
-    tail = (1.0 - level) / 2.0
-    return {name: _interval(values, tail) for name, values in _measures(drawn, class_names).items()}
+
+    def drawn(table: np.ndarray) -> dict[str, np.ndarray]:
+        return _measures((times @ table.reshape(records, -1)).reshape(draws, classes, classes), class_names)
+
+    found, tail = drawn(table), (1.0 - level) / 2.0
+    if minus is not None:
+        other = _table(minus, class_names, 3)
+        if len(other) != records:
+            raise ValueError(f"bootstrap_by_record() got {records} records, and {len(other)} to compare with")
+        found = {name: found[name] - values for name, values in drawn(other).items()}
+    return {name: _interval(values, tail) for name, values in found.items()}
 
 
 def _table(confusion: np.ndarray, class_names: Sequence[str], dimensions: int) -> np.ndarray:
