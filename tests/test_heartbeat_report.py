@@ -6,7 +6,8 @@ from imbal_jax.report.run import Run
 
 def run_of(rows):
     methods = list(dict.fromkeys(row["method"] for row in rows))
-    results = {"metric": "accuracy", "baseline": "none", "methods": {m: {"metrics": {"accuracy": {"mean": 0.5}}} for m in methods}}
+    found = {method: {"metrics": {"accuracy": {"mean": 0.5}}} for method in methods}
+    results = {"metric": "accuracy", "baseline": "none", "methods": found}
     data = {"class_names": ["N", "S", "V"], "counts": [9, 1, 1], "minority": [1, 2]}
     return Run("ecg", {}, {}, data, rows, [], {}, None, (), results)
 
