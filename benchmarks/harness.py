@@ -42,7 +42,7 @@ PEER_NAMES = {
     "imblearn": "imbalanced-learn",
     "scipy": "SciPy",
     "plain": "our own step without it",
-    "single": "our own, one after the other",
+    "single": "our own, one by one",
 }
 # The ways in which a peer's user may write the step: tf.function without and with jit_compile, PyTorch channels last,
 # channels first, and under torch.compile. Which is fastest hangs on the device, so all are tried.

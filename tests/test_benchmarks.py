@@ -54,7 +54,7 @@ def test_a_sweep_is_run_with_more_and_more_seeds(jobs, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert [(job.side, job.lanes) for job in jobs] == [("ours", 2), ("ours", 4), ("ours", 8), ("single", 1)]
     assert lines[2] == {
-        "name": "sweep_scaling", "ours": 30.0, "peer": 30.0, "peer_name": "one seed alone", "ratio": 1.0,
+        "name": "sweep_scaling", "ours": 30.0, "peer": 30.0, "peer_name": "our own, one by one", "ratio": 1.0,
         "unit": "ms/step per lane, 8 lanes", "required": 1.05, "first_s": 2.5, "memory_mib": 500, **SCALING,
     }  # fmt: skip
 

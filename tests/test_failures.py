@@ -10,7 +10,7 @@ import pytest
 
 from imbal_jax import environment, experiment, records
 from imbal_jax.gan import monitor
-from imbal_jax.stages import classifier, curves, gan, quality
+from imbal_jax.stages import classifier, gan, quality
 from tests import small
 
 GOOD, LOST_GAN, COLLAPSED, LOST_CLASSIFIER = range(4)  # what becomes of each lane
@@ -50,23 +50,21 @@ def mixed(run_of, tmp_path_factory):
     config.classifier.epochs = 1
     config.quality.samples = 10
     workdir = tmp_path_factory.mktemp("mixed")
-    gan_init, classifier_init, add = gan.init_lanes, classifier.init_lanes, curves.Curves.add
+    gan_init, classifier_init, ended = gan.init_lanes, classifier.init_lanes, gan._epoch_ended
 
     def init_classifier(init, keys):
         state = classifier_init(init, keys)
         return poisoned(state, LOST_CLASSIFIER) if len(keys) == 4 else state  # the reference has one lane
 
-    def add_collapsed(self, stage, arms, epoch, means, **more):
-        if stage == "gan":
-            losses = means["d_loss"].copy()
-            losses[COLLAPSED] = 1e-5
-            means = {**means, "d_loss": losses}
-        add(self, stage, arms, epoch, means, **more)
+    def collapsed(setting, curves, nets, epoch, means, state):
+        losses = means["d_loss"].copy()
+        losses[COLLAPSED] = 1e-5
+        ended(setting, curves, nets, epoch, {**means, "d_loss": losses}, state)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gan, "init_lanes", lambda *args: poisoned(gan_init(*args), LOST_GAN))
         patch.setattr(classifier, "init_lanes", init_classifier)
-        patch.setattr(curves.Curves, "add", add_collapsed)
+        patch.setattr(gan, "_epoch_ended", collapsed)
         run_of(config, workdir)
     return config, workdir
 

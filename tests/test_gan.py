@@ -68,9 +68,8 @@ def test_r1_of_a_linear_critic_is_known():
 
 def test_r1_flattens_the_discriminator():
     before = gan_step.init(KEY, nets(), (28, 28, 1))
-    plain, with_r1 = (one_step(nets(r1=weight), before)[1]["d_loss"] for weight in (0.0, 10.0))
-    assert float(with_r1) > float(plain)  # the penalty is part of the loss
-    after, _ = one_step(nets(r1=1e4), before)
+    after, told = one_step(nets(r1=1e4), before)
+    assert float(told["d_loss"]) > 2  # of two cross-entropies near log 2, and the penalty
 
     def steepness(state):
         critic = lambda x: nets().discriminator.apply(state.discriminator, x, jnp.eye(K)[jnp.arange(B) % K])  # noqa: E731
