@@ -67,7 +67,7 @@ def sample_grid(
     fake: np.ndarray,
     real: np.ndarray | None,
     class_names: Sequence[str],
-    minority: AbstractSet[int],
+    minority: AbstractSet[int] | None,
     title: str,
 ) -> None:
     """Per class a row: real images on the left, generated ones on the right; minority rows marked.
@@ -78,8 +78,8 @@ def sample_grid(
         path: the PNG to write.
         fake: uint8 [K, n, H, W, C], C 1 or 3.
         real: uint8 [K, r, H, W, C], or None.
-        class_names: K names.
-        minority: class numbers.
+        class_names: K names; '' for a row that goes on with the one above.
+        minority: class numbers; None where rows are no classes.
         title: one line above the picture.
     """
     blocks = [fake] if real is None else [real, fake]
@@ -100,7 +100,8 @@ def sample_grid(
             if axes is figure.axes[0]:
                 for i, name in enumerate(class_names):
                     y = 1 - (i * (height + gap) + height / 2) / mosaic.shape[0]
-                    _row_name(axes, y, name, i in minority, tile, width)
+                    if name:
+                        _row_name(axes, y, name, None if minority is None else i in minority, tile, width)
             left += width + 0.2
 
 
@@ -333,12 +334,13 @@ def _mosaic(images: np.ndarray, gap: int) -> np.ndarray:
     return page.transpose(0, 2, 1, 3, 4).reshape(classes * (height + gap), n * (width + gap), 4)[:-gap, :-gap]
 
 
-def _row_name(axes: Any, y: float, name: str, rare: bool, tile: float, width: float) -> None:
+def _row_name(axes: Any, y: float, name: str, rare: bool | None, tile: float, width: float) -> None:
     size = min(10.0, tile * 60)
     colour = MINORITY if rare else MAJORITY
     place = {"x": -0.12 / width, "y": y, "color": colour, "ha": "right", "transform": axes.transAxes}
-    axes.text(s=name, size=size, weight="bold", va="center" if tile < 0.3 else "bottom", **place)
-    if tile >= 0.3:
+    told = rare is not None and tile >= 0.3  # there is room for two lines
+    axes.text(s=name, size=size, weight="bold", va="bottom" if told else "center", **place)
+    if told:
         axes.text(s="minority" if rare else "majority", size=6.5, va="top", **place)
 
 

@@ -79,7 +79,7 @@ def film(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path) -> Non
         then = checkpoint.restore_step(kept, {"generator": weights}, epoch).state["generator"]
         strip.append(np.asarray(_rows(nets, each, dtype, setting.keys[0], _first(then))))
     title = f"seed {setting.seeds[0]}, the same latents through the training"
-    plots.sample_grid(path, np.stack(strip), None, [f"epoch {epoch}" for epoch in epochs], set(), title)
+    plots.sample_grid(path, np.stack(strip), None, [f"epoch {epoch}" for epoch in epochs], None, title)
 
 
 def _first(weights: Any) -> Any:
