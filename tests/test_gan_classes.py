@@ -121,7 +121,7 @@ def test_the_state_nearest_to_held_out_rows_is_drawn_from(tmp_path, monkeypatch,
     for mine, theirs in zip(jax.tree.leaves(kept.state["generator"]), jax.tree.leaves(trained.generator), strict=True):
         np.testing.assert_array_equal(mine, theirs)
     for place, name in enumerate(gan.names(setting)):
-        lines = curves.of("gan", name, 0)
+        lines = curves.by_lane("gan", [name])[0]
         best = int(np.argmin([line["val_frechet"] for line in lines])) + 1
         assert best == (best_of[place] if classes else best_of)
         of = (lambda leaf, place=place: leaf[0, place]) if classes else (lambda leaf: leaf[0])

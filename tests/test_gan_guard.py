@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from imbal_jax import checkpoint
+from imbal_jax import checkpoint, records
 from imbal_jax.errors import UserError
 from imbal_jax.gan import monitor
 from imbal_jax.stages import gan, gan_guard
@@ -69,7 +69,7 @@ def test_the_curves_say_what_was_done(run):
     assert lines[1][2]["restarted"] == "lost" and lines[1][2]["good_epoch"] == 2
     assert lines[2][0]["restarted"] == lines[2][1]["stopped"] == "lost" and lines[2][1]["good_epoch"] == 0
     assert monitor.broken(lines[1]) is None and "stopped after epoch 2 (lost)" in str(monitor.broken(lines[2]))
-    told = [(row["seed"], row["epoch"], row["message"]) for row in curves.of("warning")]
+    told = [(row["seed"], row["epoch"], row["message"]) for row in records.read(curves.path) if row["stage"] == "warning"]
     assert (1, 3, "restarted, epoch 2 is the last good one") in told
     assert (2, 2, "stopped, epoch 0 is the last good one") in told
 

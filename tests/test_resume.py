@@ -116,8 +116,9 @@ def test_curves_forget_what_comes_after_the_checkpoint(tmp_path):
         curves.add("classifier", ["none"], epoch, {"loss": np.array([1.0, 2.0])})
         curves.warn("gan", 1, epoch, "NaN")
     curves.resume("gan", [None], 1)
-    assert [row["epoch"] for row in curves.of("gan")] == [1, 1] and curves.of("gan", seed=1)[0]["d_loss"] is None
-    assert [row["epoch"] for row in curves.of("classifier", "none", 0)] == [1, 2]
+    gan = curves.by_lane("gan", [None])
+    assert [row["epoch"] for lane in gan for row in lane] == [1, 1] and gan[1][0]["d_loss"] is None
+    assert [row["epoch"] for row in curves.by_lane("classifier", ["none"])[0]] == [1, 2]
     assert [row["epoch"] for row in records.read(curves.path) if row["stage"] == "warning"] == [1]
 
 

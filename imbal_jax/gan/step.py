@@ -176,7 +176,6 @@ def _run(nets: Nets, net: Any, variables: Any, *inputs: jax.Array, key: jax.Arra
     cast = lambda tree: jax.tree.map(lambda leaf: leaf.astype(nets.dtype), tree)  # noqa: E731
     given = {**variables, "params": cast(variables["params"])}
     out, found = net.apply(given, *cast(inputs), train=True, rngs={"dropout": key}, mutable=["batch_stats"])
-    averages = {
-        name: jax.tree.map(lambda new, old: new.astype(old.dtype), kept, variables[name]) for name, kept in found.items()
-    }
+    before = {name: variables[name] for name in found}
+    averages = jax.tree.map(lambda new, old: new.astype(old.dtype), dict(found), before)
     return out.astype(jnp.float32), {**variables, **averages}

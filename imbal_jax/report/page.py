@@ -15,8 +15,6 @@ from imbal_jax.report.plots import MOST_GROUPS
 from imbal_jax.report.run import Run
 
 POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-
-
 STRIP = (
     "What the first seed's generator made of the same latents, a row for each checkpoint. Rows that stay alike have collapsed."
 )

@@ -68,12 +68,6 @@ class Curves(NamedTuple):
         for arm in arms:
             self._rewrite_board(stage, arm, [row for row in rows if row["stage"] == stage and row.get("method") == arm])
 
-    def of(self, stage: str, method: str | None = None, seed: int | None = None) -> list[dict]:
-        """The lines of a stage, of one seed or of all."""
-        rows = records.read(self.path)
-        rows = [row for row in rows if row["stage"] == stage and row.get("method") == method]
-        return rows if seed is None else [row for row in rows if row["seed"] == seed]
-
     def by_lane(self, stage: str, arms: Sequence[str | None]) -> list[list[dict]]:
         """The lines of a stage for each lane, [L], the lanes being those of `add`; the file is read once."""
         found: dict[Any, list[dict]] = {lane: [] for lane in itertools.product(arms, self.seeds)}

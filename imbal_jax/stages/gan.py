@@ -241,7 +241,10 @@ def _epoch_ended(
     told = [{}] * len(found) if state.guard is None else gan_guard.told(state.guard, epoch, found)
     curves.add("gan", called, epoch, means, told, loss_name=loss)
     for (name, seed), signs, line in zip(itertools.product(called, curves.seeds), found, told, strict=True):
-        _warn(curves, name if nets.own else "", name, seed, epoch, signs, line)
+        for message in gan_guard.messages(signs, line):
+            message = f"{name}: {message}" if nets.own else message
+            logging.warning("gan, seed %d, epoch %d: %s", seed, epoch, message)
+            curves.warn("gan", seed, epoch, message, name)
     if epoch % setting.config.gan.grid_every == 0 or epoch == setting.config.gan.epochs:
         weights = _by_seed(nets, gan_step.sampler(state))
         checkpoint.save(setting.folder / "generator", epoch, {"generator": weights}, {"epoch": epoch}, keep=1000)
@@ -249,18 +252,3 @@ def _epoch_ended(
             return
         title = f"seed {setting.seeds[0]}, epoch {epoch}"
         gan_grids.draw(setting, nets, weights, setting.workdir / "plots" / f"samples_epoch_{epoch:03d}.png", title)
-
-
-def _warn(
-    curves: Curves, of: str | None, name: str | None, seed: int, epoch: int, signs: list[str], line: dict[str, Any] | None
-) -> None:
-    """The signs of failure of a lane, and what was done about them; nothing of a lane that had stopped before."""
-    done = (
-        [f"{word}, epoch {line['good_epoch']} is the last good one" for word in ("restarted", "stopped") if word in line]
-        if line
-        else []
-    )
-    for message in [*signs, *done] if line is not None else []:
-        told = f"{of}: {message}" if of else message
-        logging.warning("gan, seed %d, epoch %d: %s", seed, epoch, told)
-        curves.warn("gan", seed, epoch, told, name)

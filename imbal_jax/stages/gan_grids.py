@@ -7,8 +7,10 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from absl import logging
 
 from imbal_jax import checkpoint
+from imbal_jax.errors import UserError
 from imbal_jax.gan import sample
 from imbal_jax.gan import step as gan_step
 from imbal_jax.lanes import purpose
@@ -17,8 +19,6 @@ from imbal_jax.stages.setting import Setting, class_rows
 from imbal_jax.stored import floats
 
 MOST_SIGNALS = 200  # of a class, whose median and band are drawn
-
-
 MOST_STRIP = 16  # rows of a film strip, and about as many columns
 SQUARE = 7  # a side of the square of generated images that each class has where there are few classes
 FEW = 3
@@ -74,12 +74,17 @@ def film(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path) -> Non
         return
     epochs = [epochs[i] for i in np.linspace(0, len(epochs) - 1, min(MOST_STRIP, len(epochs))).round().astype(int)]
     each, dtype = max(1, MOST_STRIP // len(sample.drawable(nets))), setting.data.train.x.dtype
-    strip = []
+    strip = {}
     for epoch in epochs:
-        then = checkpoint.restore_step(kept, {"generator": weights}, epoch).state["generator"]
-        strip.append(np.asarray(_rows(nets, each, dtype, setting.keys[0], _first(then))))
-    title = f"seed {setting.seeds[0]}, the same latents through the training"
-    plots.sample_grid(path, np.stack(strip), None, [f"epoch {epoch}" for epoch in epochs], None, title)
+        try:
+            then = checkpoint.restore_step(kept, {"generator": weights}, epoch).state["generator"]
+        except UserError as error:  # a picture is no reason to stop
+            logging.warning("the film strip has no epoch %d: %s", epoch, error)
+            continue
+        strip[f"epoch {epoch}"] = np.asarray(_rows(nets, each, dtype, setting.keys[0], _first(then)))
+    if strip:
+        title = f"seed {setting.seeds[0]}, the same latents through the training"
+        plots.sample_grid(path, np.stack([*strip.values()]), None, [*strip], None, title)
 
 
 def _first(weights: Any) -> Any:

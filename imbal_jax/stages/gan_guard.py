@@ -21,6 +21,7 @@ from imbal_jax.stages.setting import Setting
 from imbal_jax.train import loop
 
 ON_FAILURE = ("warn", "stop", "restart")
+DONE = ("restarted", "stopped")  # in a line of the curves: what was done at the end of that epoch, and why
 MOST = 3  # restarts of a lane; it stops at its next failure
 
 
@@ -96,13 +97,18 @@ def told(guard: Guard, epoch: int, found: Sequence[Sequence[str]]) -> list[dict[
     lines: list[dict[str, Any] | None] = []
     acted, stopped, good = (np.asarray(leaf) for leaf in (guard.acted, guard.stopped, guard.epoch))
     for lane, why in enumerate(found):
-        if acted[lane] != epoch:
-            lines.append(None if stopped[lane] else {})
-        elif stopped[lane]:
-            lines.append({"stopped": why[0], "good_epoch": int(good[lane])})
+        if acted[lane] == epoch:
+            lines.append({DONE[int(stopped[lane])]: why[0], "good_epoch": int(good[lane])})
         else:
-            lines.append({"restarted": why[0], "good_epoch": int(good[lane])})
+            lines.append(None if stopped[lane] else {})
     return lines
+
+
+def messages(found: Sequence[str], line: Mapping[str, Any] | None) -> list[str]:
+    """The warnings about a lane, from its signs and from what `told` has of it: the signs, and what was done about them."""
+    if line is None:  # it had stopped before
+        return []
+    return [*found, *(f"{word}, epoch {line['good_epoch']} is the last good one" for word in DONE if word in line)]
 
 
 def _act(restart: bool, lane: Any, shared: tuple[jax.Array, jax.Array]) -> gan_step.State:

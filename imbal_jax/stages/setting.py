@@ -20,7 +20,7 @@ from imbal_jax.train import loop
 LOWEST = {  # the least value of each number in a config
     1: "seeds data_devices gan.epochs gan.batch gan.latent gan.d_steps gan.grid_every classifier.epochs classifier.batch"
     " quality.epochs quality.batch quality.k",
-    0: "seed lanes_per_device margin gan.per_class gan.g_learning_rate gan.d_learning_rate classifier.learning_rate"
+    0: "seed lanes_per_device margin gan.per_class gan.g_learning_rate gan.d_learning_rate gan.r1 classifier.learning_rate"
     " classifier.weight_decay classifier.warmup classifier.decay classifier.clip classifier.patience data.validation"
     " quality.samples quality.learning_rate chunk_seconds save_seconds",
     0.01: "gan.g_width gan.d_width classifier.width",
