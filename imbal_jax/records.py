@@ -87,6 +87,24 @@ def read(path: Path) -> list[dict]:
     return [row for row in rows if row is not None]
 
 
+def newest_first(path: Path) -> Iterator[dict]:
+    """The rows of a .jsonl file from the last to the first; a long file is read no further than rows are asked for.
+
+    Raises:
+      UserError: as `read`, of a damaged line once it is reached.
+    """
+    path = Path(path)
+    if not path.exists():
+        return
+    with _explained(path, "read"), open(path, "rb") as file:
+        for number, line in enumerate(_lines_backwards(file)):
+            row = _parsed(line)
+            if row is not None:
+                yield row
+            elif number:  # only the last line is dropped
+                read(path)  # which says where it is
+
+
 def keep(path: Path, predicate: Callable[[dict], bool]) -> int:
     """Rewrites the file with only the rows that satisfy the predicate, at once or not at all; returns how many went.
 
@@ -203,6 +221,24 @@ def _last_line(file: Any, size: int) -> tuple[int, bytes]:
         if cut or start == 0:
             return start + cut, tail[cut:]
         width *= 4
+
+
+def _lines_backwards(file: IO[bytes], block: int = 1 << 16) -> Iterator[bytes]:
+    """The lines of a file without their newlines, from the last one."""
+    start, rest = file.seek(0, os.SEEK_END), b""
+    ended = False  # what follows the newline at the end of the file is no line
+    while start:
+        size = min(block, start)
+        start -= size
+        file.seek(start)
+        first, *others = (file.read(size) + rest).split(b"\n")
+        for line in reversed(others):
+            if line or ended:
+                yield line
+            ended = True
+        rest = first
+    if rest or ended:
+        yield rest
 
 
 def _replace(path: Path, data: bytes) -> None:

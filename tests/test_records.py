@@ -106,6 +106,25 @@ def test_damage_in_the_middle_names_file_and_line(path):
         records.read(path)
 
 
+@pytest.mark.parametrize("ending", [b"\n", b"", b'\n{"torn'])
+def test_rows_come_back_from_the_last_one(path, ending):
+    """Lines shorter and longer than what is read at once."""
+    rows = [{"epoch": n, "text": "é" * size} for n, size in enumerate((1, 70_000, 3, 40_000, 200_000, 5))]
+    records.append(path, rows)
+    path.write_bytes(path.read_bytes().rstrip(b"\n") + ending)
+    assert list(records.newest_first(path)) == rows[::-1]
+
+
+def test_rows_from_the_last_one_are_read_as_far_as_asked_for(path):
+    assert list(records.newest_first(path)) == []
+    records.append(path, [{"epoch": n} for n in range(3)])
+    path.write_bytes(b'{"torn\n' + path.read_bytes())
+    rows = records.newest_first(path)
+    assert [next(rows)["epoch"] for _ in range(3)] == [2, 1, 0]
+    with pytest.raises(UserError, match="line 1 is damaged"):
+        next(rows)
+
+
 def test_keep_leaves_the_rows_asked_for(path):
     records.append(path, [{"epoch": n} for n in range(5)])
     assert records.keep(path, lambda row: row["epoch"] < 3) == 2

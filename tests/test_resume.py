@@ -122,6 +122,21 @@ def test_curves_forget_what_comes_after_the_checkpoint(tmp_path):
     assert [row["epoch"] for row in records.read(curves.path) if row["stage"] == "warning"] == [1]
 
 
+def test_recent_curves_are_the_end_of_all(tmp_path):
+    curves = Curves(tmp_path / "metrics.jsonl", (0, 1))
+    assert curves.recent("gan", ["a"], 2) == [[], []]
+    for epoch in range(1, 6):
+        stopped = None if epoch > 4 else {}
+        curves.add("gan", ["a", "b"], epoch, {"d_loss": np.arange(4.0)}, [{}, stopped, {}, stopped])
+        curves.add("gan", ["c"], epoch, {"d_loss": np.arange(2.0)})
+        curves.warn("gan", 1, epoch, "NaN", "a")
+        Curves(curves.path, (2,)).add("gan", ["a"], epoch, {"d_loss": np.zeros(1)})
+    lanes = curves.by_lane("gan", ["a", "b"])
+    expected = [[row for row in lane if row["epoch"] > 3] for lane in lanes]
+    assert curves.recent("gan", ["a", "b"], 2) == expected and [len(lane) for lane in expected] == [2, 1, 2, 1]
+    assert curves.recent("gan", ["a", "b"], 9) == lanes
+
+
 def test_rows_of_a_torn_writing_are_written_again(tmp_path, monkeypatch):
     """The row of one lane is there and that of the other is not: it alone is written anew."""
 

@@ -9,6 +9,7 @@ from imbal_jax.stored import floats
 ZERO = 1e-3  # a discriminator loss below this has nothing left to teach the generator
 ALIKE = 0.1  # grey levels that the images of a class differ by; rounding alone makes an untrained net's differ by more
 FALLING = 5  # so many epochs of a generator loss that only falls mean images that fool a blind discriminator
+MEMORY = FALLING + 1  # epochs that `signs` looks at
 
 
 def broken(history: Sequence[dict]) -> str | None:
@@ -59,7 +60,7 @@ def signs(history: Sequence[dict]) -> list[str]:
     found = []
     if last["d_loss"] < ZERO:
         found.append(f"discriminator loss is {last['d_loss']:.2g}: it has won, the generator learns nothing more")
-    recent = [row["g_loss"] for row in history[-FALLING - 1 :]]
+    recent = [row["g_loss"] for row in history[-MEMORY:]]
     if len(recent) > FALLING and all(_finite(g) for g in recent) and np.all(np.diff(recent) < 0) and recent[-1] < 0.4:
         found.append(f"generator loss fell {FALLING} epochs in a row to {recent[-1]:.2g}: the discriminator may be blind")
     return found

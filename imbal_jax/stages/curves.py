@@ -76,6 +76,18 @@ class Curves(NamedTuple):
                 found[lane].append(row)
         return [*found.values()]
 
+    def recent(self, stage: str, arms: Sequence[str | None], epochs: int) -> list[list[dict]]:
+        """The part of `by_lane` that is of the newest so many epochs; the end of the file alone is read."""
+        found: dict[Any, list[dict]] = {lane: [] for lane in itertools.product(arms, self.seeds)}
+        newest = None
+        for row in records.newest_first(self.path):
+            if row["stage"] == stage and (lane := (row.get("method"), row["seed"])) in found:
+                newest = row["epoch"] if newest is None else newest
+                if row["epoch"] <= newest - epochs:
+                    break
+                found[lane].append(row)
+        return [rows[::-1] for rows in found.values()]
+
     def _board(self, stage: str, arm: str | None) -> Path:
         return self.path.parent / "tensorboard" / (f"{stage}-{slug(arm)}" if arm else stage)
 
