@@ -123,22 +123,22 @@ def _matrix(rows: list[list]) -> jax.Array:
 def _coordinates(matrix: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
     """Where each output pixel is read, float32 [B, H, W] rows and columns.
 
-    The same bits wherever it is computed, for a compiler may work out a place twice, once for the pixel to read and once for
-    its neighbour's share: two that fall on different sides of a pixel would read the wrong one. So every product is exact (of
-    an entry's upper or lower half and a coordinate of up to 12 bits), with and without fused multiply-add.
+    As a matrix product, for its result is written out: sums of a few terms would be worked out anew, and one by one, in the
+    kernel that gathers, which takes a third longer. Yet the same bits wherever it is computed, for a compiler may take it
+    apart after all, and work out a place twice, once for the pixel to read and once for its neighbour's share: two that fall
+    on different sides of a pixel would read the wrong one. So every product is exact (of an entry's upper or lower half and a
+    coordinate of up to 12 bits), with and without fused multiply-add.
     """
     cy, cx = (height - 1) / 2, (width - 1) / 2
-    row = (jnp.arange(height, dtype=jnp.float32) - cy)[None, :, None]
-    column = (jnp.arange(width, dtype=jnp.float32) - cx)[None, None, :]
-    bits = jax.lax.bitcast_convert_type(matrix, jnp.uint32) & jnp.uint32(0xFFFFF000)
+    row = jnp.repeat(jnp.arange(height, dtype=jnp.float32) - cy, width)
+    column = jnp.tile(jnp.arange(width, dtype=jnp.float32) - cx, height)
+    bits = jax.lax.bitcast_convert_type(matrix[:, :2, :2], jnp.uint32) & jnp.uint32(0xFFFFF000)
     upper = jax.lax.stop_gradient(jax.lax.bitcast_convert_type(bits, jnp.float32))
-    upper, lower = upper[..., None, None], (matrix - upper)[..., None, None]
-
-    def place(i: int, centre: float) -> jax.Array:
-        near = upper[:, i, 0] * row + upper[:, i, 1] * column + (upper[:, i, 2] + centre)
-        return near + lower[:, i, 0] * row + lower[:, i, 1] * column + lower[:, i, 2]
-
-    return place(0, cy), place(1, cx)
+    constant = matrix[:, :2, 2:] + jnp.asarray([[[cy], [cx]]], jnp.float32)
+    entries = jnp.concatenate([constant, upper, matrix[:, :2, :2] - upper], axis=-1).reshape(-1, 5)
+    place = jnp.matmul(entries, jnp.stack([jnp.ones_like(row), row, column, row, column]), precision="highest")
+    place = place.reshape(-1, 2, height, width)
+    return place[:, 0], place[:, 1]
 
 
 def _tap(place: jax.Array, size: int, fill: str) -> tuple[jax.Array, jax.Array]:
