@@ -182,6 +182,7 @@ def test_a_wrong_config_file_is_explained(capsys, tmp_path, program, words):
         ("quality.epochs", 0, ["config.quality.epochs is 0"]),
         ("gan.d_steps", 0, ["config.gan.d_steps is 0"]),
         ("gan.grid_every", 0, ["config.gan.grid_every is 0"]),
+        ("gan.r1", -1.0, ["config.gan.r1 is -1.0", "at least 0"]),
         ("gan.g_width", float("nan"), ["config.gan.g_width is nan"]),
         ("gan.ema", 1.0, ["config.gan.ema is 1.0", "from 0 to below 1"]),
         ("classifier.learning_rate", float("inf"), ["config.classifier.learning_rate is inf"]),
