@@ -88,7 +88,7 @@ def read(path: Path) -> list[dict]:
 
 
 def newest_first(path: Path) -> Iterator[dict]:
-    """The rows of a .jsonl file from the last to the first; a long file is read no further than rows are asked for.
+    """The rows of a .jsonl file from the last to the first, as `read` has them; read no further than rows are asked for.
 
     Raises:
       UserError: as `read`, of a damaged line once it is reached.
@@ -97,12 +97,14 @@ def newest_first(path: Path) -> Iterator[dict]:
     if not path.exists():
         return
     with _explained(path, "read"), open(path, "rb") as file:
-        for number, line in enumerate(_lines_backwards(file)):
+        for number, (_, line) in enumerate(_lines_backwards(file)):
             row = _parsed(line)
             if row is not None:
                 yield row
-            elif number:  # only the last line is dropped
+            elif number:
                 read(path)  # which says where it is
+            else:
+                logging.warning("%s: the last line is damaged and dropped", path)
 
 
 def keep(path: Path, predicate: Callable[[dict], bool]) -> int:
@@ -199,7 +201,7 @@ def _parsed(line: bytes) -> dict | None:
 def _mend_tail(file: Any, path: Path) -> int:
     """Cuts off a damaged last line, or ends a whole one that lacks its newline; returns the size of the file then."""
     size = file.seek(0, os.SEEK_END)
-    start, tail = _last_line(file, size)
+    start, tail = next(_lines_backwards(file), (size, b""))
     if not tail:
         return size
     if _parsed(tail) is None:
@@ -210,35 +212,20 @@ def _mend_tail(file: Any, path: Path) -> int:
     return file.seek(0, os.SEEK_END)
 
 
-def _last_line(file: Any, size: int) -> tuple[int, bytes]:
-    """Start and bytes of the last line, its newline included; reads backwards, so long files cost nothing."""
-    width = 4096
-    while True:
-        start = max(0, size - width)
-        file.seek(start)
-        tail = file.read(size - start)
-        cut = tail.rfind(b"\n", 0, max(len(tail) - 1, 0)) + 1
-        if cut or start == 0:
-            return start + cut, tail[cut:]
-        width *= 4
-
-
-def _lines_backwards(file: IO[bytes], block: int = 1 << 16) -> Iterator[bytes]:
-    """The lines of a file without their newlines, from the last one."""
-    start, rest = file.seek(0, os.SEEK_END), b""
-    ended = False  # what follows the newline at the end of the file is no line
+def _lines_backwards(file: IO[bytes], block: int = 1 << 16) -> Iterator[tuple[int, bytes]]:
+    """Start and bytes of each line from the last one, its newline included; the end of a long file costs no more for it."""
+    end = start = file.seek(0, os.SEEK_END)
+    rest = b""
     while start:
         size = min(block, start)
         start -= size
         file.seek(start)
-        first, *others = (file.read(size) + rest).split(b"\n")
-        for line in reversed(others):
-            if line or ended:
-                yield line
-            ended = True
-        rest = first
-    if rest or ended:
-        yield rest
+        *ended, tail = (file.read(size) + rest).split(b"\n")
+        lines = [line + b"\n" for line in ended] + [tail] * bool(tail)
+        for line in reversed(lines[1:] if start else lines):  # the first may have begun before
+            end -= len(line)
+            yield end, line
+        rest = lines[0]
 
 
 def _replace(path: Path, data: bytes) -> None:

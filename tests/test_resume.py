@@ -124,7 +124,7 @@ def test_curves_forget_what_comes_after_the_checkpoint(tmp_path):
 
 def test_recent_curves_are_the_end_of_all(tmp_path):
     curves = Curves(tmp_path / "metrics.jsonl", (0, 1))
-    assert curves.recent("gan", ["a"], 2) == [[], []]
+    assert curves.by_lane("gan", ["a"], 2) == [[], []]
     for epoch in range(1, 6):
         stopped = None if epoch > 4 else {}
         curves.add("gan", ["a", "b"], epoch, {"d_loss": np.arange(4.0)}, [{}, stopped, {}, stopped])
@@ -132,9 +132,10 @@ def test_recent_curves_are_the_end_of_all(tmp_path):
         curves.warn("gan", 1, epoch, "NaN", "a")
         Curves(curves.path, (2,)).add("gan", ["a"], epoch, {"d_loss": np.zeros(1)})
     lanes = curves.by_lane("gan", ["a", "b"])
+    assert [[row["epoch"] for row in lane] for lane in lanes] == [[1, 2, 3, 4, 5], [1, 2, 3, 4]] * 2
     expected = [[row for row in lane if row["epoch"] > 3] for lane in lanes]
-    assert curves.recent("gan", ["a", "b"], 2) == expected and [len(lane) for lane in expected] == [2, 1, 2, 1]
-    assert curves.recent("gan", ["a", "b"], 9) == lanes
+    assert curves.by_lane("gan", ["a", "b"], 2) == expected and [len(lane) for lane in expected] == [2, 1, 2, 1]
+    assert curves.by_lane("gan", ["a", "b"], 9) == lanes
 
 
 def test_rows_of_a_torn_writing_are_written_again(tmp_path, monkeypatch):

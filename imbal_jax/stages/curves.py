@@ -68,16 +68,11 @@ class Curves(NamedTuple):
         for arm in arms:
             self._rewrite_board(stage, arm, [row for row in rows if row["stage"] == stage and row.get("method") == arm])
 
-    def by_lane(self, stage: str, arms: Sequence[str | None]) -> list[list[dict]]:
-        """The lines of a stage for each lane, [L], the lanes being those of `add`; the file is read once."""
-        found: dict[Any, list[dict]] = {lane: [] for lane in itertools.product(arms, self.seeds)}
-        for row in records.read(self.path):
-            if row["stage"] == stage and (lane := (row.get("method"), row["seed"])) in found:
-                found[lane].append(row)
-        return [*found.values()]
+    def by_lane(self, stage: str, arms: Sequence[str | None], epochs: float = math.inf) -> list[list[dict]]:
+        """The lines of a stage for each lane, [L], the lanes being those of `add`.
 
-    def recent(self, stage: str, arms: Sequence[str | None], epochs: int) -> list[list[dict]]:
-        """The part of `by_lane` that is of the newest so many epochs; the end of the file alone is read."""
+        Of the newest so many epochs only where that is asked for; then the end of the file alone is read.
+        """
         found: dict[Any, list[dict]] = {lane: [] for lane in itertools.product(arms, self.seeds)}
         newest = None
         for row in records.newest_first(self.path):

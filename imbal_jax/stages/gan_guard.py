@@ -66,7 +66,7 @@ def signs(
 ) -> list[list[str]]:
     """The warnings about each lane at the end of an epoch, whose line is not in the curves yet: [L]."""
     found = []
-    for lane, lines in enumerate(curves.recent("gan", names, monitor.MEMORY)):
+    for lane, lines in enumerate(curves.by_lane("gan", names, monitor.MEMORY)):
         figures = {key: float(value[lane]) for key, value in means.items()}
         found.append(monitor.signs([*lines, {"epoch": epoch, **figures, "loss_name": loss_name}]))
     return found
