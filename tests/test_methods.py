@@ -366,11 +366,13 @@ def test_numbers_and_skeletons():
         "1.affine.rotation": 15.0,
         "1.affine.shear": 5.0,
         "1.affine.translation": 0.1,
+        "1.affine.p": 1.0,
         "2.mixup.alpha": 0.2,
         "3.focal.gamma": 1.0,
     }
     blank = (
-        "over(to=5) | affine(rotation=_, shear=_, translation=_, fill=wrap, zoom='0.8,1.2') | mixup(alpha=_) | focal(gamma=_)"
+        "over(to=5) | affine(rotation=_, shear=_, translation=_, p=_, fill=wrap, zoom='0.8,1.2') | mixup(alpha=_) | "
+        "focal(gamma=_)"
     )
     assert methods.skeleton(spec) == blank
     assert methods.skeleton("mixup") == methods.skeleton("mixup(alpha=3)") != methods.skeleton("mixup | mixup")

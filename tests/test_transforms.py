@@ -119,11 +119,13 @@ def test_limit_cases_change_nothing():
         ("affine", {"fill": "reflct"}, IMAGE, "affine: unknown fill 'reflct'; did you mean 'reflect'"),
         ("affine", {"classes": "3"}, IMAGE, "affine: classes='3' is none of"),
         ("affine", {"classes": "rare"}, IMAGE, "affine: classes='rare' is none of"),
+        ("affine", {"p": 1.5}, IMAGE, "affine: p=1.5, it must lie from 0 to 1"),
         ("crop", {}, (64,), r"crop: needs images \[H, W, C\], these rows are \(64,\)"),
         ("crop", {"pad": 9}, IMAGE, "crop: pad=9, it must lie from 0 to 6"),
         ("elastic", {}, (300, 1), r"elastic: needs images \[H, W, C\], these rows are \(300, 1\)"),
         ("elastic", {"strength": -1}, IMAGE, "elastic: strength=-1, at least 0 is needed"),
         ("elastic", {"smoothness": 0}, IMAGE, "elastic: smoothness=0, it must be above 0"),
+        ("elastic", {"p": -0.1}, IMAGE, "elastic: p=-0.1, it must lie from 0 to 1"),
         ("elastic", {"fill": "edge"}, IMAGE, "elastic: unknown fill 'edge'"),
         ("flip", {}, (64,), r"flip: needs images \[H, W, C\], these rows are \(64,\)"),
         ("flip", {"p": 1.5}, IMAGE, "flip: p=1.5"),
@@ -345,6 +347,19 @@ def test_the_chosen_classes_alone_are_transformed(word):
         np.testing.assert_array_equal(out.x[~moved], first.x[~moved])
         assert not (np.asarray(out.x) == first.x).all((1, 2, 3))[moved].any()
         np.testing.assert_array_equal(out.t, first.t)
+
+
+@pytest.mark.parametrize("word", ["affine", "elastic"])
+def test_a_share_of_the_images_is_transformed(word):
+    """Which ones are drawn apart from how; p may be traced."""
+    first = batch(many=300)
+    choices: tuple[dict, ...] = ({}, {"p": 0.0}, {"p": 0.7}, {"p": 0.7, "classes": 1})
+    every, none, some, fewer = jax.jit(lambda key: [applied(word, first=first, key=key, **options) for options in choices])(KEY)
+    moved, label = ~(np.asarray(some.x) == first.x).all((1, 2, 3)), np.argmax(first.t, -1)
+    assert 0.6 < moved.mean() < 0.8
+    np.testing.assert_array_equal(none.x, first.x)
+    np.testing.assert_allclose(some.x[moved], every.x[moved], atol=1e-6)
+    np.testing.assert_array_equal(fewer.x, np.where((label == 1)[:, None, None, None], some.x, first.x))
 
 
 def test_elastic_distortion_is_scipys():

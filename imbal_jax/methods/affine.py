@@ -10,7 +10,7 @@ from imbal_jax.errors import UserError, nearest
 from imbal_jax.methods.method import Draw, Method, Task, check_range, images
 from imbal_jax.ops import warp
 
-TRACED = ("rotation", "shear", "zoom", "translation")
+TRACED = ("rotation", "shear", "zoom", "translation", "p")
 
 
 class Ranges(NamedTuple):
@@ -39,6 +39,7 @@ def make(
     translation: float = 0.1,
     fill: str = "constant",
     classes: int | str = "all",
+    p: float = 1.0,
 ) -> Method:
     """Transform each image by its own random rotation, shear, zoom and translation, in this order.
 
@@ -54,18 +55,28 @@ def make(
         fill: 'constant' (black), 'nearest', 'reflect' or 'wrap': what lies outside an image.
         classes: 'all', 'minority' (the rare classes before any balancing), a class, or several as in '6,8,9': the
             examples of other classes stay as they are. A mixed example counts for its largest class.
+        p: how likely an image is to be transformed, from 0 to 1. A transformed image is less sharp, for it is resampled, and
+            a network that has met no other in training can stumble over the sharp ones of a test; below 1 it meets both.
     """
     ranges = read_ranges("affine", task, rotation, shear, zoom, translation, fill)
     chosen = read_classes("affine", task, classes)
+    check_range("affine", "p", p, 0, 1)
 
     def transform(key: jax.Array, batch: Batch, draw: Draw, progress: jax.Array) -> Batch:
-        x = random_affine(key, batch.x, ranges)
-        if not all(chosen):
-            moved = jnp.asarray(chosen)[jnp.argmax(batch.t, axis=-1)]
-            x = jnp.where(moved[:, None, None, None], x, batch.x)
-        return batch._replace(x=x)
+        return replace_some(key, batch, random_affine(key, batch.x, ranges), chosen, p)
 
     return Method(transform=transform)
+
+
+def replace_some(key: jax.Array, batch: Batch, x: jax.Array, chosen: tuple[bool, ...], p: jax.Array | float) -> Batch:
+    """The batch with the images x [B, H, W, C] for its own: those of the `chosen` classes [K], each with probability p.
+
+    The key may be the one that x was drawn with: it is folded.
+    """
+    moved = jax.random.bernoulli(jax.random.fold_in(key, 1), p, (x.shape[0],))
+    if not all(chosen):
+        moved &= jnp.asarray(chosen)[jnp.argmax(batch.t, axis=-1)]
+    return batch._replace(x=jnp.where(moved[:, None, None, None], x, batch.x))
 
 
 def random_affine(key: jax.Array, x: jax.Array, ranges: Ranges, value: float = 0.0) -> jax.Array:

@@ -4,15 +4,20 @@ import jax
 import jax.numpy as jnp
 
 from imbal_jax.batches import Batch
-from imbal_jax.methods.affine import read_classes, read_fill
+from imbal_jax.methods.affine import read_classes, read_fill, replace_some
 from imbal_jax.methods.method import Draw, Method, Task, check_range, images
 from imbal_jax.ops import warp
 
-TRACED = ("strength", "smoothness")
+TRACED = ("strength", "smoothness", "p")
 
 
 def make(
-    task: Task, strength: float = 34.0, smoothness: float = 4.0, fill: str = "constant", classes: int | str = "all"
+    task: Task,
+    strength: float = 34.0,
+    smoothness: float = 4.0,
+    fill: str = "constant",
+    classes: int | str = "all",
+    p: float = 1.0,
 ) -> Method:
     """Move each pixel by a random displacement that varies smoothly over the image.
 
@@ -26,21 +31,18 @@ def make(
         strength: what the smoothed field is multiplied by, in pixels (the paper's alpha); 0 changes nothing.
         smoothness: the Gaussian's standard deviation in pixels (the paper's sigma), above 0.
         fill: 'constant' (black), 'nearest', 'reflect' or 'wrap': what lies outside an image.
-        classes: as for `affine`.
+        classes, p: as for `affine`.
     """
     images(task, "elastic")
     check_range("elastic", "strength", strength, 0)
     check_range("elastic", "smoothness", smoothness, 0, above=True)
     read_fill("elastic", fill)
+    check_range("elastic", "p", p, 0, 1)
     chosen = read_classes("elastic", task, classes)
 
     def transform(key: jax.Array, batch: Batch, draw: Draw, progress: jax.Array) -> Batch:
         field = random_fields(key, batch.x.shape[0], batch.x.shape[1:3], strength, smoothness)
-        x = warp.displace(batch.x, field, fill=fill)
-        if not all(chosen):
-            moved = jnp.asarray(chosen)[jnp.argmax(batch.t, axis=-1)]
-            x = jnp.where(moved[:, None, None, None], x, batch.x)
-        return batch._replace(x=x)
+        return replace_some(key, batch, warp.displace(batch.x, field, fill=fill), chosen, p)
 
     return Method(transform=transform)
 
