@@ -106,26 +106,47 @@ def everything(args: argparse.Namespace) -> int:
 
 
 def compare(name: str, args: argparse.Namespace) -> list[results.Comparison]:
-    """Times ours with every number of lanes and every peer in turn, and pairs them up.
+    """Times ours with every number of lanes and every peer in turn, and pairs them up."""
+    peers = [peer for peer in args.peers if peer in peers_of(name)]
+    apart = [peer for peer in peers if peer not in harness.TOGETHER]
+    found = against_processes(name, apart, args) if apart else []
+    return found + [
+        against_ourselves(name, peer, lanes, args) for peer in peers if peer not in apart for lanes in lanes_of(name, args)
+    ]
+
+
+def against_processes(name: str, peers: Sequence[str], args: argparse.Namespace) -> list[results.Comparison]:
+    """Ours and the peers, each in processes of its own.
 
     A peer's step has no lanes: its users train one seed after the other, so its time per lane is its time per step.
     """
-    steps, batch = args.steps or NAMES[name], args.batch or harness.batch_of(name)
     jobs, forms = {}, {}
     lane_counts = lanes_of(name, args)
-    peers = [peer for peer in args.peers if peer in peers_of(name)]
     for lanes in lane_counts:
-        jobs[f"ours x {lanes}"] = harness.Job(name, "ours", "auto", lanes, steps, batch)
+        jobs[f"ours x {lanes}"] = job_of(name, "ours", "auto", lanes, args)
     for peer in peers:
-        job = harness.Job(name, peer, "", lane_counts[0] if name in WHOLE else 1, steps, batch)
+        job = job_of(name, peer, "", lane_counts[0] if name in WHOLE else 1, args)
         form, forms[peer] = harness.fastest_form(job, harness.FORMS[peer][name])
         jobs[peer] = job._replace(form=form)
-    measured = harness.alternate(jobs, args.repeats)
+    measured = {label: [each for (each,) in answers] for label, answers in harness.alternate(jobs, args.repeats).items()}
     return [
         results.Comparison(name, lanes, peer, jobs[peer].form, forms[peer], measured[f"ours x {lanes}"], measured[peer])
         for peer in peers
         for lanes in lane_counts
     ]
+
+
+def against_ourselves(name: str, peer: str, lanes: int, args: argparse.Namespace) -> results.Comparison:
+    """Ours and our own step without what is measured, both in the same processes."""
+    (form,) = harness.FORMS[peer][name]
+    job = job_of(name, peer, form, lanes, args)
+    ours, theirs = zip(*harness.alternate({peer: job}, args.repeats)[peer], strict=True)
+    return results.Comparison(name, lanes, peer, form, {}, list(ours), list(theirs))
+
+
+def job_of(name: str, side: str, form: str, lanes: int, args: argparse.Namespace) -> harness.Job:
+    """What one process measures."""
+    return harness.Job(name, side, form, lanes, args.steps or NAMES[name], args.batch or harness.batch_of(name))
 
 
 def lanes_of(name: str, args: argparse.Namespace) -> tuple[int, ...]:

@@ -2,7 +2,8 @@
 
 Two frameworks in one process fight over threads and memory, and a machine's speed drifts over minutes. So every
 measurement is a process of its own, and the sides take turns (ours, peer, ours, peer, ...), which spreads the drift
-over both.
+over both. Our own step without a method is no other framework, and a method costs less than two processes differ by: these
+two take turns within a process.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from typing import Any, NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BLOCKS = 5
+PAIR_BLOCKS = 20  # of each side where both are timed in one process
 BATCH = 128  # examples in a batch, unless --batch says otherwise; of these the source's own:
 SMALLER = dict.fromkeys(("s4_step", "efficientnet_step", "mixup_step", "mixup_step-keras", "affine_epoch_overhead"), 64)
 SMALLER["dcgan_step"] = 16
@@ -44,6 +46,7 @@ PEER_NAMES = {
     "plain": "our own step without it",
     "single": "our own, one by one",
 }
+TOGETHER = frozenset({"plain"})  # peers that are timed in one process with ours
 # The ways in which a peer's user may write the step: tf.function without and with jit_compile, PyTorch channels last,
 # channels first, and under torch.compile. Which is fastest hangs on the device, so all are tried.
 # On two CPU cores 'function' and 'eager' win everywhere: XLA costs TensorFlow a factor of 1.6 (GAN) to 8 (classifier).
@@ -145,15 +148,41 @@ def median_ms(steps: Steps, count: int) -> float:
     return 1e3 * statistics.median(times)
 
 
+def medians_in_turn(sides: Sequence[Steps], count: int) -> list[float]:
+    """Median milliseconds per step of each side over PAIR_BLOCKS blocks, the sides one after the other in each round.
+
+    One block of each is run first and not timed.
+    """
+    block = max(1, count // PAIR_BLOCKS)
+    times: list[list[float]] = [[] for _ in sides]
+    for timed in range(PAIR_BLOCKS + 1):
+        for side, steps in enumerate(sides):
+            start = time.perf_counter()
+            steps.run(block)
+            if timed:
+                times[side].append((time.perf_counter() - start) / block)
+    return [1e3 * statistics.median(each) for each in times]
+
+
 def work(build: Callable[[Job], Steps], argv: Sequence[str] | None = None) -> None:
-    """A worker's main: measures one job and prints a `Measured` as the last line of its output."""
+    """A worker's main: measures one job, beside ours where its peer is of TOGETHER, and prints the `Measured`."""
     job = job_of(argv)
-    steps = build(job)
+    sides = ("ours", job.side) if job.side in TOGETHER else (job.side,)
+    built = [build(job._replace(side=side)) for side in sides]
+    firsts = [first_s(steps) for steps in built]
+    times = medians_in_turn(built, job.steps) if len(built) > 1 else [median_ms(built[0], job.steps)]
+    memory = peak_mib(resource.RUSAGE_SELF)
+    answer(*(
+        Measured(ms / job.lanes, steps.device, memory, first, steps.notes())
+        for ms, steps, first in zip(times, built, firsts, strict=True)
+    ))  # fmt: skip
+
+
+def first_s(steps: Steps) -> float:
+    """Seconds of the first step: compilation, mostly."""
     began = time.perf_counter()
     steps.run(1)
-    first = time.perf_counter() - began
-    ms = median_ms(steps, job.steps) / job.lanes
-    answer(Measured(ms, steps.device, peak_mib(resource.RUSAGE_SELF), round(first, 2), steps.notes()))
+    return round(time.perf_counter() - began, 2)
 
 
 def batch_of(name: str) -> int:
@@ -169,9 +198,9 @@ def job_of(argv: Sequence[str] | None) -> Job:
     return Job(**vars(parser.parse_args(argv)))
 
 
-def answer(measured: Measured) -> None:
-    """Prints a worker's last line."""
-    print(json.dumps(measured._asdict()), flush=True)
+def answer(*measured: Measured) -> None:
+    """Prints a worker's last line: what it measured, one for each side."""
+    print(json.dumps([each._asdict() for each in measured]), flush=True)
 
 
 def peak_mib(who: int) -> float:
@@ -189,15 +218,16 @@ def backend() -> str:
     return run([sys.executable, "-c", "import jax; print(jax.default_backend())"], "jax")
 
 
-def run_worker(job: Job, timeout: float | None = None) -> Measured:
-    """Runs one job in a process of its own.
+def run_worker(job: Job, timeout: float | None = None) -> list[Measured]:
+    """Runs one job in a process of its own; returns what it measured: ours too, and first, where the peer is of TOGETHER.
 
     Raises:
         BenchmarkError: the process failed or took more than `timeout` seconds; holds the end of what it wrote.
     """
     flags = [f"--{field}={value}" for field, value in job._asdict().items()]
     command = [sys.executable, "-m", f"benchmarks.{job.name.split('-')[0]}", *flags]
-    return Measured(**json.loads(run(command, f"{job.name}, {job.side} ({job.form})", timeout)))
+    answers = json.loads(run(command, f"{job.name}, {job.side} ({job.form})", timeout))
+    return [Measured(**each) for each in answers]
 
 
 def run(command: Sequence[str], what: str, timeout: float | None = None) -> str:
@@ -238,7 +268,8 @@ def fastest_form(job: Job, forms: Sequence[str], timeout: float = 600.0) -> tupl
     times = {}
     for form in forms:
         try:
-            times[form] = run_worker(job._replace(form=form, steps=min(job.steps, max(BLOCKS, job.steps // 2))), timeout).ms
+            (tried,) = run_worker(job._replace(form=form, steps=min(job.steps, max(BLOCKS, job.steps // 2))), timeout)
+            times[form] = tried.ms
         except BenchmarkError as error:
             print(f"left out: {error}", file=sys.stderr)
             times[form] = math.inf
@@ -248,9 +279,9 @@ def fastest_form(job: Job, forms: Sequence[str], timeout: float = 600.0) -> tupl
     return best, times
 
 
-def alternate(jobs: Mapping[str, Job], repeats: int) -> dict[str, list[Measured]]:
-    """Runs the jobs in turn, `repeats` rounds of all of them; returns the measurements by label."""
-    measured: dict[str, list[Measured]] = {label: [] for label in jobs}
+def alternate(jobs: Mapping[str, Job], repeats: int) -> dict[str, list[list[Measured]]]:
+    """Runs the jobs in turn, `repeats` rounds of all of them; returns the workers' answers by label."""
+    measured: dict[str, list[list[Measured]]] = {label: [] for label in jobs}
     for _ in range(repeats):
         for label, job in jobs.items():
             measured[label].append(run_worker(job))

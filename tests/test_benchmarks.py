@@ -28,7 +28,8 @@ def jobs(monkeypatch):
         if job.form == "compile":
             raise harness.BenchmarkError("no compiler")
         notes = {"sweep_scaling": SCALING, "sweep_vs_keras": WHOLE}.get(job.name, {})
-        return harness.Measured(TIMES["ours" if job.side == "ours" else job.form], "CPU", 500, 2.5, notes)
+        sides = ["ours", job.form] if job.side == "plain" else ["ours" if job.side == "ours" else job.form]
+        return [harness.Measured(TIMES[side], "CPU", 500, 2.5, notes) for side in sides]
 
     monkeypatch.setattr(harness, "run_worker", run_worker)
     monkeypatch.setattr(harness, "backend", lambda: "cpu")
@@ -167,7 +168,26 @@ def test_worker_prints_time_per_lane(capsys):
 
     flags = ["--name=cgan_step", "--side=ours", "--form=auto", "--lanes=4", "--steps=5", "--batch=8"]
     harness.work(build, flags)
-    answer = json.loads(capsys.readouterr().out)
+    (answer,) = json.loads(capsys.readouterr().out)
     assert set(answer) == {"ms", "device", "memory", "first", "notes"} and answer["memory"] > 1
     assert answer["device"] == "a device" and math.isfinite(answer["ms"])
     assert built == [harness.Job("cgan_step", "ours", "auto", 4, 5, 8)]
+
+
+def test_our_own_step_takes_turns_in_one_process(capsys, monkeypatch):
+    ran: list[tuple[str, int]] = []
+
+    def build(job):
+        return harness.Steps(lambda n: ran.append((job.side, n)), job.side)
+
+    flags = ["--name=method_step-mixup", "--side=plain", "--form=none", "--lanes=1", "--steps=40", "--batch=8"]
+    harness.work(build, flags)
+    answers = json.loads(capsys.readouterr().out)
+    assert [each["device"] for each in answers] == ["ours", "plain"]
+    assert ran == [("ours", 1), ("plain", 1), *[("ours", 2), ("plain", 2)] * (harness.PAIR_BLOCKS + 1)]
+
+
+def test_ours_without_a_method_is_no_process_of_its_own(jobs, capsys):
+    assert cli.main(["mixup_step", "--peer=plain", "--repeats=2"]) == 0
+    assert [(job.side, job.form) for job in jobs] == [("plain", "none")] * 2
+    assert "ratio 1.03 (required: 1.05, met)" in capsys.readouterr().out
