@@ -1,7 +1,8 @@
 """Command line of the benchmarks.
 
     python -m benchmarks NAME --json     one comparison, as one JSON line
-    python -m benchmarks                 all of them, and the table benchmarks/RESULTS.md
+    python -m benchmarks NAME --keep     and into the table benchmarks/RESULTS.md
+    python -m benchmarks                 all of them, and the table
 
 The peers are not needed by the library itself: `pip install -r requirements-bench.txt`.
 """
@@ -13,7 +14,8 @@ import os
 import sys
 from collections.abc import Sequence
 
-from benchmarks import harness, results, sweep_vs_keras
+from benchmarks import harness, kept, results, sweep_vs_keras
+from benchmarks.kept import Comparison
 
 NAMES = {  # steps (or calls) timed in one process, unless --steps says otherwise
     "classifier_step": 40,
@@ -67,6 +69,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--repeats", type=_positive, default=3, help="processes per side (default: 3)")
     parser.add_argument("--steps", type=_positive, help=f"steps (or epochs) timed in a process (default: {NAMES})")
     parser.add_argument("--batch", type=_positive, help="examples in a batch (default: hangs on NAME)")
+    parser.add_argument("--keep", action="store_true", help="add NAME's figures to results.jsonl and write RESULTS.md anew")
     parser.add_argument("--json", action="store_true", help="print one JSON line for each comparison")
     args = parser.parse_args(argv)
     having = peers_of(args.name) if args.name else list(harness.FORMS)
@@ -83,29 +86,36 @@ def peers_of(name: str) -> list[str]:
 
 def single(args: argparse.Namespace) -> int:
     """One comparison."""
-    for comparison in compare(args.name, args):
-        print(json.dumps(comparison.line()) if args.json else comparison.sentence(), flush=True)
+    measure(args.name, args, args.keep)
     return 0
 
 
 def everything(args: argparse.Namespace) -> int:
-    """All comparisons, then the table."""
-    start, load = datetime.datetime.now(datetime.UTC), os.getloadavg()[0]
-    found: list[results.Comparison] = []
-    path = harness.ROOT / "benchmarks" / "RESULTS.md"
+    """All comparisons, each into the table when it is done, so that nothing measured is lost."""
     for name in (name for name in NAMES if set(peers_of(name)) & set(args.peers)):
         if name in WHOLE and (lacks := sweep_vs_keras.lacking_data()):
             print(lacks, file=sys.stderr)
             continue
-        for comparison in compare(name, args):
-            print(json.dumps(comparison.line()) if args.json else comparison.sentence(), flush=True)
-            found.append(comparison)
-        path.write_text(results.table(found, args, start, load))  # after each, so that nothing measured is lost
-    print(f"written: {path}", file=sys.stderr)
+        measure(name, args, keep=True)
     return 0
 
 
-def compare(name: str, args: argparse.Namespace) -> list[results.Comparison]:
+def measure(name: str, args: argparse.Namespace, keep: bool) -> None:
+    """Makes a benchmark's comparisons, says them, and keeps them where asked to."""
+    start, load = datetime.datetime.now(datetime.UTC), os.getloadavg()[0]
+    found = compare(name, args)
+    for comparison in found:
+        print(json.dumps(results.line(comparison)) if args.json else results.sentence(comparison), flush=True)
+    if keep:
+        batch = args.batch or harness.batch_of(name)
+        folder = harness.ROOT / "benchmarks"
+        lines = [kept.Kept(each, results.conditions(each.peer, batch, start, load)) for each in found]
+        kept.add(folder / "results.jsonl", lines)
+        (folder / "RESULTS.md").write_text(results.table(kept.newest(folder / "results.jsonl", list(NAMES))))
+        print(f"written: {folder / 'RESULTS.md'}", file=sys.stderr)
+
+
+def compare(name: str, args: argparse.Namespace) -> list[Comparison]:
     """Times ours with every number of lanes and every peer in turn, and pairs them up."""
     peers = [peer for peer in args.peers if peer in peers_of(name)]
     apart = [peer for peer in peers if peer not in harness.TOGETHER]
@@ -115,7 +125,7 @@ def compare(name: str, args: argparse.Namespace) -> list[results.Comparison]:
     ]
 
 
-def against_processes(name: str, peers: Sequence[str], args: argparse.Namespace) -> list[results.Comparison]:
+def against_processes(name: str, peers: Sequence[str], args: argparse.Namespace) -> list[Comparison]:
     """Ours and the peers, each in processes of its own.
 
     A peer's step has no lanes: its users train one seed after the other, so its time per lane is its time per step.
@@ -130,18 +140,18 @@ def against_processes(name: str, peers: Sequence[str], args: argparse.Namespace)
         jobs[peer] = job._replace(form=form)
     measured = {label: [each for (each,) in answers] for label, answers in harness.alternate(jobs, args.repeats).items()}
     return [
-        results.Comparison(name, lanes, peer, jobs[peer].form, forms[peer], measured[f"ours x {lanes}"], measured[peer])
+        Comparison(name, lanes, peer, jobs[peer].form, forms[peer], measured[f"ours x {lanes}"], measured[peer])
         for peer in peers
         for lanes in lane_counts
     ]
 
 
-def against_ourselves(name: str, peer: str, lanes: int, args: argparse.Namespace) -> results.Comparison:
+def against_ourselves(name: str, peer: str, lanes: int, args: argparse.Namespace) -> Comparison:
     """Ours and our own step without what is measured, both in the same processes."""
     (form,) = harness.FORMS[peer][name]
     job = job_of(name, peer, form, lanes, args)
     ours, theirs = zip(*harness.alternate({peer: job}, args.repeats)[peer], strict=True)
-    return results.Comparison(name, lanes, peer, form, {}, list(ours), list(theirs))
+    return Comparison(name, lanes, peer, form, {}, list(ours), list(theirs))
 
 
 def job_of(name: str, side: str, form: str, lanes: int, args: argparse.Namespace) -> harness.Job:

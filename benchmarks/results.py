@@ -1,6 +1,5 @@
 """What a comparison says: as a JSON line, as a sentence, as the table RESULTS.md."""
 
-import argparse
 import datetime
 import importlib.metadata
 import os
@@ -8,9 +7,10 @@ import pathlib
 import platform
 import statistics
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from benchmarks import harness
+from benchmarks.kept import Comparison, Conditions, Kept
 
 # The ratio may be at most this.
 REQUIRED = {
@@ -23,92 +23,76 @@ REQUIRED = {
 }
 
 
-class Comparison(NamedTuple):
-    """Ours against one peer: a measurement for each process; `forms`: ms/step of every form tried."""
-
-    name: str
-    lanes: int
-    peer: str
-    form: str
-    forms: dict[str, float]
-    ours: list[harness.Measured]
-    theirs: list[harness.Measured]
-
-    @property
-    def ratio(self) -> float:
-        """Our time / the peer's time: below 1 is faster than the peer."""
-        return harness.median(self.ours) / harness.median(self.theirs)
-
-    def line(self) -> dict[str, Any]:
-        """The JSON object that the command prints."""
-        return {
-            "name": self.name,
-            "ours": round(harness.median(self.ours), 3),
-            "peer": round(harness.median(self.theirs), 3),
-            "peer_name": harness.PEER_NAMES[self.peer],
-            "ratio": round(self.ratio, 4),
-            "unit": self.unit(),
-            **self.of_required(),
-        }
-
-    def unit(self) -> str:
-        """What the times are."""
-        if self.name == "sweep_vs_keras":
-            return f"ms per seed of a whole process of {self.lanes} seeds"
-        return "ms/step" if self.lanes == 1 else f"ms/step per lane, {self.lanes} lanes"
-
-    def of_required(self) -> dict[str, Any]:
-        """What is said where a ratio is required only: it, the first step's seconds, memory, and the job's own notes."""
-        if self.name not in REQUIRED:
-            return {}
-        last = self.ours[-1]
-        return {"required": REQUIRED[self.name], "first_s": last.first, "memory_mib": last.memory, **last.notes}
-
-    def sentence(self) -> str:
-        """The same for a reader."""
-        line = self.line()
-        sentence = (
-            f"{self.name}: ours {line['ours']:.1f}, {line['peer_name']} ({self.form}) {line['peer']:.1f} {line['unit']}, "
-            f"ratio {self.ratio:.2f}"
-        )
-        if not (more := self.of_required()):
-            return sentence
-        required = more.pop("required")
-        told = ", ".join(f"{name} {value}" for name, value in more.items())
-        return f"{sentence} (required: {required:.2f}, {'met' if self.ratio <= required else 'missed'}); {told}"
+def line(comparison: Comparison) -> dict[str, Any]:
+    """The JSON object that the command prints."""
+    return {
+        "name": comparison.name,
+        "ours": round(harness.median(comparison.ours), 3),
+        "peer": round(harness.median(comparison.theirs), 3),
+        "peer_name": harness.PEER_NAMES[comparison.peer],
+        "ratio": round(comparison.ratio, 4),
+        "unit": unit(comparison),
+        **of_required(comparison),
+    }
 
 
-def table(found: Sequence[Comparison], args: argparse.Namespace, start: datetime.datetime, load: float) -> str:
-    """The text of RESULTS.md.
+def unit(comparison: Comparison) -> str:
+    """What the times are."""
+    if comparison.name == "sweep_vs_keras":
+        return f"ms per seed of a whole process of {comparison.lanes} seeds"
+    return "ms/step" if comparison.lanes == 1 else f"ms/step per lane, {comparison.lanes} lanes"
 
-    Args:
-        found: the comparisons, in the order of the rows.
-        args: the command line (`batch`, `repeats`, `peers`).
-        start: when the first process started, in UTC.
-        load: the machine's load average just before: well above zero, other work disturbed the times.
-    """
+
+def of_required(comparison: Comparison) -> dict[str, Any]:
+    """What is said where a ratio is required only: it, the first step's seconds, memory, and the job's own notes."""
+    if comparison.name not in REQUIRED:
+        return {}
+    last = comparison.ours[-1]
+    return {"required": REQUIRED[comparison.name], "first_s": last.first, "memory_mib": last.memory, **last.notes}
+
+
+def sentence(comparison: Comparison) -> str:
+    """The same for a reader."""
+    told = line(comparison)
+    text = (
+        f"{told['name']}: ours {told['ours']:.1f}, {told['peer_name']} ({comparison.form}) {told['peer']:.1f} {told['unit']}, "
+        f"ratio {comparison.ratio:.2f}"
+    )
+    if not (more := of_required(comparison)):
+        return text
+    required = more.pop("required")
+    notes = ", ".join(f"{name} {value}" for name, value in more.items())
+    return f"{text} (required: {required:.2f}, {'met' if comparison.ratio <= required else 'missed'}); {notes}"
+
+
+def table(kept: Sequence[Kept]) -> str:
+    """The text of RESULTS.md: the comparisons, in the order of the rows, and what each was measured under."""
+    found = [each.comparison for each in kept]
+    days: dict[tuple, list[Kept]] = {}
+    for each in kept:
+        days.setdefault(_day(each), []).append(each)
+    numbers = {day: number for number, day in enumerate(sorted(days), start=1)}
     rows = [
         f"| {c.name} | {c.lanes} | {_spread(c.ours)} | {harness.PEER_NAMES[c.peer]} ({c.form}) | {_spread(c.theirs)} "
-        f"| **{_ratio(c.ratio)}** | {_memory(c.ours)}, {_memory(c.theirs)} |"
-        for c in found
+        f"| **{_ratio(c.ratio)}** | {_memory(c.ours)}, {_memory(c.theirs)} | {numbers[_day(each)]} |"
+        for each in kept
+        for c in (each.comparison,)
     ]
-    sizes = f"{harness.BATCH} ({', '.join(f'{name}: {batch}' for name, batch in harness.SMALLER.items())})"
     tried = {(c.name, c.peer): ", ".join(f"{form} {ms:.1f}" for form, ms in c.forms.items()) for c in found if c.forms}
-    devices = sorted({m.device for c in found for m in (*c.ours, *c.theirs)})
     return "\n".join([
         "# Benchmarks",
         "",
         "Milliseconds per step (or call, or process) and lane: the median over processes (in brackets: lowest to highest).",
         "The ratio is ours / peer: below 1 we are faster. A lane is one seed's run; a peer trains one seed at a time.",
-        "Made by `python -m benchmarks`; do not edit.",
+        "Made from results.jsonl, the newest of each, by `python -m benchmarks`; do not edit.",
         "",
-        "| benchmark | lanes | ours | peer | peer's time | ratio | memory, ours and peer's, MiB |",
-        "|---|---|---|---|---|---|---|",
+        "| benchmark | lanes | ours | peer | peer's time | ratio | memory, ours and peer's, MiB | measured |",
+        "|---|---|---|---|---|---|---|---|",
         *rows,
         "",
         "Memory is the most that a process held, its libraries included.",
-        f"Batch {args.batch or sizes}; {args.repeats} processes a side take turns, each the median of {harness.BLOCKS} blocks.",
-        f"Our own step without a method takes turns with it in one process, {harness.PAIR_BLOCKS} blocks each.",
+        f"Processes take turns, each the median of {harness.BLOCKS} blocks; our own step without a method takes turns in one "
+        f"process with the one that has it, {harness.PAIR_BLOCKS} blocks each.",
         "Where a peer's step can be written in several ways, each is tried once, and the fastest is compared (ms/step; inf: it "
         "did not run):",
         "",
@@ -116,12 +100,26 @@ def table(found: Sequence[Comparison], args: argparse.Namespace, start: datetime
         "",
         *_scaling([c for c in found if c.name == "sweep_scaling"]),
         *_whole([c for c in found if c.name == "sweep_vs_keras"]),
-        f"Machine: {cpu_model()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB, {platform.system()}; "
-        f"device: {', '.join(devices)}.",
-        f"Versions: Python {platform.python_version()}, {', '.join(versions(args.peers))}.",
-        f"Date: {start:%Y-%m-%d %H:%M} UTC; load average just before: {load:.2f}.",
+        "## Measured",
+        "",
+        *(f"{number}. {_told(day, days[day])}" for day, number in numbers.items()),
         "",
     ])  # fmt: skip
+
+
+def _day(kept: Kept) -> tuple:
+    """Comparisons with the same one are told of together."""
+    conditions, ours = kept.conditions, kept.comparison.ours
+    return conditions.day, conditions.machine, ours[0].device, len(ours), conditions.batch
+
+
+def _told(day: tuple, kept: Sequence[Kept]) -> str:
+    date, machine, device, repeats, batch = day
+    versions = dict.fromkeys(version for each in kept for version in each.conditions.versions)
+    return (
+        f"{date}: {machine}; device: {device}; batch {batch}; {repeats} process{'es' if repeats > 1 else ''} a side; "
+        f"load average before it at most {max(each.conditions.load for each in kept):.2f}; {', '.join(versions)}."
+    )
 
 
 def _scaling(found: Sequence[Comparison]) -> list[str]:
@@ -172,10 +170,17 @@ def _scores(measured: harness.Measured) -> str:
     return ", ".join(f"{arm}: accuracy {plain:.1%}, balanced {balanced:.1%}" for arm, (plain, balanced) in arms)
 
 
-def versions(peers: Sequence[str]) -> list[str]:
-    """'package version' of everything that was timed."""
-    packages = dict.fromkeys(package for side in ("ours", *peers) for package in harness.PACKAGES[side])
-    return [f"{package} {importlib.metadata.version(package)}" for package in packages]
+def conditions(peer: str, batch: int, when: datetime.datetime, load: float) -> Conditions:
+    """What a comparison with a peer is measured under here and now."""
+    machine = f"{cpu_model()}, {os.cpu_count()} cores, {memory_gib():.0f} GiB, {platform.system()}"
+    return Conditions(batch, when.isoformat(timespec="minutes"), round(load, 2), machine, versions(peer))
+
+
+def versions(peer: str) -> list[str]:
+    """'package version' of what is timed against a peer."""
+    packages = dict.fromkeys(package for side in ("ours", peer) for package in harness.PACKAGES[side])
+    python = f"Python {platform.python_version()}"
+    return [python, *(f"{package} {importlib.metadata.version(package)}" for package in packages)]
 
 
 def cpu_model() -> str:

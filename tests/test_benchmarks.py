@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from benchmarks import __main__ as cli
-from benchmarks import harness, results, sweep_vs_keras
+from benchmarks import harness, kept, results, sweep_vs_keras
 
 TIMES = {
     "ours": 30.0, "function": 40.0, "function_xla": 320.0, "train_on_batch": 44.0, "eager": 60.0, "eager_nchw": 75.0,
@@ -85,7 +85,7 @@ def test_sides_take_turns_in_the_fastest_form(jobs, capsys):
 def test_everything_writes_the_table(jobs, capsys, monkeypatch, tmp_path):
     (tmp_path / "benchmarks").mkdir()
     monkeypatch.setattr(harness, "ROOT", tmp_path)
-    monkeypatch.setattr(results, "versions", lambda peers: [f"{peer} 1.0" for peer in peers])
+    monkeypatch.setattr(results, "versions", lambda peer: [f"{peer} 1.0"])
     assert cli.main(["--json"]) == 0
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     counts = cli.LANES | {"sweep_scaling": cli.SWEEP_LANES["cpu"]}
@@ -98,10 +98,41 @@ def test_everything_writes_the_table(jobs, capsys, monkeypatch, tmp_path):
     assert "keras 1.0, torch 1.0" in text and "compile inf" in text and "1/30" in text
 
 
+def test_one_benchmark_measured_again_takes_its_place_in_the_table(jobs, monkeypatch, tmp_path):
+    (tmp_path / "benchmarks").mkdir()
+    monkeypatch.setattr(harness, "ROOT", tmp_path)
+    monkeypatch.setattr(results, "versions", lambda peer: [f"{peer} 1.0"])
+    for name in ("smote-mnist", "affine-28", "cgan_step"):
+        assert cli.main([name, "--keep", "--repeats=2"]) == 0
+    lines = (tmp_path / "benchmarks" / "results.jsonl").read_text().splitlines()
+    older = json.dumps(json.loads(lines[0]) | {"when": "2020-01-01T00:00+00:00", "name": "affine-28", "peer": "keras"})
+    (tmp_path / "benchmarks" / "results.jsonl").write_text(
+        "\n".join([older, *lines, '{"name": "gone", "peer": "scipy"}']) + "\n"
+    )
+    monkeypatch.setitem(TIMES, "ours", 45.0)
+    assert cli.main(["smote-mnist", "--keep", "--repeats=1"]) == 0
+    text = (tmp_path / "benchmarks" / "RESULTS.md").read_text()
+    rows = [line.split(" | ") for line in text.splitlines() if line.startswith(("| smote", "| affine", "| cgan", "| gone"))]
+    assert [row[0] for row in rows] == ["| cgan_step", "| smote-mnist", "| affine-28"]
+    assert [row[5] for row in rows] == ["**0.75**", "**0.50**", "**1/30**"]
+    numbers = [row[7].strip(" |") for row in rows]
+    assert numbers[0] == numbers[2] != numbers[1]
+    assert "2020" not in text and "keras 1.0" in text and "1 process a side" in text and "2 processes a side" in text
+
+
+def test_kept_lines_come_back(tmp_path):
+    measured = [harness.Measured(1.5, "CPU", 500, 2.5, {"computed": "gemm loop"})]
+    comparison = kept.Comparison("cgan_step", 2, "torch", "eager", {"eager": 1.0, "compile": math.inf}, measured, measured)
+    line = kept.Kept(comparison, kept.Conditions(8, "2026-01-02T03:04+00:00", 0.1, "a machine", ["torch 1.0"]))
+    kept.add(tmp_path / "kept.jsonl", [line])
+    assert kept.newest(tmp_path / "kept.jsonl", ["cgan_step"]) == [line]
+    assert line.conditions.day == "2026-01-02"
+
+
 def test_everything_without_the_images(jobs, capsys, monkeypatch, tmp_path):
     (tmp_path / "benchmarks").mkdir()
     monkeypatch.setattr(harness, "ROOT", tmp_path)
-    monkeypatch.setattr(results, "versions", lambda peers: [])
+    monkeypatch.setattr(results, "versions", lambda peer: [])
     monkeypatch.delenv("IMBAL_DATA_DIR")
     assert cli.main(["--peer=keras"]) == 0
     assert "sweep_vs_keras is left out" in capsys.readouterr().err
