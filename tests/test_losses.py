@@ -6,6 +6,7 @@ import numpy as np
 import optax
 import pytest
 
+from imbal_jax import methods
 from imbal_jax.errors import UserError
 from imbal_jax.methods import (
     balanced_softmax,
@@ -169,6 +170,25 @@ def test_posthoc_adjustment_undoes_the_prior():
     expected = softmax(z) / np.array(COUNTS)
     np.testing.assert_allclose(jax.nn.softmax(after), expected / expected.sum(axis=1, keepdims=True), rtol=1e-4)
     np.testing.assert_array_equal(posthoc_logit_adjust.make(task(), 0.0).predict(z, None), z)
+
+
+@pytest.mark.parametrize("module", [logit_adjust, posthoc_logit_adjust])
+def test_the_prior_of_the_real_rows(module):
+    """After over-sampling to equal counts there is no prior left, but that of the rows it started from is still known."""
+    z, t = logits_and_targets()
+
+    def result(method):
+        return method.logits(z, t, 0.0) if method.logits else method.predict(z, None)
+
+    over = task((5000, 5000, 5000))._replace(real=COUNTS)
+    np.testing.assert_allclose(result(module.make(over, 0.5, "real")), result(module.make(task(), 0.5)), rtol=1e-6)
+    np.testing.assert_allclose(result(module.make(task(), 0.5, "real")), result(module.make(task(), 0.5)), rtol=1e-6)
+    assert not np.allclose(result(module.make(over, 0.5)), result(module.make(over, 0.5, "real")))
+    recipe = methods.recipe_of("over | posthoc_logit_adjust(tau=0.5, counts=real)", task(), over.counts)
+    (correction,) = recipe.corrections
+    np.testing.assert_allclose(correction.predict(z, None), posthoc_logit_adjust.make(task(), 0.5).predict(z, None), rtol=1e-6)
+    with pytest.raises(UserError, match="counts='all' is neither 'resampled' nor 'real'"):
+        module.make(over, 0.5, "all")
 
 
 def test_deferred_weights():

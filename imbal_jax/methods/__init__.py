@@ -88,7 +88,8 @@ def recipe_of(spec: str, task: Task, counts: tuple[int, ...], values: Mapping[st
     if unknown:
         raise ValueError(f"method {spec!r} has no number {unknown[0]!r}; it has {', '.join(numbers(spec)) or 'none'}")
     words = [_with_values(i, word, values) for i, word in enumerate(parse(spec))]
-    return compose([word.text for word in words], [_make(word, task._replace(counts=counts)) for word in words])
+    left = task._replace(counts=counts, real=task.counts)
+    return compose([word.text for word in words], [_make(word, left) for word in words])
 
 
 def numbers(spec: str) -> dict[str, float]:

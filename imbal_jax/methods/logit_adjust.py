@@ -4,12 +4,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from imbal_jax.errors import UserError
 from imbal_jax.methods.method import Method, Task, check_range, full
 
 TRACED = ("tau",)
 
 
-def make(task: Task, tau: float = 1.0) -> Method:
+def make(task: Task, tau: float = 1.0, counts: str = "resampled") -> Method:
     """Add tau log prior_k to the logits in training and leave it off afterwards.
 
     Paper: Menon, Jayasumana, Rawat, Jain, Veit, Kumar: Long-tail learning via logit adjustment. ICLR 2021.
@@ -21,21 +22,26 @@ def make(task: Task, tau: float = 1.0) -> Method:
     Args:
         task: the problem.
         tau: strength, 0 or more.
+        counts: n_k: 'resampled', or 'real', the rows before any resampler (see posthoc_logit_adjust).
 
     Raises:
-        UserError: a negative tau; a class without a training row.
+        UserError: a negative tau; a class without a training row; other counts.
     """
-    shift = adjustment(task, tau, "logit_adjust")
+    shift = adjustment(task, tau, counts, "logit_adjust")
     return Method(logits=lambda z, t, progress: z.astype(jnp.float32) + shift[None, :])
 
 
-def adjustment(task: Task, tau: jax.Array | float, method: str) -> np.ndarray | jax.Array:
+def adjustment(task: Task, tau: jax.Array | float, counts: str, method: str) -> np.ndarray | jax.Array:
     """tau x log prior, float32 [K].
 
     Raises:
-        UserError: a negative tau; a class without a training row.
+        UserError: a negative tau; a class without a training row; counts that are neither 'resampled' nor 'real'.
     """
     check_range(method, "tau", tau, 0)
+    if counts not in ("resampled", "real"):
+        raise UserError(f"{method}: counts={counts!r} is neither 'resampled' nor 'real'")
+    if counts == "real" and task.real:
+        task = task._replace(counts=task.real)
     full(task, method)
     return tau * log_prior(task.counts).astype(np.float32)
 

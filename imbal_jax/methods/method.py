@@ -26,6 +26,7 @@ class Task(NamedTuple):
         class_names: [K].
         shape: of one example, such as (28, 28, 1), (300, 1) or (64,).
         minority: the rare classes of the training set before any balancing.
+        real: `counts` before any resampler; () where the task is that of the real rows itself.
     """
 
     counts: tuple[int, ...]
@@ -33,6 +34,7 @@ class Task(NamedTuple):
     class_names: tuple[str, ...]
     shape: tuple[int, ...]
     minority: tuple[int, ...]
+    real: tuple[int, ...] = ()
 
 
 class Train(NamedTuple):
