@@ -33,15 +33,21 @@ def build(job: harness.Job) -> harness.Steps:
         return _lanes(job.lanes, x, counts, to)
     if job.side == "imblearn":
         from imblearn.over_sampling import SMOTE
+
+        device = "CPU"
     else:
+        import jax
+
         from imbal_jax.adapters.imblearn import SMOTE
+
+        device = jax.devices()[0].device_kind
 
     def run(n: int) -> None:
         for seed in range(n):
             balanced, _ = SMOTE(random_state=seed, sampling_strategy=to or "auto").fit_resample(x, y)
             assert len(balanced) > len(x)
 
-    return harness.Steps(run, "CPU")
+    return harness.Steps(run, device)
 
 
 def _lanes(lanes: int, x: np.ndarray, counts: tuple[int, ...], to: dict[int, int] | None) -> harness.Steps:
