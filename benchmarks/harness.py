@@ -166,7 +166,7 @@ def medians_in_turn(sides: Sequence[Steps], count: int) -> list[float]:
 
 def work(build: Callable[[Job], Steps], argv: Sequence[str] | None = None) -> None:
     """A worker's main: measures one job, beside ours where its peer is of TOGETHER, and prints the `Measured`."""
-    job = job_of(argv)
+    job = read_job(argv)
     sides = ("ours", job.side) if job.side in TOGETHER else (job.side,)
     built = [build(job._replace(side=side)) for side in sides]
     firsts = [first_s(steps) for steps in built]
@@ -190,7 +190,7 @@ def batch_of(name: str) -> int:
     return SMALLER.get(name, BATCH)
 
 
-def job_of(argv: Sequence[str] | None) -> Job:
+def read_job(argv: Sequence[str] | None) -> Job:
     """The job that a worker's command line asks for."""
     parser = argparse.ArgumentParser()
     for field, kind in Job.__annotations__.items():

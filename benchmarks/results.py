@@ -72,12 +72,6 @@ def table(kept: Sequence[Kept]) -> str:
     for each in kept:
         days.setdefault(_day(each), []).append(each)
     numbers = {day: number for number, day in enumerate(sorted(days), start=1)}
-    rows = [
-        f"| {c.name} | {c.lanes} | {_spread(c.ours)} | {harness.PEER_NAMES[c.peer]} ({c.form}) | {_spread(c.theirs)} "
-        f"| **{_ratio(c.ratio)}** | {_memory(c.ours)}, {_memory(c.theirs)} | {numbers[_day(each)]} |"
-        for each in kept
-        for c in (each.comparison,)
-    ]
     tried = {(c.name, c.peer): ", ".join(f"{form} {ms:.1f}" for form, ms in c.forms.items()) for c in found if c.forms}
     return "\n".join([
         "# Benchmarks",
@@ -88,7 +82,7 @@ def table(kept: Sequence[Kept]) -> str:
         "",
         "| benchmark | lanes | ours | peer | peer's time | ratio | memory, ours and peer's, MiB | measured |",
         "|---|---|---|---|---|---|---|---|",
-        *rows,
+        *(_row(each.comparison, numbers[_day(each)]) for each in kept),
         "",
         "Memory is the most that a process held, its libraries included.",
         f"Processes take turns, each the median of {harness.BLOCKS} blocks; our own step without a method takes turns in one "
@@ -105,6 +99,14 @@ def table(kept: Sequence[Kept]) -> str:
         *(f"{number}. {_told(day, days[day])}" for day, number in numbers.items()),
         "",
     ])  # fmt: skip
+
+
+def _row(c: Comparison, number: int) -> str:
+    """A line of the table; `number` is that of what it was measured under."""
+    return (
+        f"| {c.name} | {c.lanes} | {_spread(c.ours)} | {harness.PEER_NAMES[c.peer]} ({c.form}) | {_spread(c.theirs)} "
+        f"| **{_ratio(c.ratio)}** | {_memory(c.ours)}, {_memory(c.theirs)} | {number} |"
+    )
 
 
 def _day(kept: Kept) -> tuple:

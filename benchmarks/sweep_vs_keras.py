@@ -23,7 +23,7 @@ PER_CLASS = 1000  # images of each digit, 6, 8 and 9 cut as published
 
 def main(argv: Sequence[str] | None = None) -> None:
     """The worker: milliseconds of the whole process, per seed."""
-    harness.answer(measure(harness.job_of(argv)))
+    harness.answer(measure(harness.read_job(argv)))
 
 
 def measure(job: harness.Job, per_class: int = PER_CLASS) -> harness.Measured:

@@ -69,14 +69,14 @@ def make(
 
 
 def replace_some(key: jax.Array, batch: Batch, x: jax.Array, chosen: tuple[bool, ...], p: jax.Array | float) -> Batch:
-    """The batch with the images x [B, H, W, C] for its own: those of the `chosen` classes [K], each with probability p.
+    """The batch with the rows x [B, ...example] for its own: those of the `chosen` classes [K], each with probability p.
 
     The key may be the one that x was drawn with: it is folded.
     """
     moved = jax.random.bernoulli(jax.random.fold_in(key, 1), p, (x.shape[0],))
     if not all(chosen):
         moved &= jnp.asarray(chosen)[jnp.argmax(batch.t, axis=-1)]
-    return batch._replace(x=jnp.where(moved[:, None, None, None], x, batch.x))
+    return batch._replace(x=jnp.where(moved.reshape(-1, *[1] * (x.ndim - 1)), x, batch.x))
 
 
 def random_affine(key: jax.Array, x: jax.Array, ranges: Ranges, value: float = 0.0) -> jax.Array:
