@@ -160,7 +160,7 @@ class Reader(HTMLParser):
         self.shown = ""
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        if tag not in ("meta", "img", "input", "br", "link"):
+        if tag not in ("meta", "img", "input", "br", "wbr", "link"):
             self.open.append(tag)
         self.links += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "action")]
 

@@ -49,9 +49,14 @@ def labels(run: Run) -> dict[str, str]:
     """For each arm its number in the table, in its colour, and its name: HTML for the table and the charts."""
     colours = arm_colours(list(run.results["methods"]))
     return {
-        arm: f'<span class="who"><i class="chip" style="--c:{colours[arm]}">{place}</i><span>{text(arm)}</span></span>'
+        arm: f'<span class="who"><i class="chip" style="--c:{colours[arm]}">{place}</i><span>{_breakable(arm)}</span></span>'
         for place, arm in enumerate(ranked(run), 1)
     }
+
+
+def _breakable(arm: str) -> str:
+    """A method's text, which may go on in the next line after a bracket or an underscore, not only at spaces."""
+    return text(arm).replace("(", "(<wbr>").replace("_", "_<wbr>")
 
 
 def _table(run: Run) -> str:
