@@ -58,6 +58,14 @@ def test_dropout_keeps_its_share_and_the_mean():
     np.testing.assert_array_equal(layers.Dropout(0.25).apply({}, x, False), x)
 
 
+@pytest.mark.parametrize("shape", [(4000, 6), (50, 40, 8), (999, 1)])
+def test_what_dropout_keeps_of_one_number_says_nothing_of_another(shape):
+    kept = np.asarray(layers.Dropout(0.5).apply({}, jnp.ones(shape), True, rngs={"dropout": KEY}) > 0).reshape(-1, shape[-1])
+    np.testing.assert_allclose(kept.mean(0), 0.5, atol=0.06)
+    between = np.atleast_2d(np.cov(kept, rowvar=False)) - np.eye(shape[-1]) / 4
+    np.testing.assert_allclose(between, 0, atol=0.025)
+
+
 def test_inference_in_batches_equals_all_at_once():
     model = s0_cnn.Model(3, width=0.1)
     x = jax.random.randint(KEY, (7, 28, 28, 1), 0, 256).astype(jnp.uint8)

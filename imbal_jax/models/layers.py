@@ -119,8 +119,13 @@ class Dropout(nn.Module):
         if not train:
             return x
         dropped = round(self.rate * 256)
-        keep = jax.random.bits(self.make_rng("dropout"), x.shape, jnp.uint8) >= dropped
-        return jnp.where(keep, x * (256 / (256 - dropped)), 0.0)
+        return jnp.where(_bytes(self.make_rng("dropout"), x.shape) >= dropped, x * (256 / (256 - dropped)), 0.0)
+
+
+def _bytes(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Random numbers 0 .. 255, uint32 of that shape: four from each random word. Asked for bytes, jax draws a word for each."""
+    words = jax.random.bits(key, (*shape[:-1], -(-shape[-1] // 4)))
+    return jnp.concatenate([words >> shift & 255 for shift in (0, 8, 16, 24)], axis=-1)[..., : shape[-1]]
 
 
 class BatchNorm(nn.Module):
