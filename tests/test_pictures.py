@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from imbal_jax.report import plots
+from imbal_jax.report import grids, style
 from imbal_jax.stages import group, pictures
 from imbal_jax.stages.arms import Arm
 from imbal_jax.stages.curves import Curves
@@ -133,7 +133,7 @@ def test_both_kinds_are_in_one_picture_of_an_arm(setting, filled, undrawn, tmp_p
 
 
 def test_six_arms_are_drawn_once_and_only_where_there_are_images(setting, undrawn, tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "in_step", lambda *_: [plots.Block("before", [], [])])
+    monkeypatch.setattr(pictures, "in_step", lambda *_: [grids.Block("before", [], [])])
     there, arms = setting._replace(workdir=tmp_path), [Arm(f"flip(p=0.{i})") for i in range(1, 9)]
     signal = there._replace(task=there.task._replace(shape=(300, 1)))
     four = there._replace(task=there.task._replace(shape=(28, 28, 4)))
@@ -153,14 +153,14 @@ def test_the_picture_is_clear_between_images(setting, tmp_path):
     grey = np.full((28, 28, 1), 200, np.uint8)
     colour = np.zeros((20, 32, 3), np.uint8)
     bands = {
-        "one": [plots.Block("made of", [grey, None, colour], ["a", "b", "c"]), plots.Block("made", [grey] * 3, ["a"] * 3)],
-        "two": [plots.Block("before", [grey] * 9, ["0.73 Sneaker\n+ 0.27 Bag"] * 9)],
+        "one": [grids.Block("made of", [grey, None, colour], ["a", "b", "c"]), grids.Block("made", [grey] * 3, ["a"] * 3)],
+        "two": [grids.Block("before", [grey] * 9, ["0.73 Sneaker\n+ 0.27 Bag"] * 9)],
     }
-    plots.transformed(tmp_path / "picture.png", "smote | mixup", bands)
+    grids.transformed(tmp_path / "picture.png", "smote | mixup", bands)
     with Image.open(tmp_path / "picture.png") as image:
         alpha = np.asarray(image.convert("RGBA"))[..., 3]
     assert alpha[0].max() == 0 and alpha.max() == 255
-    assert 3 * (plots.TILE * plots.DPI) ** 2 * 4 < (alpha == 255).sum() < 0.7 * alpha.size
+    assert 3 * (grids.TILE * style.DPI) ** 2 * 4 < (alpha == 255).sum() < 0.7 * alpha.size
 
 
 @pytest.mark.parametrize(
@@ -173,9 +173,9 @@ def test_the_picture_is_clear_between_images(setting, tmp_path):
     ],
 )
 def test_names_of_arms_in_names_of_files(name, slug):
-    assert plots.slug(name) == slug
+    assert style.slug(name) == slug
 
 
 def test_long_names_stay_apart():
-    first, second = (plots.slug("smote(to=5000) | " * 30 + end) for end in "ab")
+    first, second = (style.slug("smote(to=5000) | " * 30 + end) for end in "ab")
     assert first != second and max(len(first), len(second)) < 120

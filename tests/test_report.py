@@ -12,7 +12,7 @@ from imbal_jax import records
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import SCALARS
-from imbal_jax.report import build, headline, markup, plots, precision_recall, run, table
+from imbal_jax.report import build, grids, headline, markup, plots, precision_recall, run, style, table
 from imbal_jax.report.run import Run, analysed
 from imbal_jax.report.run import read as read_run
 
@@ -97,7 +97,7 @@ def fabricate(
         (workdir / "plots").mkdir()
         rare = plots.minority(BEFORE)
         for name, title in {"samples_epoch_004": "epoch 4", "samples_epoch_008": "epoch 8", "samples": "end"}.items():
-            plots.sample_grid(workdir / "plots" / f"{name}.png", digits(8, rng), digits(8, rng), NAMES, rare, title)
+            grids.sample_grid(workdir / "plots" / f"{name}.png", digits(8, rng), digits(8, rng), NAMES, rare, title)
     return workdir
 
 
@@ -144,9 +144,9 @@ def enrich(workdir: Path) -> Path:
     (workdir / "plots").mkdir(exist_ok=True)
     for arm in ("over(to=5000)", "an arm of another run"):
         images = list(digits(1, np.random.default_rng(1))[:9, 0])
-        blocks = [plots.Block("before", images, NAMES[:9]), plots.Block("after", images, ["0.73 Sneaker\n+ 0.27 Bag"] * 9)]
-        path = workdir / "plots" / f"transformed-{plots.slug(arm)}.png"
-        plots.transformed(path, arm, {"images in the training step": blocks})
+        blocks = [grids.Block("before", images, NAMES[:9]), grids.Block("after", images, ["0.73 Sneaker\n+ 0.27 Bag"] * 9)]
+        path = workdir / "plots" / f"transformed-{style.slug(arm)}.png"
+        grids.transformed(path, arm, {"images in the training step": blocks})
     return workdir
 
 
@@ -486,7 +486,7 @@ def test_durations(seconds, text):
 
 
 def test_plots_take_edge_cases(tmp_path, monkeypatch):
-    monkeypatch.setattr(plots, "DPI", 40)  # quicker
+    monkeypatch.setattr(style, "DPI", 40)  # quicker
     rng = np.random.default_rng(0)
     plots.losses(tmp_path / "none.png", [])
     plots.losses(tmp_path / "nan.png", [{"stage": "gan", "seed": 0, "epoch": 1, "d_loss": float("nan"), "g_loss": 1.0}])
@@ -498,7 +498,7 @@ def test_plots_take_edge_cases(tmp_path, monkeypatch):
     plots.recalls(tmp_path / "failed.png", failed, ["a", "b"], set())
     plots.class_counts(tmp_path / "same.png", [5, 5], {"none": [5, 5]}, ["a", "b"])
     colour = rng.integers(0, 256, (2, 3, 8, 8, 3)).astype(np.uint8)
-    plots.sample_grid(tmp_path / "colour.png", colour, None, ["a", "b"], {1}, "colour")
+    grids.sample_grid(tmp_path / "colour.png", colour, None, ["a", "b"], {1}, "colour")
     arms = {f"arm {i}": rng.random((2, 10)) for i in range(24)}
     plots.recalls(tmp_path / "many_arms.png", arms | {"failed": np.full((1, 10), np.nan)}, NAMES, {6})
     plots.class_counts(tmp_path / "many.png", BEFORE, {arm: [i + 1] * 10 for i, arm in enumerate(arms)}, NAMES)
@@ -506,7 +506,7 @@ def test_plots_take_edge_cases(tmp_path, monkeypatch):
 
 
 def test_curves_of_the_rarest_classes(tmp_path, monkeypatch):
-    monkeypatch.setattr(plots, "DPI", 40)
+    monkeypatch.setattr(style, "DPI", 40)
     assert precision_recall.rarest([900, 20, 3, 50], {1, 2}) == [2, 1]
     assert precision_recall.rarest(range(12, 0, -1), set()) == list(range(11, 3, -1))
     tables = {"none": np.full((2, 3, 20), np.nan), "over": np.random.default_rng(0).random((2, 3, 20))}

@@ -21,8 +21,8 @@ from imbal_jax.report.markup import (
     text,
     with_interval,
 )
-from imbal_jax.report.plots import arm_colours
 from imbal_jax.report.run import Published, Run, baselines, published, ranked, recall_key, same_spec, values_of
+from imbal_jax.report.style import arm_colours
 
 MOST_CLASSES = 6  # of the minority with a column of their own; of more only the mean
 EPOCHS = {"epoch_seconds": "s per epoch", "epoch_selected": "Epoch selected"}  # columns of runs that have them

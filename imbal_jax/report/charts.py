@@ -8,8 +8,8 @@ from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
 from imbal_jax.report.arms import TAG, labels
 from imbal_jax.report.markup import band, capital, duration, gap, is_share, name_of, number, section, text
-from imbal_jax.report.plots import arm_colours
 from imbal_jax.report.run import Run, baselines, mean_of, published, ranked, same_spec, values_of
+from imbal_jax.report.style import arm_colours
 
 LOG_FROM = 10.0  # costs that span more are drawn on a logarithmic axis
 TIMES = (0.1, 0.3, 1, 3, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 36000, 86400)  # seconds

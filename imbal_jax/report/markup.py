@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from imbal_jax.evaluate.metrics import BY_CLASS, LOWER_IS_BETTER
-from imbal_jax.report.plots import DPI
+from imbal_jax.report.style import DPI
 
 SHARES = (
     "accuracy",

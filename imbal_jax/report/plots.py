@@ -1,147 +1,37 @@
-"""The pictures of a run: plain numpy in, PNG out. Matplotlib is imported on the first call, and draws without a screen.
+"""The plots of a run: curves, confusion matrices, recalls, class counts. Plain numpy in, PNG out."""
 
-One colour means one thing everywhere: orange is the minority, slate the majority, and an arm keeps its colour from plot
-to plot (its place in the given order decides; 'none' is grey).
-"""
-
-import re
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from contextlib import contextmanager
 from math import ceil
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from imbal_jax import records
+from imbal_jax.report.style import (
+    ARMS,
+    DOING_NOTHING,
+    GRID,
+    INK,
+    MINORITY,
+    SOFT,
+    arm_colours,
+    canvas,
+    legend_below,
+    panel,
+    short,
+)
 
-INK, SOFT, GRID = "#1d2530", "#667085", "#e4e7ec"
-MINORITY, MAJORITY = "#d4590f", "#73809a"  # both readable on white and on near-black
-DOING_NOTHING = "#8a94a6"
-ARMS = ("#2563eb", "#0f9d76", "#a445c9", "#d9456b", "#0e96b5", "#a07f10", "#5b57d6", "#6b8e23")
-DPI = 160
 MOST_BARS = 20  # classes; beyond, bars are too thin and points are drawn
 MOST_INSIDE = 4  # curves whose legend finds room among them
 MOST_PANELS = 4  # of curves, beside one another
 MOST_LINES = 8  # arms whose curves are drawn in a panel
 MOST_GROUPS = 8  # arms side by side, one colour each; beyond, a heat map
-TILE = 0.84  # inches, an image among those before and after a transform
-LONGEST = 100  # characters of a name in a file's name
-
-
-class Block(NamedTuple):
-    """Images under one heading.
-
-    Attributes:
-        head: the heading.
-        images: at most nine, uint8 [H, W, C] with C 1 or 3; None leaves a gap.
-        captions: beneath each image, of one or two lines.
-    """
-
-    head: str
-    images: Sequence[np.ndarray | None]
-    captions: Sequence[str]
-
-
-def slug(name: str) -> str:
-    """An arm's name as part of a file's name: 'over | affine(zoom=0.2)' -> 'over_affine(zoom=0.2)'."""
-    short = re.sub(r"[^0-9A-Za-z=.,()-]+", "_", name).strip("_")
-    return short if len(short) <= LONGEST else f"{short[:LONGEST]}-{zlib.crc32(name.encode()):08x}"
 
 
 def minority(counts: Sequence[int]) -> set[int]:
     """The classes with fewer than half the rows of the largest class."""
     return {i for i, count in enumerate(counts) if 2 * count < max(counts)}
-
-
-def arm_colours(arms: Sequence[str]) -> dict[str, str]:
-    """A colour for each arm: grey for 'none', the others along the palette in the given order."""
-    others = [arm for arm in arms if arm != "none"]
-    return {"none": DOING_NOTHING} | {arm: ARMS[i % len(ARMS)] for i, arm in enumerate(others)}
-
-
-def sample_grid(
-    path: Path,
-    fake: np.ndarray,
-    real: np.ndarray | None,
-    class_names: Sequence[str],
-    minority: AbstractSet[int] | None,
-    title: str,
-) -> None:
-    """Per class a row: real images on the left, generated ones on the right; minority rows marked.
-
-    The background is transparent and the text of middle brightness, so the picture sits on light and dark pages.
-
-    Args:
-        path: the PNG to write.
-        fake: uint8 [K, n, H, W, C], C 1 or 3.
-        real: uint8 [K, r, H, W, C], or None.
-        class_names: K names; '' for a row that goes on with the one above.
-        minority: class numbers; None where rows are no classes.
-        title: one line above the picture.
-    """
-    blocks = [fake] if real is None else [real, fake]
-    height, gap = fake.shape[2], max(2, fake.shape[3] // 14)
-    mosaics = [_mosaic(block, gap) for block in blocks]
-    classes, tile = len(class_names), min(0.52, 24 / len(class_names))
-    names = max(len(name) for name in class_names) * 0.085 + 0.95
-    widths = [m.shape[1] / m.shape[0] * (classes * tile) for m in mosaics]
-    size = (max(sum(widths) + names + 0.35, 4.2), classes * tile + 1.05)
-    with canvas(path, size, background="none") as figure:
-        figure.text(0.14 / size[0], 1 - 0.28 / size[1], title, size=11, weight="bold", va="center", color=MAJORITY)
-        left = names
-        for mosaic, width, head in zip(mosaics, widths, ["real", "generated"][-len(mosaics) :], strict=True):
-            axes = figure.add_axes((left / size[0], 0.25 / size[1], width / size[0], classes * tile / size[1]))
-            axes.imshow(mosaic, interpolation="nearest", aspect="auto", vmin=0, vmax=255)
-            axes.set_title(head, size=9, color=MAJORITY, loc="left", pad=5)
-            axes.set_axis_off()
-            if axes is figure.axes[0]:
-                for i, name in enumerate(class_names):
-                    y = 1 - (i * (height + gap) + height / 2) / mosaic.shape[0]
-                    if name:
-                        _row_name(axes, y, name, None if minority is None else i in minority, tile, width)
-            left += width + 0.2
-
-
-def transformed(path: Path, title: str, bands: Mapping[str, Sequence[Block]]) -> None:
-    """What a method does to images: those before and those after, side by side, three in a row.
-
-    The background is transparent and the text of middle brightness, so the picture sits on light and dark pages.
-
-    Args:
-        path: the PNG to write.
-        title: one line above the picture.
-        bands: below one another, each with a line above it; a band's blocks are beside one another.
-    """
-    across = max(len(blocks) for blocks in bands.values())
-    cell_width, cell_height, apart = TILE + 0.16, TILE + 0.34, 0.3
-    block = 3 * cell_width
-    heights = {line: 0.6 + cell_height * ceil(max(len(b.images) for b in blocks) / 3) for line, blocks in bands.items()}
-    size = (max(across * block + (across - 1) * apart + 0.2, 4.2), sum(heights.values()) + 0.42)
-    grey: dict[str, Any] = {"color": MAJORITY, "va": "top"}
-    with canvas(path, size, background="none") as figure:
-
-        def write(x: float, y: float, words: str, **style: Any) -> None:
-            figure.text(x / size[0], 1 - y / size[1], words, **grey, **style)
-
-        write(0.1, 0.12, _short(title, int(size[0] * 11)), size=11, weight="bold")
-        top = 0.42
-        for line, blocks in bands.items():
-            write(0.1, top, line, size=9)
-            for number, (head, images, captions) in enumerate(blocks):
-                left = 0.1 + number * (block + apart)
-                write(left, top + 0.26, head, size=9, weight="bold")
-                for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
-                    x, y = left + i % 3 * cell_width, top + 0.5 + i // 3 * cell_height
-                    if image is not None:
-                        place = (x / size[0], 1 - (y + TILE) / size[1], TILE / size[0], TILE / size[1])
-                        axes = figure.add_axes(place)
-                        axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="nearest")
-                        axes.set_axis_off()
-                        write(x + TILE / 2, y + TILE + 0.03, caption, size=6.5, ha="center", linespacing=1.1)
-            top += heights[line]
 
 
 def losses(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
@@ -208,7 +98,7 @@ def confusion(path: Path, matrices: Mapping[str, np.ndarray], class_names: Seque
         for place, (arm, matrix) in enumerate(matrices.items()):
             axes = figure.add_subplot(down, across, place + 1)
             _draw_confusion(axes, np.asarray(matrix, np.float64), class_names, side / classes)
-            axes.set_title(_short(arm, int(side * 9)), size=10, weight="bold", loc="left")
+            axes.set_title(short(arm, int(side * 9)), size=10, weight="bold", loc="left")
             axes.set_xlabel("predicted class", size=9, color=SOFT)
             axes.set_ylabel("true class", size=9, color=SOFT)
         figure.tight_layout(pad=1.0)
@@ -274,7 +164,7 @@ def class_counts(path: Path, before: Sequence[int], after: Mapping[str, Sequence
 def _recall_map(path: Path, per_arm: Mapping[str, np.ndarray], class_names: Sequence[str], minority: AbstractSet[int]) -> None:
     from matplotlib import colormaps
 
-    names = [_short(arm, 38) for arm in per_arm]
+    names = [short(arm, 38) for arm in per_arm]
     means = np.stack([_low_mean_high(100 * np.atleast_2d(np.asarray(v, np.float64)))[1] for v in per_arm.values()])
     low = min(95.0, 5 * np.floor(np.nanmin(means, initial=100.0) / 5))
     share = (means - low) / (100 - low)
@@ -297,53 +187,6 @@ def _recall_map(path: Path, per_arm: Mapping[str, np.ndarray], class_names: Sequ
         figure.tight_layout(pad=1.0)
 
 
-@contextmanager
-def canvas(path: Path, size: tuple[float, float], background: str = "white") -> Iterator[Any]:
-    """A figure that pyplot does not know of (nothing to close, no state shared), saved whole or not at all."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    style: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 9, "text.color": INK, "axes.edgecolor": SOFT}
-    with mpl.rc_context(style | {"xtick.color": SOFT, "ytick.color": SOFT}):
-        figure = Figure(figsize=size, facecolor=background)
-        FigureCanvasAgg(figure)
-        yield figure
-        with records.whole(path) as file:
-            figure.savefig(file, dpi=DPI, format="png")
-        figure.clear()
-
-
-def panel(axes: Any, title: str, x: str, y: str, colour: str = INK) -> None:
-    """Title (in a colour), axis labels and a quiet grid."""
-    axes.set_title(title, size=10.5, weight="bold", loc="left", pad=9, color=colour)
-    axes.set_xlabel(x, color=SOFT)
-    axes.set_ylabel(y, color=SOFT)
-    axes.grid(axis="y", color=GRID, linewidth=0.8)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right", "left"]].set_visible(False)
-    axes.tick_params(length=0)
-
-
-def _mosaic(images: np.ndarray, gap: int) -> np.ndarray:
-    """uint8 [K, n, H, W, C] laid out as RGBA uint8 [K * (H + gap) - gap, n * (W + gap) - gap, 4], clear between."""
-    classes, n, height, width, _ = images.shape
-    page = np.zeros((classes, n, height + gap, width + gap, 4), np.uint8)
-    page[:, :, :height, :width, :3] = images  # one channel spreads over three
-    page[:, :, :height, :width, 3] = 255
-    return page.transpose(0, 2, 1, 3, 4).reshape(classes * (height + gap), n * (width + gap), 4)[:-gap, :-gap]
-
-
-def _row_name(axes: Any, y: float, name: str, rare: bool | None, tile: float, width: float) -> None:
-    size = min(10.0, tile * 60)
-    colour = MINORITY if rare else MAJORITY
-    place = {"x": -0.12 / width, "y": y, "color": colour, "ha": "right", "transform": axes.transAxes}
-    told = rare is not None and tile >= 0.3  # there is room for two lines
-    axes.text(s=name, size=size, weight="bold", va="bottom" if told else "center", **place)
-    if told:
-        axes.text(s="minority" if rare else "majority", size=6.5, va="top", **place)
-
-
 def _curves(lines: Sequence[Mapping[str, Any]], name: str, scale: float = 1.0) -> list[np.ndarray]:
     """For each seed float [epochs, 2] (epoch, value), by epoch; a later line replaces an earlier one."""
     seeds: dict[Any, dict[int, float]] = {}
@@ -364,7 +207,7 @@ def _draw_curves(axes: Any, lines: Sequence[tuple[str, str, list[np.ndarray]]], 
                 axes.plot(*curve.T, color=colour, linewidth=0.7, alpha=faint)
         middle = _middle(curves)
         marker = "o" if len(middle) == 1 else None
-        axes.plot(*middle.T, color=colour, linewidth=2.0, marker=marker, markersize=4, label=_short(label, 34))
+        axes.plot(*middle.T, color=colour, linewidth=2.0, marker=marker, markersize=4, label=short(label, 34))
     axes.xaxis.get_major_locator().set_params(integer=True)
     if percent:
         axes.set_ylim(-3, 103)
@@ -405,7 +248,7 @@ def _draw_confusion(axes: Any, matrix: np.ndarray, class_names: Sequence[str], c
     paint[matrix == 0] = 1.0
     axes.imshow(paint)
     ticks = range(0, classes, max(1, ceil(classes / 25)))
-    names = [_short(class_names[i], 12) for i in ticks]
+    names = [short(class_names[i], 12) for i in ticks]
     tilted = max(len(name) for name in names) > 3
     axes.set_xticks(ticks, names, rotation=45 if tilted else 0, ha="right" if tilted else "center", size=8)
     axes.set_yticks(ticks, names, size=8)
@@ -469,7 +312,7 @@ def _class_axis(axes: Any, class_names: Sequence[str], minority: AbstractSet[int
     step = max(1, ceil(classes / 40))
     long = max(len(name) for name in class_names) > 9 or classes > MOST_BARS
     ticks = range(0, classes, step)
-    names = [_short(class_names[i], 16) for i in ticks]
+    names = [short(class_names[i], 16) for i in ticks]
     axes.set_xticks(ticks, names, rotation=40 if long else 0, ha="right" if long else "center")
     axes.set_xlim(-0.6, classes - 0.4)
     for i, tick in zip(ticks, axes.get_xticklabels(), strict=True):
@@ -478,18 +321,5 @@ def _class_axis(axes: Any, class_names: Sequence[str], minority: AbstractSet[int
     axes.set_xlabel("class (minority in orange)" if minority else "class", color=SOFT)
 
 
-def legend_below(figure: Any, axes: Any, entries: int, room: float | None = None) -> None:
-    """Lay the figure out with the legend of one of its axes below, in rows of three; `room`: its share of the height."""
-    figure.tight_layout(pad=1.0, rect=(0, 0.07 * ceil(entries / 3) if room is None else room, 1, 1))
-    handles, names = axes.get_legend_handles_labels()
-    labels = [_short(name, 60) for name in names]
-    place = {"loc": "lower left", "ncols": min(entries, 3), "frameon": False}
-    figure.legend(handles, labels, fontsize=8.5, handlelength=1.0, **place)
-
-
 def _bars_width(classes: int, arms: int) -> float:
     return float(np.clip(classes * (0.34 + 0.2 * arms), 6.4, 13.0))
-
-
-def _short(text: str, length: int) -> str:
-    return text if len(text) <= length else text[: length - 1] + "…"

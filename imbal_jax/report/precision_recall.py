@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from imbal_jax.evaluate.metrics import RECALLS
-from imbal_jax.report.plots import INK, MINORITY, MOST_PANELS, SOFT, arm_colours, canvas, legend_below, panel
+from imbal_jax.report.plots import MOST_PANELS
+from imbal_jax.report.style import INK, MINORITY, SOFT, arm_colours, canvas, legend_below, panel
 
 MOST_CLASSES = 8
 

@@ -20,9 +20,10 @@ from imbal_jax.report.markup import (
     text,
     with_interval,
 )
-from imbal_jax.report.plots import MOST_LINES, slug
+from imbal_jax.report.plots import MOST_LINES
 from imbal_jax.report.precision_recall import MOST_CLASSES
 from imbal_jax.report.run import Run, ranked, shots
+from imbal_jax.report.style import slug
 
 MOST_EPOCHS = 8  # sample grids kept in the page
 MOST_FILES = 50  # left out when loading, that are named

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from imbal_jax.report.plots import MAJORITY, MINORITY, SOFT, canvas
+from imbal_jax.report.style import MAJORITY, MINORITY, SOFT, canvas
 
 SAMPLES = 3  # single signals drawn below the bands
 BAND = (10, 90)  # percentiles

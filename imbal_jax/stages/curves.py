@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imbal_jax import records, tensorboard
-from imbal_jax.report.plots import slug
+from imbal_jax.report.style import slug
 
 MOST_SEEDS = 8  # trained together, for each to have a run of its own in TensorBoard
 HEAD = ("stage", "method", "seed", "epoch")

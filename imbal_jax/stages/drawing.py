@@ -18,7 +18,8 @@ from imbal_jax import records
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.gan import sample
 from imbal_jax.lanes import purpose
-from imbal_jax.report import plots, signals
+from imbal_jax.report import grids, signals
+from imbal_jax.report.style import slug
 from imbal_jax.stages import kept_generator
 from imbal_jax.stages.kept_generator import Generator
 from imbal_jax.stored import floats
@@ -197,14 +198,14 @@ def _sheet(path: Path, generator: Generator, told: dict[str, Any], labels: Seque
         first = np.asarray(floats(np.stack([of_class[:BAND, :, 0] for of_class in rows])))
         signals.overlaid(path, first, None, names, rare, title)
     elif len(task.shape) == 3 and task.shape[-1] in (1, 3):
-        plots.sample_grid(path, np.stack([of_class[:SHEET] for of_class in rows]), None, names, rare, title)
+        grids.sample_grid(path, np.stack([of_class[:SHEET] for of_class in rows]), None, names, rare, title)
 
 
 def stems(class_names: Sequence[str]) -> list[str]:
     """What the files of each class begin with: its name without what a file's name cannot hold, and where such names are
     empty or the same (on a disk that does not tell 'a' from 'A'), its number before it.
     """
-    short = [plots.slug(name) for name in class_names]
+    short = [slug(name) for name in class_names]
     if all(short) and len({name.casefold() for name in short}) == len(short):
         return short
     return [f"{label}-{name}".rstrip("-") for label, name in enumerate(short)]

@@ -14,7 +14,7 @@ from imbal_jax.errors import UserError
 from imbal_jax.gan import sample
 from imbal_jax.gan import step as gan_step
 from imbal_jax.lanes import purpose
-from imbal_jax.report import plots, signals
+from imbal_jax.report import grids, signals
 from imbal_jax.stages.setting import Setting, class_rows
 from imbal_jax.stored import floats
 
@@ -54,7 +54,7 @@ def draw(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path, title:
         real[place, : len(rows)] = x[rows]
     bands = lambda images: images.reshape(len(shown) * high, wide, *x.shape[1:])  # noqa: E731
     labels = [name if row == 0 else "" for name in names for row in range(high)]
-    plots.sample_grid(path, bands(fake), bands(real), labels, {place * high for place in rare}, title)
+    grids.sample_grid(path, bands(fake), bands(real), labels, {place * high for place in rare}, title)
 
 
 def film(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path) -> None:
@@ -84,7 +84,7 @@ def film(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path) -> Non
         strip[f"epoch {epoch}"] = np.asarray(_rows(nets, each, dtype, setting.keys[0], _first(then)))
     if strip:
         title = f"seed {setting.seeds[0]}, the same latents through the training"
-        plots.sample_grid(path, np.stack([*strip.values()]), None, [*strip], None, title)
+        grids.sample_grid(path, np.stack([*strip.values()]), None, [*strip], None, title)
 
 
 def _first(weights: Any) -> Any:

@@ -14,7 +14,8 @@ from imbal_jax.data.dataset import rank_in_class
 from imbal_jax.lanes import purpose
 from imbal_jax.methods import Train
 from imbal_jax.methods.recipe import transform
-from imbal_jax.report.plots import Block, slug, transformed
+from imbal_jax.report.grids import Block, transformed
+from imbal_jax.report.style import slug
 from imbal_jax.stages.arms import Arm
 from imbal_jax.stages.setting import Setting
 from imbal_jax.stored import kept

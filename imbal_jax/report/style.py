@@ -1,0 +1,77 @@
+"""What all pictures share: colours, a figure that is saved whole, axes, a legend, the names of files.
+
+One colour means one thing everywhere: orange is the minority, slate the majority, and an arm keeps its colour from plot
+to plot (its place in the given order decides; 'none' is grey). Matplotlib is imported on the first call, and draws without
+a screen.
+"""
+
+import re
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from math import ceil
+from pathlib import Path
+from typing import Any
+
+from imbal_jax import records
+
+INK, SOFT, GRID = "#1d2530", "#667085", "#e4e7ec"
+MINORITY, MAJORITY = "#d4590f", "#73809a"  # both readable on white and on near-black
+DOING_NOTHING = "#8a94a6"
+ARMS = ("#2563eb", "#0f9d76", "#a445c9", "#d9456b", "#0e96b5", "#a07f10", "#5b57d6", "#6b8e23")
+DPI = 160
+LONGEST = 100  # characters of a name in a file's name
+
+
+def slug(name: str) -> str:
+    """An arm's name as part of a file's name: 'over | affine(zoom=0.2)' -> 'over_affine(zoom=0.2)'."""
+    short = re.sub(r"[^0-9A-Za-z=.,()-]+", "_", name).strip("_")
+    return short if len(short) <= LONGEST else f"{short[:LONGEST]}-{zlib.crc32(name.encode()):08x}"
+
+
+def arm_colours(arms: Sequence[str]) -> dict[str, str]:
+    """A colour for each arm: grey for 'none', the others along the palette in the given order."""
+    others = [arm for arm in arms if arm != "none"]
+    return {"none": DOING_NOTHING} | {arm: ARMS[i % len(ARMS)] for i, arm in enumerate(others)}
+
+
+@contextmanager
+def canvas(path: Path, size: tuple[float, float], background: str = "white") -> Iterator[Any]:
+    """A figure that pyplot does not know of (nothing to close, no state shared), saved whole or not at all."""
+    import matplotlib as mpl
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    style: dict[Any, Any] = {"font.family": "DejaVu Sans", "font.size": 9, "text.color": INK, "axes.edgecolor": SOFT}
+    with mpl.rc_context(style | {"xtick.color": SOFT, "ytick.color": SOFT}):
+        figure = Figure(figsize=size, facecolor=background)
+        FigureCanvasAgg(figure)
+        yield figure
+        with records.whole(path) as file:
+            figure.savefig(file, dpi=DPI, format="png")
+        figure.clear()
+
+
+def panel(axes: Any, title: str, x: str, y: str, colour: str = INK) -> None:
+    """Title (in a colour), axis labels and a quiet grid."""
+    axes.set_title(title, size=10.5, weight="bold", loc="left", pad=9, color=colour)
+    axes.set_xlabel(x, color=SOFT)
+    axes.set_ylabel(y, color=SOFT)
+    axes.grid(axis="y", color=GRID, linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(length=0)
+
+
+def legend_below(figure: Any, axes: Any, entries: int, room: float | None = None) -> None:
+    """Lay the figure out with the legend of one of its axes below, in rows of three; `room`: its share of the height."""
+    figure.tight_layout(pad=1.0, rect=(0, 0.07 * ceil(entries / 3) if room is None else room, 1, 1))
+    handles, names = axes.get_legend_handles_labels()
+    labels = [short(name, 60) for name in names]
+    place = {"loc": "lower left", "ncols": min(entries, 3), "frameon": False}
+    figure.legend(handles, labels, fontsize=8.5, handlelength=1.0, **place)
+
+
+def short(text: str, length: int) -> str:
+    """The text, its end cut off where it is longer than `length` characters."""
+    return text if len(text) <= length else text[: length - 1] + "…"
