@@ -4,6 +4,7 @@ import json
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from imbal_jax import records
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import SCALARS
-from imbal_jax.report import build, grids, headline, markup, plots, precision_recall, run, style, table
+from imbal_jax.report import build, grids, headline, markup, plots, precision_recall, run, sections, style, table
 from imbal_jax.report.run import Run, analysed
 from imbal_jax.report.run import read as read_run
 
@@ -518,3 +519,11 @@ def test_curves_of_the_rarest_classes(tmp_path, monkeypatch):
 def test_minority_is_below_half_of_the_largest():
     assert plots.minority(BEFORE) == {6, 8, 9}
     assert plots.minority([10, 5, 4]) == {2}
+
+
+def test_warnings_that_differ_in_a_decimal_are_one_line():
+    heard = [("class 3: loss is 0.00098", 1), ("class 3: loss is 5.4e-05", 2), ("class 4: loss is 2e-07", 2)]
+    warnings = [{"message": message, "seed": 0, "epoch": epoch} for message, epoch in heard]
+    page = sections.trouble(SimpleNamespace(rows=[], results={"warnings": warnings}))
+    assert page.count("<li>") == 2 and "class 3: loss is 5.4e-05" in page and "epochs 1, 2" in page
+    assert markup.listed("epoch", range(0, 40, 2)) == "20 epochs from 0 to 38"

@@ -180,10 +180,12 @@ def image(path: Path, name: str, kind: str) -> str:
 
 
 def listed(name: str, numbers: Sequence[Any]) -> str:
-    """'seed 3', 'seeds 0, 2', 'seeds 0 to 31'; '' for none."""
+    """'seed 3', 'seeds 0, 2', 'seeds 0 to 31', '40 epochs from 34 to 314'; '' for none."""
     found = sorted(set(numbers))
     if not found:
         return ""
     if len(found) > 4 and found == list(range(found[0], found[-1] + 1)):
         return f"{name}s {found[0]} to {found[-1]}"
+    if len(found) > 12:
+        return f"{len(found)} {name}s from {found[0]} to {found[-1]}"
     return f"{name}{'s' if len(found) > 1 else ''} {', '.join(map(str, found))}"

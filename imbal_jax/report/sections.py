@@ -1,5 +1,6 @@
 """The other parts of the page: what went wrong, pictures, the generator, how it was measured, all numbers."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -32,7 +33,7 @@ ARROWS = {"frechet": " ↓", "copies": " ↓", "precision": " ↑", "recall": " 
 
 
 def trouble(run: Run) -> str:
-    """Failed lanes, and warnings with equal ones joined."""
+    """Failed lanes, and warnings: those that differ in a decimal alone are joined, and the last of them is shown."""
     items = [
         f"<li><b>Failed:</b> {text(row['method'])}, seed {text(row['seed'])}: {text(row['failed'])}</li>"
         for row in run.rows
@@ -41,8 +42,9 @@ def trouble(run: Run) -> str:
     failed = bool(items)
     told: dict[str, list[Mapping[str, Any]]] = {}
     for warning in run.results["warnings"]:
-        told.setdefault(str(warning.get("message")), []).append(warning)
-    for message, lines in told.items():
+        told.setdefault(re.sub(r"\d+\.\d[\de+-]*|\d+e-\d+", "#", str(warning.get("message"))), []).append(warning)
+    for lines in told.values():
+        message = str(lines[-1].get("message"))
         heard = {name: [line[name] for line in lines if line.get(name) is not None] for name in ("seed", "epoch")}
         where = "; ".join(filter(None, (listed(name, numbers) for name, numbers in heard.items())))
         items.append(f"<li>{text(message)}{f' <span class=soft>({text(where)})</span>' if where else ''}</li>")
