@@ -45,7 +45,10 @@ def get_config(variant: str = "inter") -> ConfigDict:
     config.data.records = ""  # '100 101 208': these alone
     config.data.before, config.data.after = 99, 201  # samples around the R peak
     config.data.rr = variant == "rr"
-    config.data.denoise = "wavelet"
+    config.data.denoise = "wavelet"  # or 'none'; its steps:
+    config.data.wavelet, config.data.level = "db5", 9
+    config.data.zeroed = 2  # of the finest levels
+    config.data.threshold = "universal"  # of the soft thresholding; or 'relative', 'none'
     config.data.scale = "beat"
     config.data.validation = 0.15  # whole records of DS1
     config.cut.profile = "none"

@@ -113,7 +113,7 @@ def test_beats():
     signal = np.arange(1000.0)
     peaks = np.array([1, 100, 150, 300, 400, 500, 600, 999])
     symbols = np.array(["N", "+", "L", "A", "E", "F", "/", "V"])
-    x, y, kept = heartbeats.beats(signal, peaks, symbols, 100, Form("none", "beat", 2, 3, rr=True))
+    x, y, kept = heartbeats.beats(signal, peaks, symbols, 100, Form(None, "beat", 2, 3, rr=True))
     assert kept.tolist() == [False, True, True, True, True, True, False] and y.tolist() == [0, 1, 2, 3, 4]
     assert x.shape == (5, 9, 1) and x.dtype == np.int16
     assert x[:, :5, 0].tolist() == [[-32767, -16384, 0, 16384, 32767]] * 5
@@ -125,7 +125,7 @@ def test_beats():
 def test_every_symbol_of_the_classes(letter, symbols):
     other = '+~!"x|[]B?n'  # rhythm changes, noise, flutter waves, blocked beats, ...
     peaks = np.arange(1, len(symbols + other) + 1) * 10
-    _, y, _ = heartbeats.beats(wave(6, 500), peaks, np.array(list(symbols + other)), 360, Form("none", before=2, after=2))
+    _, y, _ = heartbeats.beats(wave(6, 500), peaks, np.array(list(symbols + other)), 360, Form(None, before=2, after=2))
     assert y.tolist() == ["NSVFQ".index(letter)] * len(symbols)
 
 
@@ -133,5 +133,5 @@ def test_beats_of_a_scaled_record_keep_their_heights():
     signal = np.zeros(2000)
     signal[[500, 1500]] = 1.0, 0.5
     signal[:100] = 1.0
-    x, _, _ = heartbeats.beats(signal, np.array([500, 1500]), np.array(["N", "N"]), 360, Form("none", "record", 1, 2))
+    x, _, _ = heartbeats.beats(signal, np.array([500, 1500]), np.array(["N", "N"]), 360, Form(None, "record", 1, 2))
     assert x[:, :, 0].tolist() == [[-32767, 32767, -32767], [-32767, 0, -32767]]

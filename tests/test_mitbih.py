@@ -129,6 +129,16 @@ def test_denoised_as_a_whole_before_it_is_cut(two):
     assert np.abs(load(two.parent, denoise="wavelet").train.x[0, :, 0] - expected[0]).max() <= 1
 
 
+def test_each_step_of_the_denoising_is_an_option(two):
+    steps = {"wavelet": "sym4", "level": 3, "zeroed": 1, "threshold": "relative"}
+    whole = heartbeats.denoise(signals("101")[:, 0], **steps)
+    expected = heartbeats.to_int16(heartbeats.scale_beats(whole[None, 97:104]))
+    found = load(two.parent, denoise="wavelet", **steps)
+    assert np.abs(found.train.x[0, :, 0] - expected[0]).max() <= 1
+    for changed in ({"wavelet": "db2"}, {"level": 2}, {"zeroed": 0}, {"threshold": "none"}):
+        assert (load(two.parent, denoise="wavelet", **steps | changed).train.x != found.train.x).any()
+
+
 def test_scaled_by_record(two):
     scaled = heartbeats.scale_record(signals("101")[:, 0])
     found = load(two.parent, scale="record")
@@ -368,6 +378,10 @@ def test_two_processes_may_download_at_once(tmp_path, physionet):
     [
         ({"protocol": "intre"}, ["config.data.protocol is 'intre'", "did you mean", "knows inter, intra"]),
         ({"denoise": "fir"}, ["config.data.denoise is 'fir'", "wavelet, none"]),
+        ({"wavelet": "db55"}, ["config.data.wavelet is 'db55'", "did you mean", "PyWavelets"]),
+        ({"level": 0}, ["config.data.level is 0", "whole number from 1"]),
+        ({"zeroed": -1}, ["config.data.zeroed is -1", "whole number from 0"]),
+        ({"threshold": "hard"}, ["config.data.threshold is 'hard'", "universal, relative, none"]),
         ({"scale": "set"}, ["config.data.scale is 'set'", "beat, record"]),
         ({"rr": "yes"}, ["config.data.rr is 'yes'", "False, True"]),
         ({"before": -1}, ["config.data.before is -1", "whole number from 0"]),

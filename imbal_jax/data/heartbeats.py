@@ -14,17 +14,26 @@ LAST_RR = 10
 THRESHOLDS = ("universal", "relative", "none")
 
 
+class Shrinkage(NamedTuple):
+    """The steps of `denoise`, under the same names."""
+
+    wavelet: str = "db5"
+    level: int = 9
+    zeroed: int = 2
+    threshold: str = "universal"
+
+
 class Form(NamedTuple):
     """How a record becomes beats.
 
     Attributes:
-        denoise: 'wavelet' (`denoise` with its defaults) or 'none'.
+        shrinkage: how it is denoised, or None: not at all.
         scale: 'beat' (`scale_beats`) or 'record' (`scale_record`).
         before, after: samples of the window before the R peak, and from it on.
         rr: whether the four numbers of `rr_features` are appended to each beat.
     """
 
-    denoise: str = "wavelet"
+    shrinkage: Shrinkage | None = Shrinkage()
     scale: str = "beat"
     before: int = 99
     after: int = 201
@@ -50,7 +59,7 @@ def beats(
     class_of = {symbol: number for number, every in enumerate(AAMI.values()) for symbol in every}
     label = np.array([class_of.get(symbol, -1) for symbol in symbols.tolist()], np.int8)
     peaks, label = peaks[label >= 0], label[label >= 0]
-    signal = denoise(signal) if form.denoise == "wavelet" else signal
+    signal = signal if form.shrinkage is None else denoise(signal, *form.shrinkage)
     signal = scale_record(signal) if form.scale == "record" else signal
     windows, kept = cut(signal, peaks, form.before, form.after)
     windows = scale_beats(windows) if form.scale == "beat" else windows
@@ -99,6 +108,13 @@ def denoise(
         shrunk = np.sign(detail) * np.maximum(np.abs(detail) - limit, 0.0)
         details[at] = shrunk if at < kept else np.zeros_like(detail)
     return pywt.waverec([coarse, *details], wavelet)[: len(signal)]
+
+
+def wavelets() -> tuple[str, ...]:
+    """The names of the wavelets that `denoise` knows."""
+    import pywt
+
+    return tuple(pywt.wavelist(kind="discrete"))
 
 
 def cut(signal: np.ndarray, peaks: np.ndarray, before: int, after: int) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from imbal_jax.data import cache, download, heartbeats, options, sources, wfdb_files
 from imbal_jax.data.dataset import Absent, Dataset, Rows, cache_folder, digest
-from imbal_jax.data.heartbeats import CLASSES, Form
+from imbal_jax.data.heartbeats import CLASSES, Form, Shrinkage
 from imbal_jax.errors import UserError, nearest
 
 DS1 = (101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122, 124, 201, 203, 205, 207, 208, 209, 215, 220, 223, 230)
@@ -32,6 +32,7 @@ PROBE = "https://physionet.org/files/mitdb/1.0.0/RECORDS"
 CHOICES: dict[str, tuple[Any, ...]] = {
     "protocol": ("inter", "intra"),
     "denoise": ("wavelet", "none"),
+    "threshold": heartbeats.THRESHOLDS,
     "scale": ("beat", "record"),
     "rr": (False, True),
 }
@@ -60,6 +61,10 @@ def load(
     *,
     protocol: str = "inter",
     denoise: str = "wavelet",
+    wavelet: str = "db5",
+    level: int = 9,
+    zeroed: int = 2,
+    threshold: str = "universal",
     scale: str = "beat",
     before: int = 99,
     after: int = 201,
@@ -87,6 +92,7 @@ def load(
         protocol: 'inter': training rows from de Chazal's DS1, test rows from DS2, the paced records in neither; groups are
             the records. 'intra': a fifth of each class's beats, at random, is the test set; patients are on both sides.
         denoise: 'wavelet' (see `heartbeats.denoise`; the record as a whole, before it is cut) or 'none'.
+        wavelet, level, zeroed, threshold: the steps of `heartbeats.denoise`; with 'none' they say nothing.
         scale: each 'beat' by its own lowest and highest value, or the 'record' by its 0.1th and 99.9th percentile.
         before, after: samples (1/360 s) of the window before the R peak, and from it on; T is their sum. Beats whose window
             leaves the record are left out.
@@ -99,12 +105,16 @@ def load(
         UserError: unknown source or option, no such directory, source absent, incomplete or damaged, or a class without a
             training beat.
     """
-    _check_choices({"protocol": protocol, "denoise": denoise, "scale": scale, "rr": rr})
-    for option, value, least in (("before", before, 0), ("after", after, 1), ("split_seed", split_seed, 0)):
-        options.check_whole(option, value, least)
+    _check_choices({"protocol": protocol, "denoise": denoise, "threshold": threshold, "scale": scale, "rr": rr})
+    whole = {"level": level, "zeroed": zeroed, "before": before, "after": after, "split_seed": split_seed}
+    for option, value in whole.items():
+        options.check_whole(option, value, int(option in ("level", "after")))
+    if wavelet not in (known := heartbeats.wavelets()):
+        raise UserError(f"config.data.wavelet is {wavelet!r}{nearest(wavelet, known)}; it is a discrete wavelet of PyWavelets")
     _check_classes(classes)
     chosen = _chosen(records, protocol)
-    form = Form(denoise, scale, before, after, rr)
+    shrinkage = Shrinkage(wavelet, level, zeroed, threshold) if denoise == "wavelet" else None
+    form = Form(shrinkage, scale, before, after, rr)
     make = functools.partial(_dataset, form=form, records=chosen, protocol=protocol, classes=classes, seed=split_seed)
     readers = {"folder": functools.partial(_folder, make), "download": functools.partial(_download, make)}
     return sources.read("MIT-BIH", readers, directory, source, per_class)
@@ -178,7 +188,7 @@ def prepare(folder: Path, records: Sequence[str], form: Form) -> tuple[Beats, in
         wfdb_files.verify(folder, names, sums)
         return _read_all(folder, records, form)
 
-    found = cache.kept(("mitbih", 1, str(folder.resolve()), *stamps, *form), make)
+    found = cache.kept(("mitbih", 2, str(folder.resolve()), *stamps, *form), make)
     return Beats(found["x"], found["y"], found["record"], found["ids"]), int(found["annotated"][0])
 
 
