@@ -4,7 +4,7 @@ import os
 
 import jax
 
-WASTE = 0.2
+WASTE = 0.2  # of what is computed; see `worthwhile`
 FLAG = "--xla_force_host_platform_device_count"
 
 

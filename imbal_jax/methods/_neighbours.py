@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from imbal_jax.batches import Pool, Shared, pick
+from imbal_jax.batches import Pool, Shared, gather, pick
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.lanes import purpose, purposes
 from imbal_jax.methods import _layout as layout
@@ -39,7 +39,7 @@ class New(NamedTuple):
 
 def interpolate(x: jax.Array, base: jax.Array, other: jax.Array, weight: jax.Array) -> jax.Array:
     """x[base] + weight * (x[other] - x[base]), computed in float32, in x's dtype: integers are rounded."""
-    start, end = x[base].astype(jnp.float32), x[other].astype(jnp.float32)
+    start, end = gather(x, base).astype(jnp.float32), gather(x, other).astype(jnp.float32)
     mixed = start + weight.reshape(-1, *[1] * (x.ndim - 1)) * (end - start)
     return (jnp.round(mixed) if jnp.issubdtype(x.dtype, jnp.integer) else mixed).astype(x.dtype)
 

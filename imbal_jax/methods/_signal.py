@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from imbal_jax.batches import Batch
 from imbal_jax.errors import UserError
-from imbal_jax.methods.affine import read_classes, replace_some
+from imbal_jax.methods.affine import read_classes, replace
 from imbal_jax.methods.method import Draw, Method, Task, check_range
 
 Change = Callable[[jax.Array, jax.Array], jax.Array]
@@ -34,6 +34,6 @@ def transforming(change: Change, task: Task, name: str, classes: int | str, tail
     def transform(key: jax.Array, batch: Batch, draw: Draw, progress: jax.Array) -> Batch:
         end = batch.x.shape[1] - tail
         x = change(key, batch.x[:, :end].astype(jnp.float32)).astype(batch.x.dtype)
-        return replace_some(key, batch, jnp.concatenate([x, batch.x[:, end:]], axis=1), chosen, 1.0)
+        return replace(batch, jnp.concatenate([x, batch.x[:, end:]], axis=1), chosen)
 
     return Method(transform=transform)

@@ -69,14 +69,19 @@ def make(
 
 
 def replace_some(key: jax.Array, batch: Batch, x: jax.Array, chosen: tuple[bool, ...], p: jax.Array | float) -> Batch:
-    """The batch with the rows x [B, ...example] for its own: those of the `chosen` classes [K], each with probability p.
+    """As `replace`, each row with probability p.
 
     The key may be the one that x was drawn with: it is folded.
     """
-    moved = jax.random.bernoulli(jax.random.fold_in(key, 1), p, (x.shape[0],))
+    return replace(batch, x, chosen, jax.random.bernoulli(jax.random.fold_in(key, 1), p, (x.shape[0],)))
+
+
+def replace(batch: Batch, x: jax.Array, chosen: tuple[bool, ...], moved: jax.Array | None = None) -> Batch:
+    """The batch with the rows x [B, ...example] for its own: those of the `chosen` classes [K] that are `moved`, bool [B]."""
     if not all(chosen):
-        moved &= jnp.asarray(chosen)[jnp.argmax(batch.t, axis=-1)]
-    return batch._replace(x=jnp.where(moved.reshape(-1, *[1] * (x.ndim - 1)), x, batch.x))
+        own = jnp.asarray(chosen)[jnp.argmax(batch.t, axis=-1)]
+        moved = own if moved is None else moved & own
+    return batch._replace(x=x if moved is None else jnp.where(moved.reshape(-1, *[1] * (x.ndim - 1)), x, batch.x))
 
 
 def random_affine(key: jax.Array, x: jax.Array, ranges: Ranges, value: float = 0.0) -> jax.Array:

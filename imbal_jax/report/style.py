@@ -25,8 +25,8 @@ LONGEST = 100  # characters of a name in a file's name
 
 def slug(name: str) -> str:
     """An arm's name as part of a file's name: 'over | affine(zoom=0.2)' -> 'over_affine(zoom=0.2)'."""
-    short = re.sub(r"[^0-9A-Za-z=.,()-]+", "_", name).strip("_")
-    return short if len(short) <= LONGEST else f"{short[:LONGEST]}-{zlib.crc32(name.encode()):08x}"
+    plain = re.sub(r"[^0-9A-Za-z=.,()-]+", "_", name).strip("_")
+    return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}-{zlib.crc32(name.encode()):08x}"
 
 
 def arm_colours(arms: Sequence[str]) -> dict[str, str]:

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from imbal_jax import lanes, methods, models
-from imbal_jax.batches import Inputs, Shared, padded, pick
+from imbal_jax.batches import Inputs, Shared, gather, padded, pick
 from imbal_jax.data import Dataset
 from imbal_jax.evaluate import measures, metrics
 from imbal_jax.lanes import purpose
@@ -240,7 +240,7 @@ def _judge(setting: Setting, work: Work, model: Any) -> loop.Judge:
         (state, rows), (shared, epoch) = lane, given
         assert state.best is not None, "made by `classifier.init`"
         variables = classifier.averaged(state)
-        z, _ = apply_in_batches(model, variables, shared.x[rows])
+        z, _ = apply_in_batches(model, variables, gather(shared.x, rows))
         found = metrics.classification(z, shared.y[rows])
         figures = {f"val_{name}": found[key] for name, key in VALIDATION.items()}
         told = {name: jnp.where(selection.stopped(state.best, patience), jnp.nan, value) for name, value in figures.items()}
@@ -324,7 +324,7 @@ def evaluate(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> list[list
         recipe = methods.recipe_of(spec, task, counts, values) if spec else Recipe()
         validation = None
         if recipe.needs_validation:
-            validation = (apply_in_batches(model, params, real.x[rows])[0], real.y[rows])
+            validation = (apply_in_batches(model, params, gather(real.x, rows))[0], real.y[rows])
         logits, _ = apply_in_batches(model, params, x)
         z = corrected(recipe, logits, validation)
         everything = metrics.classification(z, y)

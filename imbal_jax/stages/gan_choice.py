@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imbal_jax.batches import Shared
+from imbal_jax.batches import Shared, gather
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.evaluate import generators
 from imbal_jax.gan import sample
@@ -85,7 +85,7 @@ def _look(nets: gan_step.Nets, model: Any, lane: Any, shared: tuple[Shared, jax.
     fake = sample.generate(nets.generator, gan_step.sampler(state), z, y, nets.classes, dtype=real.x.dtype)
     seen = jax.tree.map(
         lambda x: x.reshape(labels.shape[0], each, -1),
-        [apply_in_batches(model, params, x)[1] for x in (real.x[rows.ravel()], fake)],
+        [apply_in_batches(model, params, x)[1] for x in (gather(real.x, rows.ravel()), fake)],
     )
     distance = jnp.mean(jnp.stack([generators.frechet(seen[0][i], seen[1][i]) for i in range(labels.shape[0])]))
     figure = jnp.where(jnp.isfinite(distance), -distance, -jnp.inf)
