@@ -179,3 +179,11 @@ def test_names_of_arms_in_names_of_files(name, slug):
 def test_long_names_stay_apart():
     first, second = (style.slug("smote(to=5000) | " * 30 + end) for end in "ab")
     assert first != second and max(len(first), len(second)) < 120
+
+
+def test_real_images_that_there_are_not_leave_gaps():
+    images = np.ma.masked_all((2, 3, 4, 4, 1), np.uint8)
+    images[0], images[1, :1] = 7, 9
+    page = grids._mosaic(images, gap=2)
+    assert page.shape == (10, 16, 4) and (page[:4, :4] == (7, 7, 7, 255)).all() and (page[6:, :4] == (9, 9, 9, 255)).all()
+    assert (page[6:, 6:, 3] == 0).all() and (page[:4, 12:, 3] == 255).all()

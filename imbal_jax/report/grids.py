@@ -42,7 +42,7 @@ def sample_grid(
     Args:
         path: the PNG to write.
         fake: uint8 [K, n, H, W, C], C 1 or 3.
-        real: uint8 [K, r, H, W, C], or None.
+        real: uint8 [K, r, H, W, C], where masked ones (np.ma) leave gaps, or None.
         class_names: K names; '' for a row that goes on with the one above.
         minority: class numbers; None where rows are no classes.
         title: one line above the picture.
@@ -114,7 +114,7 @@ def _mosaic(images: np.ndarray, gap: int) -> np.ndarray:
     classes, n, height, width, _ = images.shape
     page = np.zeros((classes, n, height + gap, width + gap, 4), np.uint8)
     page[:, :, :height, :width, :3] = images  # one channel spreads over three
-    page[:, :, :height, :width, 3] = 255
+    page[:, :, :height, :width, 3] = np.where(np.ma.getmaskarray(images).any(axis=-1), 0, 255)
     return page.transpose(0, 2, 1, 3, 4).reshape(classes * (height + gap), n * (width + gap), 4)[:-gap, :-gap]
 
 

@@ -1,5 +1,6 @@
 """Which state of a GAN's training is drawn from: the last, or the nearest to held-out rows."""
 
+from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
@@ -21,6 +22,7 @@ from imbal_jax.train import loop, selection
 SELECT = ("last", "frechet")
 FOLDER = "chosen"  # beside the generator checkpoints: what the rule came to, and of which epochs
 FEWEST = 10  # validation rows of a class; where it has fewer, its training rows are compared with
+ENOUGH = 100  # rows a side, where the classes have fewer real ones: drawing many of large images takes as long as the epochs
 
 
 def check(select: str, validation_rows: int) -> None:
@@ -59,7 +61,8 @@ def judge(setting: Setting, nets: gan_step.Nets, plain: TrainedClassifier, every
     """
     groups: list[tuple[int, ...]] = [(label,) for label in nets.own]
     groups = groups or [tuple(k for k, n in enumerate(setting.task.counts) if n)]
-    rows = jnp.asarray(np.concatenate([_compared(setting, labels) for labels in groups]))
+    each = rows_a_side(setting.config.quality.samples, [setting.train.counts[label] for labels in groups for label in labels])
+    rows = jnp.asarray(np.concatenate([_compared(setting, labels, each) for labels in groups]))
     wanted = jnp.repeat(jnp.asarray(groups, jnp.int32), len(setting.seeds), axis=0)
     params = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(groups)), plain.params)
     keys = jnp.concatenate([setting.keys] * len(groups))
@@ -97,9 +100,19 @@ def _drawn_from(state: gan_step.State) -> tuple[Any, Any]:
     return gan_step.sampler(state), state.discriminator
 
 
-def _compared(setting: Setting, labels: tuple[int, ...]) -> np.ndarray:
-    """Row numbers int32 [L, classes, S] that generated rows of these classes are compared with; few are repeated in turn."""
-    held, y, each = np.asarray(setting.validation), setting.data.train.y, max(setting.config.quality.samples, 2 * FEWEST)
+def rows_a_side(samples: int, counts: Sequence[int]) -> int:
+    """How many rows are compared with as many generated ones: `samples`, or less where no class has so many.
+
+    Args:
+        samples: `config.quality.samples`.
+        counts: training rows of each class that has a generator.
+    """
+    return max(2 * FEWEST, min(samples, max(ENOUGH, *counts)))
+
+
+def _compared(setting: Setting, labels: tuple[int, ...], each: int) -> np.ndarray:
+    """Row numbers int32 [L, classes, each] that generated rows of these classes are compared with; few are repeated in turn."""
+    held, y = np.asarray(setting.validation), setting.data.train.y
     found = []
     for lane in range(len(setting.seeds)):
         of_lane = []

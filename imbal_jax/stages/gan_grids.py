@@ -48,7 +48,7 @@ def draw(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path, title:
         return
     high, wide = (SQUARE, SQUARE) if len(shown) <= FEW else (1, each)
     fake = np.asarray(_rows(nets, high * wide, x.dtype, setting.keys[0], _first(weights)))
-    real = np.zeros((len(shown), high * wide, *x.shape[1:]), x.dtype)
+    real = np.ma.masked_all((len(shown), high * wide, *x.shape[1:]), x.dtype)
     for place, label in enumerate(shown):
         rows = class_rows(setting, label)[: high * wide]
         real[place, : len(rows)] = x[rows]
