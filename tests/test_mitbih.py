@@ -14,6 +14,7 @@ from data_files import fails
 
 from imbal_jax import data
 from imbal_jax.data import download, heartbeats, mitbih, wfdb_files
+from imbal_jax.stages.classifier import groups_of_test
 
 REAL = os.environ.get("IMBAL_DATA_DIR")
 needs_mitdb = pytest.mark.skipif(
@@ -174,7 +175,7 @@ def many(tmp_path):
 
 def test_inter_leaves_out_the_paced_records(many):
     found = load(many, records="100 101 104")
-    assert set(found.train.groups) == {101} and set(found.test.groups) == {100}
+    assert set(found.train.groups) == {101} and set(found.test.groups) == {100} and not len(found.clusters)
     assert "The paced records 104 are in neither set." in found.note
 
 
@@ -185,6 +186,8 @@ def test_intra_is_stratified_fixed_by_its_seed_and_told(many):
     every = np.concatenate([found.train.ids, found.test.ids])
     assert len(set(every)) == len(every) == 52 and (found.train.groups == found.train.ids).all()
     assert "Beats of one patient are in the training set and in the test set" in found.note
+    names, place = groups_of_test(found)  # intervals are drawn over the records, though each beat is its own group
+    assert names.tolist() == [100, 101, 104] and (names[place] == found.clusters).all() and len(place) == 11
     assert load(many, **options).digest == found.digest != load(many, **options, split_seed=1).digest
     fewer = load(many, **options | {"classes": "VN"})
     assert set(fewer.test.ids) == set(found.test.ids[found.test.y < 2])

@@ -42,6 +42,8 @@ class Dataset(NamedTuple):
             there are none or nobody looked.
         left_out: "path: why" of every file that could not be used.
         measures: what its field measures besides the common metrics, a kind of `evaluate.measures`.
+        clusters: int64 [N test], what intervals draw anew as a whole (a patient) where a split by row leaves `test.groups`
+            to be the rows themselves; of length 0 elsewhere: there the groups are.
     """
 
     name: str
@@ -55,6 +57,7 @@ class Dataset(NamedTuple):
     twins: np.ndarray = np.zeros(0, bool)
     left_out: tuple[str, ...] = ()
     measures: str = ""
+    clusters: np.ndarray = np.zeros(0, np.int64)
 
 
 class Absent(UserError):

@@ -90,7 +90,8 @@ def load(
         source: 'auto' or one of the names above.
         per_class: keep the first so many training rows of each class (so those of the first records); `fraction` shrinks.
         protocol: 'inter': training rows from de Chazal's DS1, test rows from DS2, the paced records in neither; groups are
-            the records. 'intra': a fifth of each class's beats, at random, is the test set; patients are on both sides.
+            the records. 'intra': a fifth of each class's beats, at random, is the test set; patients are on both sides,
+            groups are the beats and `clusters` the records.
         denoise: 'wavelet' (see `heartbeats.denoise`; the record as a whole, before it is cut) or 'none'.
         wavelet, level, zeroed, threshold: the steps of `heartbeats.denoise`; with 'none' they say nothing.
         scale: each 'beat' by its own lowest and highest value, or the 'record' by its 0.1th and 99.9th percentile.
@@ -219,7 +220,8 @@ def _dataset(
     notes = _origin_notes(folder, records, protocol, annotated - len(beats.y))
     notes += _class_notes(classes, y[train], beats.record[train], y[test])
     found = Dataset("mitbih", source, digest(*sides), tuple(classes), sides[0], sides[1], float(fraction), " ".join(notes))
-    return found._replace(measures="aami")
+    clusters = found.clusters if protocol == "inter" else beats.record[test].astype(np.int64)
+    return found._replace(measures="aami", clusters=clusters)
 
 
 def _drawn(y: np.ndarray, seed: int) -> np.ndarray:

@@ -360,12 +360,13 @@ def _flat(result: dict[str, Any], class_names: Sequence[str], kind: str) -> dict
 
 
 def groups_of_test(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """The groups of the test rows, ascending, and the place of each row's group among them, int32 [N].
+    """The groups of the test rows (its clusters, where it has any), ascending, and each row's place among them, int32 [N].
 
     Both are empty where the rows are in no groups, or in more than can be told apart.
     """
-    names, place = np.unique(data.test.groups, return_inverse=True)
-    if len(names) > MOST_GROUPS or len(names) == len(data.test.groups):
+    of_row = data.clusters if len(data.clusters) else data.test.groups
+    names, place = np.unique(of_row, return_inverse=True)
+    if len(names) > MOST_GROUPS or len(names) == len(of_row):
         return names[:0], place[:0].astype(np.int32)
     return names, place.astype(np.int32)
 
