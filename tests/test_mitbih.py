@@ -381,7 +381,7 @@ def test_two_processes_may_download_at_once(tmp_path, physionet):
     [
         ({"protocol": "intre"}, ["config.data.protocol is 'intre'", "did you mean", "knows inter, intra"]),
         ({"denoise": "fir"}, ["config.data.denoise is 'fir'", "wavelet, none"]),
-        ({"wavelet": "db55"}, ["config.data.wavelet is 'db55'", "did you mean", "PyWavelets"]),
+        ({"wavelet": "db55"}, ["config.data.wavelet is 'db55'", "did you mean", "pywt.wavelist"]),
         ({"level": 0}, ["config.data.level is 0", "whole number from 1"]),
         ({"zeroed": -1}, ["config.data.zeroed is -1", "whole number from 0"]),
         ({"threshold": "hard"}, ["config.data.threshold is 'hard'", "universal, relative, none"]),

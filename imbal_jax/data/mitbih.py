@@ -111,7 +111,8 @@ def load(
     for option, value in whole.items():
         options.check_whole(option, value, int(option in ("level", "after")))
     if wavelet not in (known := heartbeats.wavelets()):
-        raise UserError(f"config.data.wavelet is {wavelet!r}{nearest(wavelet, known)}; it is a discrete wavelet of PyWavelets")
+        hint = nearest(wavelet, known)
+        raise UserError(f"config.data.wavelet is {wavelet!r}{hint}; pywt.wavelist(kind='discrete') has those that there are")
     _check_classes(classes)
     chosen = _chosen(records, protocol)
     shrinkage = Shrinkage(wavelet, level, zeroed, threshold) if denoise == "wavelet" else None
