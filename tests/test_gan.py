@@ -180,6 +180,11 @@ def test_failure_signs():
     falling = history([0.6] * 7, [0.9, 0.8, 0.7, 0.6, 0.5, 0.3, 0.2])
     assert "fell 5 epochs in a row" in monitor.signs(falling)[0]
     assert monitor.signs(history([-5.0], [3.0], loss_name="wgan-gp")) == []
+    swinging, level = [0.2, 1.5, 0.1, 2.0, 0.3, 1.2], [0.8] * 6
+    assert "swings" in monitor.signs(history(swinging, level))[0] and monitor.signs(history(swinging[:5], level[:5])) == []
+    assert monitor.signs(history([1.3, 0.9, 0.6, 0.45, 0.35, 0.3], level)) == []  # it falls steadily
+    assert monitor.signs(history([0.02, 0.09, 0.01, 0.08, 0.02, 0.07], level)) == []  # about to have won, which is told
+    assert monitor.signs(history(swinging, level, loss_name="wgan-gp")) == []
     assert monitor.broken(history([0.6], [0.8])) is None
     assert "NaN in epoch 2" in str(monitor.broken(history([0.6, None, 0.6], [0.8, 0.8, 0.8])))
     assert "collapsed" in str(monitor.broken(history([0.6, 1e-5], [0.8, 9.0])))

@@ -10,6 +10,8 @@ ZERO = 1e-3  # a discriminator loss below this has nothing left to teach the gen
 ALIKE = 0.1  # grey levels that the images of a class differ by; rounding alone makes an untrained net's differ by more
 FALLING = 5  # so many epochs of a generator loss that only falls mean images that fool a blind discriminator
 MEMORY = FALLING + 1  # epochs that `signs` looks at
+SWING = 0.5  # how far a discriminator's loss may go to and fro from epoch to epoch, as a share of its mean
+SMALL = 0.1  # swings below this are no sign: the loss is about to be zero, which is one
 
 
 def broken(history: Sequence[dict]) -> str | None:
@@ -44,10 +46,11 @@ def alike(images: np.ndarray, labels: np.ndarray, most: int = 64) -> str | None:
 
 
 def signs(history: Sequence[dict]) -> list[str]:
-    """Warnings about the newest epoch of one lane: discriminator loss at zero, NaN, generator loss falling steadily.
+    """Warnings about the newest epoch of one lane: NaN, discriminator loss at zero or swinging, generator loss falling.
 
-    The signs are those practitioners watch for (discriminator loss 0.0: failure; generator loss falling steadily:
-    garbage that fools the discriminator). A Wasserstein loss has no zero, so only NaN is looked for there.
+    The signs are those practitioners watch for (discriminator loss 0.0: failure; of high variance: neither network gets
+    anywhere; generator loss falling steadily: garbage that fools the discriminator). A Wasserstein loss has no zero and no
+    scale, so only NaN is looked for there.
     """
     history = _since(history)
     if not history:
@@ -60,10 +63,24 @@ def signs(history: Sequence[dict]) -> list[str]:
     found = []
     if last["d_loss"] < ZERO:
         found.append(f"discriminator loss is {last['d_loss']:.2g}: it has won, the generator learns nothing more")
-    recent = [row["g_loss"] for row in history[-MEMORY:]]
-    if len(recent) > FALLING and all(_finite(g) for g in recent) and np.all(np.diff(recent) < 0) and recent[-1] < 0.4:
-        found.append(f"generator loss fell {FALLING} epochs in a row to {recent[-1]:.2g}: the discriminator may be blind")
+    recent = history[-MEMORY:]
+    if len(recent) < MEMORY or not all(_finite(row.get(name)) for row in recent for name in ("d_loss", "g_loss")):
+        return found
+    d_loss, g_loss = (np.array([row[name] for row in recent]) for name in ("d_loss", "g_loss"))
+    if (swing := _swing(d_loss)) > max(SWING * d_loss.mean(), SMALL):
+        found.append(f"discriminator loss swings by {swing:.2g} about {d_loss.mean():.2g}: a healthy one varies little")
+    if np.all(np.diff(g_loss) < 0) and g_loss[-1] < 0.4:
+        found.append(f"generator loss fell {FALLING} epochs in a row to {g_loss[-1]:.2g}: the discriminator may be blind")
     return found
+
+
+def _swing(values: np.ndarray) -> float:
+    """How far a series goes to and fro at each step: its way beyond what brings it from the first value to the last.
+
+    Of a series that only falls or only rises it is 0, of independent values about their standard deviation.
+    """
+    steps = np.diff(values)
+    return float((np.abs(steps).sum() - abs(steps.sum())) / len(steps))
 
 
 def _since(history: Sequence[dict]) -> Sequence[dict]:
