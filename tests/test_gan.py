@@ -1,17 +1,21 @@
 """The adversarial step: losses, augmentation, moving average, sampling, filters, failure signs."""
 
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
-from imbal_jax import batches
+from imbal_jax import batches, records
 from imbal_jax.errors import UserError
 from imbal_jax.gan import augment, losses, monitor, sample
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan import train as gan_train
 from imbal_jax.models import s0_cgan
+from imbal_jax.stages import group
+from imbal_jax.stages.curves import Curves
 from imbal_jax.train import loop
 
 KEY = jax.random.key(0)
@@ -190,12 +194,19 @@ def test_failure_signs():
     assert "collapsed" in str(monitor.broken(history([0.6, 1e-5], [0.8, 9.0])))
 
 
-def test_images_that_are_all_alike_are_a_failure():
+def test_images_that_are_all_alike_are_a_failure(tmp_path):
     labels = np.repeat([6, 8], 20)
     varied = np.random.default_rng(0).integers(0, 256, (40, 4, 4, 1)).astype(np.uint8)
-    assert monitor.alike(varied, labels) is None
+    assert monitor.collapsed(monitor.spread(varied, labels)) is None and monitor.alike(monitor.spread(varied, labels)) == []
     black = np.zeros_like(varied)
-    assert "collapsed" in str(monitor.alike(black, labels))
-    black[:20] = varied[:20]  # one class still varies
-    assert monitor.alike(black, labels) is None
-    assert monitor.alike(varied[:0], labels[:0]) is None
+    assert "collapsed" in str(monitor.collapsed(monitor.spread(black, labels)))
+    assert monitor.spread(varied[:0], labels[:0]) == {} and monitor.collapsed({}) is None
+    black[:20] = varied[:20]  # one class still varies: the lane has not failed, but the other class is told
+    found = monitor.spread(black, labels)
+    assert monitor.collapsed(found) is None and monitor.alike(found) == [8]
+    setting = SimpleNamespace(
+        task=SimpleNamespace(class_names="0123456789"), config=SimpleNamespace(gan=SimpleNamespace(epochs=7))
+    )
+    group.warn_of_alike(setting, Curves(tmp_path / "metrics.jsonl", (3,)), 3, "gan_synth", found)
+    (line,) = records.read(tmp_path / "metrics.jsonl")
+    assert line["message"] == "the rows that the GAN made of class 8 are all one and the same" and line["seed"] == 3

@@ -1,6 +1,6 @@
 """Early signs that a GAN is failing, read off its losses by epoch."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -30,18 +30,27 @@ def broken(history: Sequence[dict]) -> str | None:
     return None
 
 
-def alike(images: np.ndarray, labels: np.ndarray, most: int = 64) -> str | None:
-    """Why a lane's generated images are worthless, or None: within every class they are one and the same.
+def spread(images: np.ndarray, labels: np.ndarray, most: int = 64) -> dict[int, float]:
+    """How far the generated rows of each class differ, in grey levels (1/255 of the scale), of the classes that have two.
 
     Args:
         images: kept rows [S, ...].
         labels: int [S].
         most: images looked at in each class.
     """
-    groups = [np.asarray(floats(images[labels == label][:most])) for label in np.unique(labels)]
-    spread = [255 * float(group.std(axis=0).mean()) for group in groups if len(group) > 1]
-    if spread and max(spread) < ALIKE:
-        return f"gan: collapsed, the images of a class differ by {max(spread):.2g} grey levels"
+    groups = {int(label): np.asarray(floats(images[labels == label][:most])) for label in np.unique(labels)}
+    return {label: 255 * float(group.std(axis=0).mean()) for label, group in groups.items() if len(group) > 1}
+
+
+def alike(found: Mapping[int, float]) -> list[int]:
+    """The classes whose generated rows are one and the same, from their `spread`."""
+    return [label for label, value in found.items() if value < ALIKE]
+
+
+def collapsed(found: Mapping[int, float]) -> str | None:
+    """Why all of a lane's generated rows are worthless, or None: within every class they are one and the same."""
+    if found and len(alike(found)) == len(found):
+        return f"gan: collapsed, the images of a class differ by {max(found.values()):.2g} grey levels"
     return None
 
 

@@ -1,14 +1,14 @@
 """A group of arms on one chunk of seeds: balance, train and evaluate; its rows."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
+from absl import logging
 
 from imbal_jax import methods
-from imbal_jax.batches import Pool
 from imbal_jax.evaluate import leakage
 from imbal_jax.gan import monitor
 from imbal_jax.lanes import purposes
@@ -66,7 +66,10 @@ def run(
     for arm, of_arm in zip(arms, figures, strict=True):
         for lane, (seed, metrics) in enumerate(zip(setting.seeds, of_arm, strict=True)):
             pool = jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool)
-            why = failure(histories[lane::lanes], metrics, pool)
+            spread = monitor.spread(np.asarray(pool.new_x), np.asarray(pool.new_y)) if histories else {}
+            why = failure(histories[lane::lanes], metrics, spread)
+            if not why:
+                warn_of_alike(setting, curves, seed, arm.name, spread)
             if why and ": NaN" in why:
                 metrics = dict.fromkeys(metrics)
             place = {"seed": seed, "method": arm.name, "point": arm.place}
@@ -87,15 +90,23 @@ def balanced(setting: Setting, curves: Curves, spec: str, trained_gan: TrainedGa
     return train
 
 
-def failure(histories: Sequence[list[dict[str, Any]]], metrics: dict[str, Any], pool: Pool) -> str | None:
+def warn_of_alike(setting: Setting, curves: Curves, seed: int, name: str, spread: Mapping[int, float]) -> None:
+    """Say of which classes all generated rows are one and the same; the lane goes on with those of the others."""
+    for label in monitor.alike(spread):
+        message = f"the rows that the GAN made of class {setting.task.class_names[label]} are all one and the same"
+        logging.warning("%s, seed %d: %s", name, seed, message)
+        curves.warn("gan", seed, setting.config.gan.epochs, message, name)
+
+
+def failure(histories: Sequence[list[dict[str, Any]]], metrics: dict[str, Any], spread: Mapping[int, float]) -> str | None:
     """Why a lane's row means nothing or little, or None.
 
     Args:
         histories: of each GAN of the lane, epoch by epoch; empty where the arm has none.
         metrics: the row's figures.
-        pool: the lane's training set.
+        spread: of its generated rows, by class; see `monitor.spread`.
     """
     why = next(filter(None, map(monitor.broken, histories)), None)
-    if histories and (why := why or monitor.alike(np.asarray(pool.new_x), np.asarray(pool.new_y))):
+    if why := why or monitor.collapsed(spread):
         return why
     return "classifier: NaN in its outputs" if metrics["nll"] is None else None
