@@ -323,6 +323,11 @@ def test_the_table_is_sorted_by_the_chosen_metric(tmp_path, undrawn):
         build.build(configure(workdir, metric="balanced"))
 
 
+def test_measures_that_are_no_shares_have_three_decimals():
+    assert table._cell("j_kappa", {"mean": 0.9379, "ci95": [0.931, 0.945]}) == "0.938 ± 0.007"
+    assert table._cell("accuracy", {"mean": 0.5, "ci95": None}) == "50.00 %" and table._cell("kappa", None) == "-"
+
+
 def test_one_seed_has_no_interval(tmp_path, undrawn):
     shown = parsed(build.build(fabricate(tmp_path, seeds=1))).shown
     assert "one seed: no interval" in shown and "One seed: no interval, and no claim beyond this seed" in shown

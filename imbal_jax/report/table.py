@@ -37,7 +37,7 @@ def _cell(name: str, metric: dict[str, Any] | None) -> str:
     if not metric or metric.get("mean") is None:
         return "-"
     mean, ends = metric["mean"], metric.get("ci95")
-    scale, unit = (1, "") if name in PLAIN else (100, " %")
+    scale, digits, unit = (1, 3, "") if name in PLAIN else (100, 2, " %")
     if not ends:
-        return f"{scale * mean:.2f}{unit}"
-    return f"{scale * mean:.2f} ± {scale * (ends[1] - ends[0]) / 2:.2f}{unit}"
+        return f"{scale * mean:.{digits}f}{unit}"
+    return f"{scale * mean:.{digits}f} ± {scale * (ends[1] - ends[0]) / 2:.{digits}f}{unit}"
