@@ -323,6 +323,16 @@ def test_the_table_is_sorted_by_the_chosen_metric(tmp_path, undrawn):
         build.build(configure(workdir, metric="balanced"))
 
 
+def test_long_names_are_told_apart_in_two_lines():
+    names = [f"gan_synth(to=0.1, filter={name})" for name in ("discriminator", "classifier", "random")]
+    assert [style.folded(name, 21).split("\n")[1] for name in names] == [
+        "filter=discriminator)",
+        "filter=classifier)",
+        "filter=random)",
+    ]
+    assert style.folded("none", 21) == "none" and style.folded("a | b | c | d", 5) == "a | b\n| c…"
+
+
 def test_measures_that_are_no_shares_have_three_decimals():
     assert table._cell("j_kappa", {"mean": 0.9379, "ci95": [0.931, 0.945]}) == "0.938 ± 0.007"
     assert table._cell("accuracy", {"mean": 0.5, "ci95": None}) == "50.00 %" and table._cell("kappa", None) == "-"

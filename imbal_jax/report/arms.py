@@ -1,5 +1,6 @@
 """The main table: one row for each arm, sorted by the chosen metric, with published figures beside or below them."""
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -55,8 +56,8 @@ def labels(run: Run) -> dict[str, str]:
 
 
 def _breakable(arm: str) -> str:
-    """A method's text, which may go on in the next line after a bracket or an underscore, not only at spaces."""
-    return text(arm).replace("(", "(<wbr>").replace("_", "_<wbr>")
+    """A method's text, which may go on in the next line after a bracket, an underscore or before a word that is a value."""
+    return re.sub(r"[(_]|=(?=[a-z])", r"\g<0><wbr>", text(arm))
 
 
 def _table(run: Run) -> str:

@@ -17,6 +17,7 @@ from imbal_jax.report.style import (
     SOFT,
     arm_colours,
     canvas,
+    folded,
     legend_below,
     panel,
     short,
@@ -94,11 +95,13 @@ def confusion(path: Path, matrices: Mapping[str, np.ndarray], class_names: Seque
     across = min(len(matrices), 4 if classes <= 6 else 3)
     side = float(np.clip(0.4 * classes, 2.4, 9.0))
     down = ceil(len(matrices) / across)
-    with canvas(path, (across * (side + 1.1), down * (side + 1.25))) as figure:
+    titles = {arm: folded(arm, int(side * 13)) for arm in matrices}
+    lines = 1 + max(title.count("\n") for title in titles.values())
+    with canvas(path, (across * (side + 1.1), down * (side + 1.05 + 0.2 * lines))) as figure:
         for place, (arm, matrix) in enumerate(matrices.items()):
             axes = figure.add_subplot(down, across, place + 1)
             _draw_confusion(axes, np.asarray(matrix, np.float64), class_names, side / classes)
-            axes.set_title(short(arm, int(side * 9)), size=10, weight="bold", loc="left")
+            axes.set_title(titles[arm], size=10, weight="bold", loc="left")
             axes.set_xlabel("predicted class", size=9, color=SOFT)
             axes.set_ylabel("true class", size=9, color=SOFT)
         figure.tight_layout(pad=1.0)

@@ -6,6 +6,7 @@ a screen.
 """
 
 import re
+import textwrap
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -70,6 +71,11 @@ def legend_below(figure: Any, axes: Any, entries: int, room: float | None = None
     labels = [short(name, 60) for name in names]
     place = {"loc": "lower left", "ncols": min(entries, 3), "frameon": False}
     figure.legend(handles, labels, fontsize=8.5, handlelength=1.0, **place)
+
+
+def folded(text: str, width: int, lines: int = 2) -> str:
+    """The text in at most so many lines of `width` characters, broken at spaces where there are some; the rest is cut off."""
+    return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder="…"))
 
 
 def short(text: str, length: int) -> str:
