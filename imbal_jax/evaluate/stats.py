@@ -10,6 +10,7 @@ import numpy as np
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, is_metric
 
 EXACT_UP_TO = 12  # seeds: 2**12 sign patterns are still listed in full
+ROUNDING = 1e-5  # of metrics, which are float32: differences that vary by a smaller share of themselves are all the same
 RESAMPLES = 10_000
 FEWEST_BEYOND = 20  # resamples beyond each end of an interval; an end found from fewer is an accident
 FEWEST_TO_DECIDE = 6  # with 5 pairs the sign-flip test cannot come below 2 / 2**5 = 0.0625
@@ -250,7 +251,7 @@ def _paired(a: Iterable[float | None], b: Iterable[float | None], seed: tuple[in
         "p": float(_sign_flips(difference, seed)),
         "n": n,
         "interval": "bootstrap" if resampled else "t",
-        "effect": mean / spread if spread > 0 else None,
+        "effect": mean / spread if spread > ROUNDING * abs(mean) else None,
     }
 
 
