@@ -130,6 +130,13 @@ def test_denoised_as_a_whole_before_it_is_cut(two):
     assert np.abs(load(two.parent, denoise="wavelet").train.x[0, :, 0] - expected[0]).max() <= 1
 
 
+def test_pywavelets_is_for_denoising_only(two, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pywt", None)
+    assert load(two.parent).train.y.tolist() == [0, 1, 0, 1]
+    with pytest.raises(ImportError):
+        load(two.parent, denoise="wavelet")
+
+
 def test_each_step_of_the_denoising_is_an_option(two):
     steps = {"wavelet": "sym4", "level": 3, "zeroed": 1, "threshold": "relative"}
     whole = heartbeats.denoise(signals("101")[:, 0], **steps)
@@ -381,7 +388,7 @@ def test_two_processes_may_download_at_once(tmp_path, physionet):
     [
         ({"protocol": "intre"}, ["config.data.protocol is 'intre'", "did you mean", "knows inter, intra"]),
         ({"denoise": "fir"}, ["config.data.denoise is 'fir'", "wavelet, none"]),
-        ({"wavelet": "db55"}, ["config.data.wavelet is 'db55'", "did you mean", "pywt.wavelist"]),
+        ({"denoise": "wavelet", "wavelet": "db55"}, ["config.data.wavelet is 'db55'", "did you mean", "pywt.wavelist"]),
         ({"level": 0}, ["config.data.level is 0", "whole number from 1"]),
         ({"zeroed": -1}, ["config.data.zeroed is -1", "whole number from 0"]),
         ({"threshold": "hard"}, ["config.data.threshold is 'hard'", "universal, relative, none"]),

@@ -110,9 +110,6 @@ def load(
     whole = {"level": level, "zeroed": zeroed, "before": before, "after": after, "split_seed": split_seed}
     for option, value in whole.items():
         options.check_whole(option, value, int(option in ("level", "after")))
-    if wavelet not in (known := heartbeats.wavelets()):
-        hint = nearest(wavelet, known)
-        raise UserError(f"config.data.wavelet is {wavelet!r}{hint}; pywt.wavelist(kind='discrete') has those that there are")
     _check_classes(classes)
     chosen = _chosen(records, protocol)
     shrinkage = Shrinkage(wavelet, level, zeroed, threshold) if denoise == "wavelet" else None
@@ -128,6 +125,13 @@ def _check_choices(given: Mapping[str, Any]) -> None:
         if value not in CHOICES[option]:
             hint = nearest(value, known)
             raise UserError(f"config.data.{option} is {value!r}{hint}; the data set mitbih knows {', '.join(known)}")
+
+
+def _check_wavelet(wavelet: Any) -> None:
+    """Only where records are denoised: PyWavelets is needed for nothing else."""
+    if wavelet not in (known := heartbeats.wavelets()):
+        hint = nearest(wavelet, known)
+        raise UserError(f"config.data.wavelet is {wavelet!r}{hint}; pywt.wavelist(kind='discrete') has those that there are")
 
 
 def _check_classes(classes: Any) -> None:
@@ -179,7 +183,7 @@ def prepare(folder: Path, records: Sequence[str], form: Form) -> tuple[Beats, in
     """All beats of the records, and how many beats are annotated there; from the cache where they were prepared before.
 
     Raises:
-        UserError: files are missing, differ from their checksums, or cannot be read.
+        UserError: unknown wavelet, or files are missing, differ from their checksums, or cannot be read.
     """
     wfdb_files.check_complete(folder, records)
     names, sums = wfdb_files.files(records), wfdb_files.read_sums(folder)
@@ -187,6 +191,8 @@ def prepare(folder: Path, records: Sequence[str], form: Form) -> tuple[Beats, in
     stamps = [(name, digest, stat.st_size, stat.st_mtime_ns) for name, digest, stat in known]
 
     def make() -> Mapping[str, np.ndarray]:
+        if form.shrinkage:
+            _check_wavelet(form.shrinkage.wavelet)
         wfdb_files.verify(folder, names, sums)
         return _read_all(folder, records, form)
 
