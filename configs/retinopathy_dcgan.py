@@ -37,6 +37,7 @@ def get_config(variant: str = "grade4") -> ConfigDict:
         "focal",
         "logit_adjust",
         f"over | {TRANSFORMS}",
+        f"gan_synth | over | {TRANSFORMS}",  # beside the one before: do generated images of the rare grade add to copies?
     )
     config.method = "gan_synth"
     config.expected = ConfigDict()
