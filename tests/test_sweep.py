@@ -63,6 +63,17 @@ def test_a_field_of_the_config_multiplies_all():
     assert config.classifier.epochs == 1  # the config itself stays as it is
 
 
+def test_texts_multiply_too():
+    grid = "{'classifier.optimizer': ('sgd', 'adam'), 'sampling.kind': ('sqrt', 'progressive')}"
+    config = config_of(baselines=("none",), method="sampling", grid=grid)
+    found = arms_of.arms(config)
+    assert [arm.name for arm in found][-2:] == [
+        "sampling(kind=progressive) [classifier.optimizer=sgd]",
+        "sampling(kind=progressive) [classifier.optimizer=adam]",
+    ]
+    assert len(found) == 6 and arms_of.at(config, found[0].point).classifier.optimizer == "sgd"
+
+
 def test_arms_that_differ_in_traced_numbers_are_one_group():
     config = config_of(
         baselines=("none", "mixup(alpha=0.3)", "logit_adjust(tau=2)", "mixup"),
@@ -84,11 +95,13 @@ def test_several_grids_one_after_the_other():
     [
         ("mixup.alpha", ["config.grid is 'mixup.alpha'", "write a dict"]),
         ("[{'mixup.alpha': 1}, 2]", ["write a dict such as", "a list of dicts"]),
-        ("{'mixup.alpha': ('a', 1)}", ["is not a name with a tuple of numbers"]),
+        ("{'classifier.epochs': ('a', 1)}", ["'classifier.epochs' is 'a': it must be a number"]),
+        ("{'classifier.optimizer': ('adam', 1)}", ["'classifier.optimizer' is 1: it must be a text"]),
+        ("{'data.name': ('mnist', 'cifar10')}", ["'data.name' is no number of the config, no text of classifier or gan"]),
         ("{'over.to': (True,)}", ["is not a name with a tuple of numbers"]),
         ("{'over.to': (nan,)}", ["write a dict"]),
         ("{'classifier.learning_rat': (0.1,)}", ["did you mean 'classifier.learning_rate'"]),
-        ("{'mixup.alpha': (0.1,)}", ["'mixup.alpha' is no number of the config and no option of a method in use"]),
+        ("{'mixup.alpha': (0.1,)}", ["'mixup.alpha' is no number of the config", "and no option of a method in use"]),
         ("{'seed': (1, 2)}", ["'seed' is no number of the config"]),
         ("{'over.too': (1, 2)}", ["method 'over' has no option 'too'; did you mean 'to'"]),
     ],

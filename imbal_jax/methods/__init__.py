@@ -125,7 +125,7 @@ def with_options(spec: str, options: Mapping[str, Any]) -> str:
         name, dot, option = key.partition(".")
         if not dot:
             raise UserError(f"option {key!r} cannot be read; write METHOD.OPTION, as in mixup.alpha")
-        text = repr(value.item() if isinstance(value, np.generic) else value)
+        text = value if isinstance(value, str) else repr(value.item() if isinstance(value, np.generic) else value)
         _checked(parse(written(name, {option: text}))[0])
         words = [_with_text(word, option, text) if word.name == name else word for word in words]
     return " | ".join(word.text for word in words)

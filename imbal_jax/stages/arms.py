@@ -3,7 +3,7 @@
 import ast
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
@@ -11,7 +11,9 @@ from imbal_jax import methods
 from imbal_jax.errors import UserError, nearest
 
 TRACED = ("classifier.learning_rate",)  # fields of the config in which the lanes of one program may differ
-FIXED = ("seed", "seeds", "lanes_per_device", "data_devices", "margin")  # what is no part of an arm
+FIXED = ("seed", "seeds", "lanes_per_device", "data_devices", "margin")  # numbers that are no part of an arm
+TEXTS = ("classifier", "gan")  # groups of the config whose texts arms may differ in
+Value = float | str
 
 
 class Arm(NamedTuple):
@@ -23,12 +25,13 @@ class Arm(NamedTuple):
     """
 
     spec: str
-    point: tuple[tuple[str, float], ...] = ()
+    point: tuple[tuple[str, Value], ...] = ()
 
     @property
     def place(self) -> str:
-        """The point as text: 'classifier.learning_rate=0.003', or ''."""
-        return ", ".join(f"{field}={value:g}" for field, value in self.point)
+        """The point as text: 'classifier.learning_rate=0.003, gan.loss=hinge', or ''."""
+        texts = ((field, value if isinstance(value, str) else f"{value:g}") for field, value in self.point)
+        return ", ".join(f"{field}={text}" for field, text in texts)
 
     @property
     def name(self) -> str:
@@ -36,7 +39,7 @@ class Arm(NamedTuple):
         return f"{self.spec} [{self.place}]" if self.point else self.spec
 
     @property
-    def untraced(self) -> tuple[tuple[str, float], ...]:
+    def untraced(self) -> tuple[tuple[str, Value], ...]:
         """The part of the point that needs programs of its own."""
         return tuple((field, value) for field, value in self.point if field not in TRACED)
 
@@ -44,13 +47,14 @@ class Arm(NamedTuple):
 def arms(config: Any) -> list[Arm]:
     """The arms of a config: its baselines and its method at every point of `config.grid`, each once.
 
-    The grid is a dict as text, {'mixup.alpha': (0.1, 0.4), 'classifier.learning_rate': (0.001, 0.003)}: numbers for an
-    option of a method (specs without that method are not multiplied by it) or for a field of the config. A list of such
-    dicts is one grid after the other; [{}, {'gan.ema': 0.999}, {'gan.d_steps': 2}] changes one thing at a time.
+    The grid is a dict as text, {'mixup.alpha': (0.1, 0.4), 'classifier.learning_rate': (0.001, 0.003)}: values for an
+    option of a method (specs without that method are not multiplied by it) or for a field of the config: a number, or a text
+    of its classifier or GAN. A list of such dicts is one grid after the other; [{}, {'gan.ema': 0.999}, {'gan.loss': 'hinge'}]
+    changes one thing at a time.
 
     Raises:
-        UserError: a spec that is no text, an unreadable grid, a name that is no number of the config and no option of a
-            method in use.
+        UserError: a spec that is no text, an unreadable grid, a name that is no such field of the config and no option of a
+            method in use, or a number where a text belongs, or the other way round.
     """
     specs = list(dict.fromkeys((*config.baselines, config.method)))
     for spec in specs:
@@ -60,12 +64,12 @@ def arms(config: Any) -> list[Arm]:
     return list(dict.fromkeys(found))
 
 
-def _arms_of(config: Any, specs: list[str], grid: dict[str, tuple[float, ...]]) -> list[Arm]:
+def _arms_of(config: Any, specs: list[str], grid: dict[str, tuple[Value, ...]]) -> list[Arm]:
     used = {word.name for spec in specs for word in methods.parse(spec)}
     options = {name: values for name, values in grid.items() if name.split(".")[0] in used}
     fields = {name: values for name, values in grid.items() if name not in options}
-    for name in fields:
-        _check_field(config, name, used)
+    for name, values in fields.items():
+        _check_field(config, name, values, used)
     points = [tuple(zip(fields, values, strict=True)) for values in itertools.product(*fields.values())]
     return [Arm(expanded, point) for spec in specs for expanded in _expanded(spec, options) for point in points]
 
@@ -78,7 +82,7 @@ def groups(every: Iterable[Arm]) -> list[list[Arm]]:
     return list(found.values())
 
 
-def at(config: Any, point: Iterable[tuple[str, float]]) -> Any:
+def at(config: Any, point: Iterable[tuple[str, Value]]) -> Any:
     """The config with the fields of a point."""
     if not (point := tuple(point)):
         return config
@@ -90,7 +94,7 @@ def at(config: Any, point: Iterable[tuple[str, float]]) -> Any:
     return changed
 
 
-def _grids(text: str) -> list[dict[str, tuple[float, ...]]]:
+def _grids(text: str) -> list[dict[str, tuple[Value, ...]]]:
     if not text.strip():
         return [{}]
     try:
@@ -103,18 +107,21 @@ def _grids(text: str) -> list[dict[str, tuple[float, ...]]]:
     return [_grid(one) for one in several]
 
 
-def _grid(content: dict[Any, Any]) -> dict[str, tuple[float, ...]]:
+def _grid(content: dict[Any, Any]) -> dict[str, tuple[Value, ...]]:
     grid = {}
     for name, values in content.items():
         values = values if isinstance(values, (tuple, list)) else (values,)
-        wrong = [v for v in values if isinstance(v, bool) or not isinstance(v, (int, float)) or not math.isfinite(v)]
-        if not isinstance(name, str) or wrong or not values:
-            raise UserError(f"config.grid: {name!r}: {values!r} is not a name with a tuple of numbers")
+        if not isinstance(name, str) or not values or not all(map(_is_value, values)):
+            raise UserError(f"config.grid: {name!r}: {values!r} is not a name with a tuple of numbers or texts")
         grid[name] = tuple(dict.fromkeys(values))
     return grid
 
 
-def _expanded(spec: str, options: dict[str, tuple[float, ...]]) -> list[str]:
+def _is_value(value: Any) -> bool:
+    return isinstance(value, str) or (type(value) in (int, float) and math.isfinite(value))
+
+
+def _expanded(spec: str, options: dict[str, tuple[Value, ...]]) -> list[str]:
     words = {word.name for word in methods.parse(spec)}
     mine = {name: values for name, values in options.items() if name.split(".")[0] in words}
     return [
@@ -123,18 +130,27 @@ def _expanded(spec: str, options: dict[str, tuple[float, ...]]) -> list[str]:
     ]
 
 
-def _check_field(config: Any, name: str, used: set[str]) -> None:
-    known = [field for field in _numbers(config.to_dict()) if field not in FIXED and not field.startswith("data.")]
+def _check_field(config: Any, name: str, values: tuple[Value, ...], used: set[str]) -> None:
+    known = {field: value for field, value in _fields(config.to_dict()) if _may_differ(field, value)}
     if name not in known:
         hint = nearest(name, known) or f"; methods in use: {', '.join(sorted(used))}"
-        raise UserError(f"config.grid: {name!r} is no number of the config and no option of a method in use{hint}")
+        what = f"is no number of the config, no text of {' or '.join(TEXTS)}, and no option of a method in use"
+        raise UserError(f"config.grid: {name!r} {what}{hint}")
+    kind = str if isinstance(known[name], str) else (int, float)
+    if wrong := [value for value in values if not isinstance(value, kind)]:
+        raise UserError(f"config.grid: {name!r} is {wrong[0]!r}: it must be a {'text' if kind is str else 'number'}")
 
 
-def _numbers(tree: dict[str, Any], prefix: str = "") -> list[str]:
-    found = []
+def _may_differ(field: str, value: Any) -> bool:
+    group = field.split(".")[0]
+    if isinstance(value, str):
+        return "." in field and group in TEXTS
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and field not in FIXED and group != "data"
+
+
+def _fields(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for name, value in tree.items():
         if isinstance(value, dict):
-            found += _numbers(value, f"{prefix}{name}.")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            found.append(prefix + name)
-    return found
+            yield from _fields(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
