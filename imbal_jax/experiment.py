@@ -245,7 +245,8 @@ def check(setting: Setting) -> list[Arm]:
     lanes.split_batch(config.data_devices, config.classifier.batch)
     names = setting.task.class_names
     further = measures.of(setting.data.measures, np.zeros((len(names),) * 2, int), names)
-    known = [*metrics.SCALARS, *metrics.GENERATOR, *further, *(metrics.class_key("recall", name) for name in names)]
+    known = [*metrics.SCALARS, *metrics.GENERATOR, *further]
+    known += [metrics.class_key(kind, name) for kind in ("recall", "pr_auc") for name in names]
     if config.metric not in known:
         raise UserError(f"config.metric is {config.metric!r}, which is no metric{nearest(config.metric, known)}")
     return found

@@ -51,6 +51,8 @@ def test_probability_metrics_are_scikit_learns(case):
     y, p, _, ours = case
     np.testing.assert_allclose(ours["nll"], reference.log_loss(y, p), rtol=1e-5)
     np.testing.assert_allclose(ours["pr_auc"], reference.average_precision_score(np.eye(CLASSES)[y], p), rtol=1e-5)
+    each = reference.average_precision_score(np.eye(CLASSES)[y], p, average=None)
+    np.testing.assert_allclose(ours["average_precision"], each, rtol=1e-5)
 
 
 def test_brier_and_calibration_by_definition(case):
@@ -100,7 +102,8 @@ def test_a_class_without_test_rows_is_left_out_of_the_means():
     assert np.isnan(ours["recall"][3])
     np.testing.assert_allclose(ours["balanced_accuracy"], np.nanmean(ours["recall"]), rtol=1e-6)
     flat = metrics.flatten(jax.device_get(ours), ["a", "b", "c", "d"])
-    assert flat["recall_d"] is None and flat["balanced_accuracy"] > 0
+    np.testing.assert_allclose(ours["pr_auc"], np.nanmean(ours["average_precision"]), rtol=1e-6)
+    assert flat["recall_d"] is flat["pr_auc_d"] is None and flat["balanced_accuracy"] > 0
     assert set(flat["pr_curve"][3]) == {None} and min(flat["pr_curve"][0]) > 0
 
 
@@ -116,6 +119,7 @@ def test_flatten_gives_plain_json(case):
     names = ["6", "T-shirt/top", "Ankle boot", "d"]
     flat = metrics.flatten(case[3], names)
     assert json.loads(json.dumps(flat, allow_nan=False)) == flat
-    assert set(metrics.SCALARS) < set(flat) and {"recall_6", "recall_T_shirt_top", "precision_Ankle_boot"} < set(flat)
-    assert metrics.is_metric("recall_6") and metrics.is_metric("ece")
+    assert set(metrics.SCALARS) < set(flat)
+    assert {"recall_6", "recall_T_shirt_top", "precision_Ankle_boot", "pr_auc_6"} < set(flat)
+    assert metrics.is_metric("recall_6") and metrics.is_metric("pr_auc_6") and metrics.is_metric("ece")
     assert not any(map(metrics.is_metric, ("seed", "seconds", "confusion", "counts_after", "failed")))

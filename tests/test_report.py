@@ -34,6 +34,7 @@ def row(arm: str, seed: int, rng: np.random.Generator) -> dict:
     gan = 212.0 if arm.startswith("gan") else 0.0
     return {
         "seed": seed, "method": arm, **metrics, **{f"recall_{i}": float(r) for i, r in enumerate(recall)},
+        **{f"pr_auc_{i}": float(p.mean()) for i, p in enumerate(precisions)},
         "confusion": matrix.tolist(), "pr_curve": precisions.tolist(), "seconds": 200.3 + gan, "gan_seconds": gan,
         "classifier_seconds": 200.3, "examples_seen": 570_000, "failed": None, "counts_before": BEFORE,
         "counts_after": BEFORE if arm == "none" else AFTER, "source": "tfds", "digest": "5b1f" * 16,
@@ -210,7 +211,8 @@ def test_the_page_says_what_happened(whole):
     shown = parsed(whole / "report.html").shown
     for text in (
         "gan_synth(to=5000) lost", "to doing nothing", "2 paired seeds", "source system, experiment 1 published",
-        "84.87%", "570,000", "Recall of 8", "undecided", "±0.2 points", "python launch.py --config=configs/mnist_cgan.py",
+        "84.87%", "570,000", "Recall of 8", "PR-AUC of 6", "PR-AUC of 8", "undecided",
+        "±0.2 points", "python launch.py --config=configs/mnist_cgan.py",
         "over(to=5000), seed 1: the classifier's loss became NaN in epoch 4", "1 failed", "seeds 0, 1; epoch 6",
         "<the generator> learns nothing", "5,000 images only", "tfds (array_record)", "5b1f5b1f", "14 s",
         "last step", "dense layer of 128", "3 min 20 s", "GAN 3 min 32 s", "the best arm was over(to=5000)",

@@ -23,7 +23,7 @@ SCALARS = (
 FURTHER = ("kappa", "j_kappa", "mean_sensitivity", "quadratic_kappa")
 # Of an arm's GAN, the mean over its classes, see `evaluate.generators.quality`.
 GENERATOR = ("gan_frechet", "gan_precision", "gan_recall", "gan_density", "gan_coverage", "gan_copies")
-BY_CLASS = ("recall_", "precision_", "se_", "pp_", "f1_", "fpr_")
+BY_CLASS = ("recall_", "precision_", "pr_auc_", "se_", "pp_", "f1_", "fpr_")
 LOWER_IS_BETTER = frozenset({"ece", "brier", "nll", "fpr_S", "fpr_V", "gan_frechet", "gan_copies"})
 ECE_BINS = 15
 RECALLS = tuple(i / 20 for i in range(1, 21))  # at which `pr_curve` gives the precision
@@ -43,9 +43,9 @@ def classification(logits: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
         float32 scalars `accuracy`, `balanced_accuracy` (mean recall), `macro_f1`, `g_mean` (geometric mean of the
         recalls), `mcc` (Matthews correlation for K classes, Gorodkin 2004), `pr_auc` (mean over classes of the
         one-vs-rest average precision), `ece` (Guo et al. 2017: 15 equal bins of the top probability), `brier`
-        (Brier 1950: squared error summed over classes, 0 to 2), `nll` (nats); float32 [K] `recall`, `precision`;
-        float32 [K, 20] `pr_curve` (see `precision_at`); int32 [K, K] `confusion` (rows true, columns predicted). Shares lie
-        in [0, 1].
+        (Brier 1950: squared error summed over classes, 0 to 2), `nll` (nats); float32 [K] `recall`, `precision` and
+        `average_precision` (NaN where the class has no test row); float32 [K, 20] `pr_curve` (see `precision_at`);
+        int32 [K, K] `confusion` (rows true, columns predicted). Shares lie in [0, 1].
     """
     classes = logits.shape[-1]
     y = y.astype(jnp.int32)
@@ -53,9 +53,11 @@ def classification(logits: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
     predicted = jnp.argmax(log_p, axis=-1).astype(jnp.int32)
     confusion = jnp.zeros((classes, classes), jnp.int32).at[y, predicted].add(1)
     truth = jax.nn.one_hot(y, classes, dtype=jnp.float32)
+    present, areas = truth.sum(axis=0) > 0, jax.vmap(average_precision, in_axes=1)(log_p, truth)
     return {
         **from_confusion(confusion),
-        "pr_auc": _mean_where(jax.vmap(average_precision, in_axes=1)(log_p, truth), truth.sum(axis=0) > 0),
+        "pr_auc": _mean_where(areas, present),
+        "average_precision": jnp.where(present, areas, jnp.nan),
         "ece": calibration_error(log_p, y),
         "brier": jnp.mean(jnp.sum((jnp.exp(log_p) - truth) ** 2, axis=-1)),
         "nll": -jnp.mean(jnp.take_along_axis(log_p, y[:, None], axis=-1)),
@@ -161,12 +163,12 @@ def flatten(result: Mapping[str, Any], class_names: Sequence[str]) -> dict[str, 
         class_names: K names; in keys their characters other than letters and digits become '_'.
 
     Returns:
-        The scalars, `recall_<class>` and `precision_<class>` as floats (None where not finite: JSON has no NaN),
-        `confusion` as a nested list of ints, and `pr_curve` as one of floats with four digits.
+        The scalars, `recall_<class>`, `precision_<class>` and `pr_auc_<class>` as floats (None where not finite: JSON has no
+        NaN), `confusion` as a nested list of ints, and `pr_curve` as one of floats with four digits.
     """
     flat: dict[str, Any] = {name: _number(result[name]) for name in SCALARS}
-    for kind in ("recall", "precision"):
-        flat |= {class_key(kind, name): _number(v) for name, v in zip(class_names, result[kind], strict=True)}
+    for kind, of_class in (("recall", "recall"), ("precision", "precision"), ("pr_auc", "average_precision")):
+        flat |= {class_key(kind, name): _number(v) for name, v in zip(class_names, result[of_class], strict=True)}
     curves = [[_number(round(float(value), 4)) for value in curve] for curve in np.asarray(result["pr_curve"])]
     return flat | {"confusion": np.asarray(result["confusion"]).tolist(), "pr_curve": curves}
 

@@ -22,10 +22,12 @@ from imbal_jax.report.markup import (
     text,
     with_interval,
 )
-from imbal_jax.report.run import Published, Run, baselines, published, ranked, recall_key, same_spec, values_of
+from imbal_jax.report.precision_recall import rarest
+from imbal_jax.report.run import Published, Run, area_key, baselines, published, ranked, recall_key, same_spec, values_of
 from imbal_jax.report.style import arm_colours
 
 MOST_CLASSES = 6  # of the minority with a column of their own; of more only the mean
+RAREST = 2  # of the minority whose area under the curve of precision and recall is a column too
 EPOCHS = {"epoch_seconds": "s per epoch", "epoch_selected": "Epoch selected"}  # columns of runs that have them
 TAG = '<span class="tag">published</span>'
 
@@ -65,6 +67,7 @@ def _table(run: Run) -> str:
     heads = ["Method", capital(name_of(metric)) + down(metric), "Worst seed", "Difference", "p (Holm)", "Effect", "Verdict"]
     measures = [] if metric == "accuracy" else ["accuracy"]
     measures += [recall_key(run, label) for label in rare] if len(rare) <= MOST_CLASSES else ["minority"]
+    measures += [name for label in rarest(run.data["counts"], set(rare))[:RAREST] if _has(run, name := area_key(run, label))]
     measures += [] if metric == "ece" else ["ece"]
     columns = {name: place for place, name in enumerate(measures, len(heads))} | {metric: 1}  # where a metric is shown
     epochs = [name for name in EPOCHS if any(name in found for found in run.results["methods"].values())]
@@ -110,9 +113,14 @@ def _described(theirs: Published, columns: Mapping[str, int]) -> str:
 
 def _head(run: Run, measure: str) -> str:
     for label in run.data["minority"]:
-        if measure == recall_key(run, label):
-            return f"Recall of {run.data['class_names'][label]}"
+        for key, what in ((recall_key, "Recall"), (area_key, "PR-AUC")):
+            if measure == key(run, label):
+                return f"{what} of {run.data['class_names'][label]}"
     return capital(name_of(measure)) + down(measure)
+
+
+def _has(run: Run, metric: str) -> bool:
+    return any(row.get(metric) is not None for row in run.rows)
 
 
 def _row(run: Run, arm: str, measures: list[str], epochs: list[str], label: str) -> list[Cell]:

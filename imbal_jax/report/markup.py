@@ -67,7 +67,8 @@ def text(value: Any) -> str:
 
 def name_of(metric: str) -> str:
     """The metric's name in words; plain text."""
-    return NAMES.get(metric, metric.replace("_", " "))
+    words = metric.replace("_", " ")
+    return NAMES.get(metric, words.replace("pr auc", "PR-AUC of") if metric.startswith("pr_auc_") else words)
 
 
 def capital(words: str) -> str:

@@ -248,6 +248,11 @@ def recall_key(run: Run, label: int) -> str:
     return class_key("recall", run.data["class_names"][label])
 
 
+def area_key(run: Run, label: int) -> str:
+    """The name of a class's average precision in a row."""
+    return class_key("pr_auc", run.data["class_names"][label])
+
+
 def _methods(run: Run) -> dict[str, Any]:
     """The aggregates of each arm, with what only some runs have: figures with twins, epochs, recall by frequency."""
     twins, kinds = _twins(run.rows), shots(run)
