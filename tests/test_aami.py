@@ -1,9 +1,11 @@
 """The measures of ECG papers against numbers worked out by hand, and their intervals over records."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 
-from imbal_jax.evaluate import aami
+from imbal_jax.evaluate import aami, clustered
 
 # Rows true, columns predicted: N, S, V.
 TABLE = np.array([[80, 15, 5], [4, 6, 0], [1, 2, 7]])
@@ -36,7 +38,7 @@ def test_measures_by_hand():
         "j_kappa": kappa(TABLE) / 2 + (0.6 + 0.7 + 6 / 23 + 7 / 12) / 8,
     }
     assert found == pytest.approx(expected) and list(found) == list(expected)
-    assert all(type(value) is float for value in found.values())
+    assert all(isinstance(value, float) for value in found.values())
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -86,33 +88,37 @@ def records(many, seed=0):
     return np.random.default_rng(seed).poisson(TABLE, (many, 3, 3))
 
 
+def bootstrap(tables, seed, **more):
+    return clustered.bootstrap(tables, partial(aami.measures, class_names="NSV"), seed, **more)
+
+
 def test_bootstrap_is_the_plain_one_draw_by_draw():
     tables, draws = records(6), 50
     times = np.random.default_rng(7).multinomial(6, np.full(6, 1 / 6), draws)
     every = [aami.measures(sum(n * table for n, table in zip(row, tables, strict=True)), "NSV") for row in times]
-    found = aami.bootstrap_by_record(tables, "NSV", 7, draws, 0.9)
+    found = bootstrap(tables, 7, draws=draws, level=0.9)
     for name in every[0]:
         assert found[name] == pytest.approx(np.quantile([one[name] for one in every], [0.05, 0.95]))
 
 
 def test_bootstrap_holds_the_estimate_and_depends_on_the_seed_alone():
     tables = records(22)
-    found = aami.bootstrap_by_record(tables, "NSV", 3)
+    found = bootstrap(tables, 3)
     point = aami.measures(tables.sum(axis=0), "NSV")
     assert set(found) == set(point) and all(low < point[name] < high for name, (low, high) in found.items())
-    assert found == aami.bootstrap_by_record(tables, "NSV", 3) != aami.bootstrap_by_record(tables, "NSV", 4)
-    half = aami.bootstrap_by_record(tables, "NSV", 3, level=0.5)
+    assert found == bootstrap(tables, 3) != bootstrap(tables, 4)
+    half = bootstrap(tables, 3, level=0.5)
     assert all(found[name][0] < low and high < found[name][1] for name, (low, high) in half.items())
 
 
 def test_differences_are_of_the_same_draws():
     tables = records(22)
-    none = aami.bootstrap_by_record(tables, "NSV", 3, minus=tables)
+    none = bootstrap(tables, 3, minus=tables)
     assert all(ends == (0.0, 0.0) for ends in none.values())
     better = tables + np.diag([0, 3, 0])  # three S beats more in every record, all of them found
-    assert all(aami.bootstrap_by_record(better, "NSV", 3, minus=tables)[name][0] > 0 for name in ("se_S", "pp_S", "accuracy"))
-    with pytest.raises(ValueError, match="22 records, and 21 to compare with"):
-        aami.bootstrap_by_record(tables, "NSV", 3, minus=tables[1:])
+    assert all(bootstrap(better, 3, minus=tables)[name][0] > 0 for name in ("se_S", "pp_S", "accuracy"))
+    with pytest.raises(ValueError, match="22 groups, and 21 to compare with"):
+        bootstrap(tables, 3, minus=tables[1:])
 
 
 def test_records_and_not_beats_are_drawn():
@@ -120,26 +126,25 @@ def test_records_and_not_beats_are_drawn():
     tables = np.zeros((2, 3, 3), int)
     tables[0] = np.diag([100, 10, 10])
     tables[1] = [[100, 0, 0], [10, 0, 0], [0, 0, 10]]
-    assert aami.bootstrap_by_record(tables, "NSV", 0)["se_S"] == (0.0, 1.0)
+    assert bootstrap(tables, 0)["se_S"] == (0.0, 1.0)
 
 
 def test_bootstrap_leaves_out_draws_without_a_meaning():
     tables = np.zeros((3, 3, 3), int)
     tables[:] = np.diag([10, 0, 5])
-    assert np.isnan(aami.bootstrap_by_record(tables, "NSV", 0)["se_S"]).all()
+    assert np.isnan(bootstrap(tables, 0)["se_S"]).all()
     tables[0, 1, 1] = 4  # S beats in one record only
-    found = aami.bootstrap_by_record(tables, "NSV", 0)
+    found = bootstrap(tables, 0)
     assert found["se_S"] == (1.0, 1.0) and found["j_kappa"] == pytest.approx((1.0, 1.0))
 
 
-@pytest.mark.parametrize("table", [np.eye(2), np.zeros((3, 3, 3)), np.zeros((3, 2))])
+@pytest.mark.parametrize("table", [np.eye(2), np.zeros(3), np.zeros((3, 2))])
 def test_wrong_shapes(table):
     with pytest.raises(ValueError, match="does not fit the 3 classes N, S, V"):
         aami.measures(table, "NSV")
 
 
-@pytest.mark.parametrize("wrong", [{"draws": 0}, {"level": 1.0}, {"per_record": np.zeros((0, 3, 3))}])
+@pytest.mark.parametrize("wrong", [{"draws": 0}, {"level": 1.0}, {"tables": np.zeros((0, 3, 3))}, {"tables": np.eye(3)}])
 def test_wrong_bootstraps(wrong):
-    given = {"per_record": records(2), "class_names": "NSV", "key_seed": 0} | wrong
-    with pytest.raises(ValueError, match="bootstrap_by_record"):
-        aami.bootstrap_by_record(**given)
+    with pytest.raises(ValueError, match=r"bootstrap\(\)"):
+        bootstrap(**{"tables": records(2), "seed": 0} | wrong)

@@ -1,4 +1,4 @@
-"""The measures that ECG papers report, from confusion matrices over AAMI beat classes, and their intervals over patients.
+"""The measures that ECG papers report, from confusion matrices over AAMI beat classes.
 
 ANSI/AAMI EC57; de Chazal et al. 2004, "Automatic classification of heartbeats using ECG morphology and heartbeat interval
 features". Every class counts against every other one: AAMI's leave not to punish F taken for V, or Q taken for anything,
@@ -12,85 +12,28 @@ import numpy as np
 ARRHYTHMIAS = ("S", "V")
 
 
-def measures(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, float]:
-    """All measures of one classifier on one test set.
+def measures(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+    """All measures of one classifier on one test set, or of several.
 
     Args:
-        confusion: int [K, K], rows true, columns predicted.
+        confusion: int [..., K, K], rows true, columns predicted.
         class_names: K letters of AAMI classes, such as 'NSVFQ'.
 
     Returns:
-        For each of the classes S and V that is among the names: `se_S` (sensitivity), `pp_S` (positive predictivity, +P),
-        `f1_S`, `fpr_S` (share of the other beats that are taken for S). `accuracy`; `macro_f1` and `mean_sensitivity`
-        over the classes that have beats; `kappa` (Cohen 1960); and, where S and V are both there, `j_kappa` = kappa / 2 +
-        (se_S + se_V + pp_S + pp_V) / 8 (Mar et al. 2011, "Optimization of ECG classification by means of feature
-        selection"). Shares in [0, 1], kappa and j_kappa at most 1. As elsewhere in the library, the +P of a class that is
-        never predicted is 0; what has no meaning (se and f1 of a class without beats, kappa with a single class, and what
-        is made of them) is NaN.
+        float64 [...] each. For each of the classes S and V that is among the names: `se_S` (sensitivity), `pp_S` (positive
+        predictivity, +P), `f1_S`, `fpr_S` (share of the other beats that are taken for S). `accuracy`; `macro_f1` and
+        `mean_sensitivity` over the classes that have beats; `kappa` (Cohen 1960); and, where S and V are both there,
+        `j_kappa` = kappa / 2 + (se_S + se_V + pp_S + pp_V) / 8 (Mar et al. 2011, "Optimization of ECG classification by
+        means of feature selection"). Shares in [0, 1], kappa and j_kappa at most 1. As elsewhere in the library, the +P of
+        a class that is never predicted is 0; what has no meaning (se and f1 of a class without beats, kappa with a single
+        class, and what is made of them) is NaN.
 
     Raises:
         ValueError: the shape does not fit the names.
     """
-    table = _table(confusion, class_names, 2)
-    return {name: float(value) for name, value in _measures(table, class_names).items()}
-
-
-def bootstrap_by_record(
-    per_record: np.ndarray,
-    class_names: Sequence[str],
-    key_seed: int,
-    draws: int = 2000,
-    level: float = 0.95,
-    minus: np.ndarray | None = None,
-) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of all measures when whole records are drawn anew, with replacement.
-
-    Beats of one patient resemble each other, so the number of patients, not that of beats, says how sure a figure is
-    (Field and Welsh 2007, "Bootstrapping clustered data"). Draws in which a measure has no meaning are left out of its
-    interval; it is (NaN, NaN) where none has. With few records the intervals are too narrow rather than too wide.
-
-    Args:
-        per_record: int [R, K, K], one confusion matrix for each record of the test set.
-        class_names: as for `measures`.
-        key_seed: of the draws; the same one gives the same intervals on every machine.
-        draws: how many.
-        level: the share of the draws within an interval.
-        minus: int [R, K, K], another classifier's on the same records: then the intervals are of what the first one's
-            measures have more than its own, on the same draws.
-
-    Returns:
-        {measure: (low, high)}, by the names that `measures` uses.
-
-    Raises:
-        ValueError: no record, a shape that does not fit the names, no draws, or a level that is not between 0 and 1.
-    """
-    table = _table(per_record, class_names, 3)
-    records, classes = table.shape[:2]
-    if not records or draws < 1 or not 0 < level < 1:
-        raise ValueError(f"bootstrap_by_record() got {records} records, {draws} draws and level {level}")
-    times = np.random.default_rng(key_seed).multinomial(records, np.full(records, 1.0 / records), draws)
-
-    def drawn(table: np.ndarray) -> dict[str, np.ndarray]:
-        return _measures((times @ table.reshape(records, -1)).reshape(draws, classes, classes), class_names)
-
-    found, tail = drawn(table), (1.0 - level) / 2.0
-    if minus is not None:
-        other = _table(minus, class_names, 3)
-        if len(other) != records:
-            raise ValueError(f"bootstrap_by_record() got {records} records, and {len(other)} to compare with")
-        found = {name: found[name] - values for name, values in drawn(other).items()}
-    return {name: _interval(values, tail) for name, values in found.items()}
-
-
-def _table(confusion: np.ndarray, class_names: Sequence[str], dimensions: int) -> np.ndarray:
-    table, classes = np.asarray(confusion), len(class_names)
-    if table.ndim != dimensions or table.shape[-2:] != (classes, classes):
+    table, classes = np.asarray(confusion).astype(np.int64), len(class_names)
+    if table.ndim < 2 or table.shape[-2:] != (classes, classes):
         raise ValueError(f"confusion of shape {table.shape} does not fit the {classes} classes {', '.join(class_names)}")
-    return table.astype(np.int64)
-
-
-def _measures(table: np.ndarray, class_names: Sequence[str]) -> dict[str, np.ndarray]:
-    """int [..., K, K] -> [...] each."""
     hits = np.diagonal(table, axis1=-2, axis2=-1)
     actual, predicted, total = table.sum(axis=-1), table.sum(axis=-2), table.sum(axis=(-2, -1))
     se, f1 = _share(hits, actual), np.where(actual > 0, _share(2 * hits, actual + predicted), np.nan)
@@ -106,7 +49,7 @@ def _measures(table: np.ndarray, class_names: Sequence[str]) -> dict[str, np.nda
     found["kappa"] = _share(found["accuracy"] - expected, 1.0 - expected)
     if len(at) == len(ARRHYTHMIAS):
         found["j_kappa"] = found["kappa"] / 2 + sum(found[f"{kind}_{name}"] for kind in ("se", "pp") for name in at) / 8
-    return found
+    return {name: np.asarray(value)[()] for name, value in found.items()}  # of one table plain numbers
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
@@ -118,11 +61,3 @@ def _mean(values: np.ndarray) -> np.ndarray:
     """Over the last axis, without NaN; NaN where there is nothing else."""
     there = ~np.isnan(values)
     return _share(np.where(there, values, 0.0).sum(axis=-1), there.sum(axis=-1))
-
-
-def _interval(values: np.ndarray, tail: float) -> tuple[float, float]:
-    used = values[~np.isnan(values)]
-    if not used.size:
-        return float("nan"), float("nan")
-    low, high = np.quantile(used, [tail, 1.0 - tail])
-    return float(low), float(high)

@@ -8,7 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 from imbal_jax import records
-from imbal_jax.report import arms, charts, heartbeats, sections
+from imbal_jax.report import arms, charts, groups, sections
 from imbal_jax.report.headline import header
 from imbal_jax.report.markup import as_json, folded, text
 from imbal_jax.report.plots import MOST_GROUPS
@@ -37,7 +37,7 @@ def write(run: Run, matrices: int) -> Path:
         header(run),
         sections.trouble(run),
         arms.compared(run),
-        heartbeats.by_record(run),
+        groups.by_group(run),
         charts.forest(run),
         charts.seeds(run),
         charts.cost(run),

@@ -1,6 +1,6 @@
 import numpy as np
 
-from imbal_jax.report import heartbeats, signals
+from imbal_jax.report import groups, signals
 from imbal_jax.report.run import Run
 
 
@@ -19,11 +19,20 @@ def row(method, seed, tables):
 def test_seeds_are_pooled_and_records_drawn():
     table = np.zeros((3, 3, 3), int)
     table[:, 0, 0], table[:, 1, 1], table[:, 1, 0], table[:, 2, 2] = 80, 3, 1, 5
-    html = heartbeats.by_record(run_of([row("none", 0, table), row("none", 1, table), row("<b>", 0, table)]))
+    html = groups.by_group(run_of([row("none", 0, table), row("none", 1, table), row("<b>", 0, table)]))
     assert "75.00%<small>75.00 – 75.00</small>" in html  # Se of S: every record has the same
     assert "j-kappa" in html and "3 test records" in html and "&lt;b&gt;" in html
     assert "j-kappa against none" in html and "+0.000<small>+0.000 – +0.000</small>" in html  # of the seed that both have
-    assert heartbeats.by_record(run_of([{"method": "none", "seed": 0}])) == ""
+    assert groups.by_group(run_of([{"method": "none", "seed": 0}])) == ""
+
+
+def test_grades_of_patients():
+    table = np.zeros((4, 3, 3), int)
+    table[:, 0, 0], table[:, 1, 0], table[:, 2, 2] = 8, 1, 1
+    rows = [{**row(name, 0, table), "quadratic_kappa": 0.1} for name in ("none", "over")]
+    html = groups.by_group(run_of([{k: v for k, v in one.items() if k != "kappa"} for one in rows]))
+    assert "4 test patients" in html and "quadratic kappa against none" in html and "AAMI" not in html
+    assert "Recall of V" in html and "100.00%<small>100.00 – 100.00</small>" in html
 
 
 def test_the_picture_is_written(tmp_path):

@@ -1,0 +1,49 @@
+"""Measures of classes in their order, such as the grades of a disease, from confusion matrices. Host-side NumPy."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from imbal_jax.evaluate.metrics import class_key
+
+
+def measures(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, np.ndarray]:
+    """What is told of graded classes.
+
+    Args:
+        confusion: int [..., K, K], rows true, columns predicted.
+        class_names: [K], in their order.
+
+    Returns:
+        float64 [...] each: `quadratic_kappa`; `accuracy`; `balanced_accuracy` over the classes that have rows; and
+        `recall_<class>`, NaN where the class has no row.
+    """
+    table = np.asarray(confusion, np.float64)
+    hits, actual = np.diagonal(table, axis1=-2, axis2=-1), table.sum(-1)
+    recall = np.where(actual > 0, hits / np.maximum(actual, 1.0), np.nan)
+    there = np.maximum((actual > 0).sum(-1), 1)
+    return {
+        "quadratic_kappa": quadratic_kappa(table),
+        "accuracy": hits.sum(-1) / np.maximum(table.sum((-2, -1)), 1.0),
+        "balanced_accuracy": np.nansum(recall, -1) / there,
+        **{class_key("recall", name): recall[..., place] for place, name in enumerate(class_names)},
+    }
+
+
+def quadratic_kappa(confusion: np.ndarray) -> np.ndarray:
+    """Cohen's kappa for classes in their order, errors weighted by the square of their distance.
+
+    Cohen 1968, "Weighted kappa". At most 1; NaN where all rows are of one class and predicted so.
+
+    Args:
+        confusion: int [..., K, K], rows true, columns predicted.
+
+    Returns:
+        float64 [...].
+    """
+    table = np.asarray(confusion, np.float64)
+    place = np.arange(table.shape[-1])
+    weights = (place[:, None] - place[None, :]) ** 2
+    chance = table.sum(-1)[..., :, None] * table.sum(-2)[..., None, :] / np.maximum(table.sum((-2, -1)), 1.0)[..., None, None]
+    expected, found = (weights * chance).sum((-2, -1)), (weights * table).sum((-2, -1))
+    return np.where(expected > 0, 1.0 - found / np.where(expected > 0, expected, 1.0), np.nan)

@@ -1,0 +1,133 @@
+"""The page's tables of what a field's papers report, with intervals over the groups of the test set: records, patients."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imbal_jax.evaluate import aami, clustered, grades
+from imbal_jax.evaluate.metrics import class_key
+from imbal_jax.report.arms import labels
+from imbal_jax.report.markup import Cell, number, section, table, text
+from imbal_jax.report.run import Run, baselines, ranked
+
+OF_CLASS = {"se": "Se ↑", "pp": "+P ↑", "f1": "F1 ↑", "fpr": "FPR ↓"}
+SEED = 0  # of the bootstrap
+
+
+class Field(NamedTuple):
+    """What is told of one field's data.
+
+    Attributes:
+        title: of the table.
+        mark: a metric by which its rows are known.
+        main: the measure that arms are compared by, and its name.
+        groups: what the groups of the test set are.
+        measure: confusion matrices and class names -> measures, see `clustered.bootstrap`.
+        columns: class names -> the measures that are shown, with their heads.
+        note: what the abbreviations mean.
+    """
+
+    title: str
+    mark: str
+    main: tuple[str, str]
+    groups: str
+    measure: Callable[[np.ndarray, Sequence[str]], Mapping[str, np.ndarray]]
+    columns: Callable[[Sequence[str]], dict[str, str]]
+    note: str
+
+
+def _of_beats(names: Sequence[str]) -> dict[str, str]:
+    whole = {"j_kappa": "j-kappa ↑", "kappa": "kappa ↑", "accuracy": "Accuracy ↑", "macro_f1": "Macro F1 ↑"}
+    whole["mean_sensitivity"] = "Mean Se ↑"
+    both = all(name in names for name in aami.ARRHYTHMIAS)
+    shown = whole if both else {name: head for name, head in whole.items() if name != "j_kappa"}
+    return shown | {
+        f"{kind}_{name}": f"{name}: {head}" for name in aami.ARRHYTHMIAS if name in names for kind, head in OF_CLASS.items()
+    }
+
+
+def _of_grades(names: Sequence[str]) -> dict[str, str]:
+    whole = {"quadratic_kappa": "Quadratic kappa ↑", "balanced_accuracy": "Balanced accuracy ↑", "accuracy": "Accuracy ↑"}
+    return whole | {class_key("recall", name): f"Recall of {text(name)} ↑" for name in names}
+
+
+FIELDS = (
+    Field(
+        "AAMI measures",
+        "kappa",
+        ("j_kappa", "j-kappa"),
+        "test records",
+        aami.measures,
+        _of_beats,
+        " Se: sensitivity, +P: positive predictivity, FPR: share of the other beats taken for the class; j-kappa = kappa / 2 + "
+        "(Se + +P of S and V) / 8.",
+    ),
+    Field(
+        "Grades", "quadratic_kappa", ("quadratic_kappa", "quadratic kappa"), "test patients", grades.measures, _of_grades, ""
+    ),
+)
+
+
+def by_group(run: Run) -> str:
+    """Every arm's measures, its seeds pooled; '' for data of no such field or without groups."""
+    return "".join(_section(run, field) for field in FIELDS)
+
+
+def _section(run: Run, field: Field) -> str:
+    rows = [row for row in run.rows if row.get("confusion_by_group") and field.mark in row]
+    if not rows:
+        return ""
+    names, arms = run.data["class_names"], [arm for arm in ranked(run) if any(row["method"] == arm for row in rows)]
+    tables = {arm: {row["seed"]: np.array(row["confusion_by_group"]) for row in rows if row["method"] == arm} for arm in arms}
+    measure: clustered.Measure = lambda tables: field.measure(tables, names)  # noqa: E731
+    columns, label = field.columns(names), labels(run)
+    pooled = {arm: _pooled(of_seeds, of_seeds) for arm, of_seeds in tables.items()}
+    lines = [[(arm, label[arm]), *_cells(pooled[arm], measure, list(columns))] for arm in arms]
+    heads = ["Method", *columns.values()]
+    base = next((arm for arm in baselines(run) if arm in tables), "")
+    against = [_against(tables, arm, base, measure, field.main[0]) for arm in arms]
+    if any(shown for _, shown in against):
+        heads.insert(2, f"{field.main[1]} against {text(base)}")
+        lines = [[*line[:2], cell, *line[2:]] for line, cell in zip(lines, against, strict=True)]
+    many = len(pooled[arms[0]])
+    note = (
+        f"Confusion matrices of all seeds pooled. Small print: 95% intervals over the {many} {field.groups}, drawn anew as "
+        f"wholes: how much the figures would move with others, not with other seeds.{field.note}"
+    )
+    return section(field.title, table(heads, lines), note)
+
+
+def _pooled(of_seeds: Mapping[int, np.ndarray], seeds: Iterable[int]) -> np.ndarray:
+    return np.stack([of_seeds[seed] for seed in seeds]).sum(0)
+
+
+def _against(
+    tables: Mapping[str, Mapping[int, np.ndarray]], arm: str, base: str, measure: clustered.Measure, main: str
+) -> tuple[float | None, str]:
+    """How much more an arm has than the baseline, on the seeds that both have and on the same draws of groups."""
+    seeds = sorted(set(tables[arm]) & set(tables.get(base, ())))
+    if arm == base or not seeds:
+        return None, ""
+    mine, theirs = (_pooled(tables[name], seeds) for name in (arm, base))
+    more, less = (float(measure(table.sum(0)).get(main, np.array(np.nan))) for table in (mine, theirs))
+    if not np.isfinite(more - less):
+        return None, ""
+    low, high = clustered.bootstrap(mine, measure, SEED, minus=theirs)[main]
+    return more - less, f"{more - less:+.3f}<small>{low:+.3f} – {high:+.3f}</small>"
+
+
+def _cells(tables: np.ndarray, measure: clustered.Measure, keys: list[str]) -> list[Cell]:
+    found, ends = measure(tables.sum(0)), clustered.bootstrap(tables, measure, SEED)
+    return [_cell(key, float(found[key]), ends[key]) for key in keys]
+
+
+def _cell(key: str, value: float, ends: tuple[float, float]) -> Cell:
+    if not np.isfinite(value):
+        return None, "–"
+    small = " – ".join(_plain(key, end) for end in ends) if np.isfinite(ends).all() else ""
+    return value, f"{number(key, value)}<small>{small}</small>"
+
+
+def _plain(key: str, value: Any) -> str:
+    return number(key, float(value)).removesuffix("%")
