@@ -83,7 +83,9 @@ def film(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path) -> Non
             continue
         strip[f"epoch {epoch}"] = np.asarray(_rows(nets, each, dtype, setting.keys[0], _first(then)))
     if strip:
-        title = f"seed {setting.seeds[0]}, the same latents through the training"
+        names = [setting.task.class_names[label] for label in sample.drawable(nets)]
+        order = f"; from left to right {', '.join(names)}" if len(names) > 1 else ""
+        title = f"seed {setting.seeds[0]}, the same latents through the training{order}"
         grids.sample_grid(path, np.stack([*strip.values()]), None, [*strip], None, title)
 
 
