@@ -150,6 +150,8 @@ def _epoch(folder: Path, place: Path, asked: int | None) -> int:
 def _told(epochs: int | list[int], nets: Nets, task: Task) -> int | str:
     if isinstance(epochs, int):
         return epochs
+    if len(epochs) == 1:
+        return epochs[0]
     return ", ".join(f"{task.class_names[label]} {epoch}" for label, epoch in zip(nets.own, epochs, strict=True))
 
 
