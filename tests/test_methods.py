@@ -391,6 +391,7 @@ def test_numbers_and_skeletons():
             "smote(k=2, space='pca(3)') | smote(k=2, space='pca(3)')",
         ),
         ("over", {"over.to": {1: 3}}, "over(to={1: 3})"),
+        ("sampling", {"sampling.kind": "sqrt"}, "sampling(kind=sqrt)"),
         ("mixup", {"focal.gamma": 1.0}, "mixup"),
     ],
 )

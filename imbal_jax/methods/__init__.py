@@ -2,6 +2,7 @@
 
 import importlib
 import inspect
+import keyword
 import pkgutil
 import typing
 from collections.abc import Mapping, Set
@@ -125,10 +126,17 @@ def with_options(spec: str, options: Mapping[str, Any]) -> str:
         name, dot, option = key.partition(".")
         if not dot:
             raise UserError(f"option {key!r} cannot be read; write METHOD.OPTION, as in mixup.alpha")
-        text = value if isinstance(value, str) else repr(value.item() if isinstance(value, np.generic) else value)
+        text = _written_value(value)
         _checked(parse(written(name, {option: text}))[0])
         words = [_with_text(word, option, text) if word.name == name else word for word in words]
     return " | ".join(word.text for word in words)
+
+
+def _written_value(value: Any) -> str:
+    """As a spec has it: a word without quotes, so that sampling(kind=sqrt) has one name, however it came about."""
+    if isinstance(value, str) and value.isidentifier() and not keyword.iskeyword(value):
+        return value
+    return repr(value.item() if isinstance(value, np.generic) else value)
 
 
 def listing() -> str:
