@@ -32,11 +32,11 @@ def draw(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path, title:
         nets: the static part of the GANs.
         weights: the generators' variables, seeds stacked.
         path: the PNG to write.
-        title: one line above the picture.
+        title: one line above the picture; at a point of a grid that follows.
         each: images of a class; of at most three classes each has a square of 7 x 7.
     """
     task, x = setting.task, setting.data.train.x
-    shown = sample.drawable(nets)
+    shown, title = sample.drawable(nets), _at(setting, title)
     names, rare = [task.class_names[label] for label in shown], {shown.index(k) for k in task.minority if k in shown}
     if len(task.shape) == 2:
         fake = _rows(nets, MOST_SIGNALS, x.dtype, setting.keys[0], _first(weights))
@@ -85,8 +85,13 @@ def film(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path) -> Non
     if strip:
         names = [setting.task.class_names[label] for label in sample.drawable(nets)]
         order = f"; from left to right {', '.join(names)}" if len(names) > 1 else ""
-        title = f"seed {setting.seeds[0]}, the same latents through the training{order}"
+        title = _at(setting, f"seed {setting.seeds[0]}, the same latents through the training{order}")
         grids.sample_grid(path, np.stack([*strip.values()]), None, [*strip], None, title)
+
+
+def _at(setting: Setting, title: str) -> str:
+    """With the point of the grid that the generator belongs to."""
+    return f"{title} [{setting.place}]" if setting.place else title
 
 
 def _first(weights: Any) -> Any:
