@@ -184,6 +184,9 @@ def test_failure_signs():
     falling = history([0.6] * 7, [0.9, 0.8, 0.7, 0.6, 0.5, 0.3, 0.2])
     assert "fell 5 epochs in a row" in monitor.signs(falling)[0]
     assert monitor.signs(history([-5.0], [3.0], loss_name="wgan-gp")) == []
+    start = [0.1, 0.05, 0.0, -0.05, -0.1, -0.15]  # a hinge loss about 0 is a discriminator that cannot tell yet
+    assert monitor.signs(history([1.9] * 6, start, loss_name="hinge")) == []
+    assert "may be blind" in monitor.signs(history([1.9] * 6, [g - 1 for g in start], loss_name="hinge"))[0]
     swinging, level = [0.2, 1.5, 0.1, 2.0, 0.3, 1.2], [0.8] * 6
     assert "swings" in monitor.signs(history(swinging, level))[0] and monitor.signs(history(swinging[:5], level[:5])) == []
     assert monitor.signs(history([1.3, 0.9, 0.6, 0.45, 0.35, 0.3], level)) == []  # it falls steadily

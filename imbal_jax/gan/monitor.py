@@ -11,6 +11,7 @@ ALIKE = 0.1  # grey levels that the images of a class differ by; rounding alone 
 FALLING = 5  # so many epochs of a generator loss that only falls mean images that fool a blind discriminator
 MEMORY = FALLING + 1  # epochs that `signs` looks at
 SWING = 0.5  # how far a discriminator's loss may go to and fro from epoch to epoch, as a share of its mean
+FOOLED = {"bce": 0.4, "hinge": -1.0}  # a generator loss below: images taken for real by odds of two, or beyond the margin
 SMALL = 0.1  # swings below this are no sign: the loss is about to be zero, which is one
 
 
@@ -78,7 +79,7 @@ def signs(history: Sequence[dict]) -> list[str]:
     d_loss, g_loss = (np.array([row[name] for row in recent]) for name in ("d_loss", "g_loss"))
     if (swing := _swing(d_loss)) > max(SWING * d_loss.mean(), SMALL):
         found.append(f"discriminator loss swings by {swing:.2g} about {d_loss.mean():.2g}: a healthy one varies little")
-    if np.all(np.diff(g_loss) < 0) and g_loss[-1] < 0.4:
+    if np.all(np.diff(g_loss) < 0) and g_loss[-1] < FOOLED[last.get("loss_name", "bce")]:
         found.append(f"generator loss fell {FALLING} epochs in a row to {g_loss[-1]:.2g}: the discriminator may be blind")
     return found
 

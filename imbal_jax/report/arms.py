@@ -58,8 +58,8 @@ def labels(run: Run) -> dict[str, str]:
 
 
 def _breakable(arm: str) -> str:
-    """A method's text, which may go on in the next line after a bracket, an underscore or before a word that is a value."""
-    return re.sub(r"[(_]|=(?=[a-z])", r"\g<0><wbr>", text(arm))
+    """A method's text, which may go on in the next line after a bracket, an underscore, or the dot or = before a word."""
+    return re.sub(r"[(_]|[.=](?=[a-z])", r"\g<0><wbr>", text(arm))
 
 
 def _table(run: Run) -> str:
