@@ -30,9 +30,16 @@ def test_grades_of_patients():
     table = np.zeros((4, 3, 3), int)
     table[:, 0, 0], table[:, 1, 0], table[:, 2, 2] = 8, 1, 1
     rows = [{**row(name, 0, table), "quadratic_kappa": 0.1} for name in ("none", "over")]
-    html = groups.by_group(run_of([{k: v for k, v in one.items() if k != "kappa"} for one in rows]))
+    run = run_of([{k: v for k, v in one.items() if k != "kappa"} for one in rows])
+    html = groups.by_group(run)
     assert "4 test patients" in html and "quadratic kappa against none" in html and "AAMI" not in html
     assert "Recall of V" in html and "100.00%<small>100.00 – 100.00</small>" in html
+
+
+def test_names_are_escaped_once():
+    run = run_of([{"method": "none", "seed": 0, "quadratic_kappa": 0.1, "confusion_by_group": np.ones((2, 3, 3)).tolist()}])
+    html = groups.by_group(run._replace(data={**run.data, "class_names": ["<0", "S", "V"]}))
+    assert "Recall of &lt;0" in html and "&amp;" not in html
 
 
 def test_the_picture_is_written(tmp_path):

@@ -79,7 +79,7 @@ def signs(history: Sequence[dict]) -> list[str]:
     d_loss, g_loss = (np.array([row[name] for row in recent]) for name in ("d_loss", "g_loss"))
     if (swing := _swing(d_loss)) > max(SWING * d_loss.mean(), SMALL):
         found.append(f"discriminator loss swings by {swing:.2g} about {d_loss.mean():.2g}: a healthy one varies little")
-    if np.all(np.diff(g_loss) < 0) and g_loss[-1] < FOOLED[last.get("loss_name", "bce")]:
+    if np.all(np.diff(g_loss) < 0) and g_loss[-1] < FOOLED.get(last.get("loss_name", "bce"), -np.inf):
         found.append(f"generator loss fell {FALLING} epochs in a row to {g_loss[-1]:.2g}: the discriminator may be blind")
     return found
 

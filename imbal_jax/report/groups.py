@@ -8,7 +8,7 @@ import numpy as np
 from imbal_jax.evaluate import aami, clustered, grades
 from imbal_jax.evaluate.metrics import class_key
 from imbal_jax.report.arms import labels
-from imbal_jax.report.markup import Cell, number, section, table, text
+from imbal_jax.report.markup import Cell, number, section, table
 from imbal_jax.report.run import Run, baselines, ranked
 
 OF_CLASS = {"se": "Se ↑", "pp": "+P ↑", "f1": "F1 ↑", "fpr": "FPR ↓"}
@@ -24,7 +24,7 @@ class Field(NamedTuple):
         main: the measure that arms are compared by, and its name.
         groups: what the groups of the test set are.
         measure: confusion matrices and class names -> measures, see `clustered.bootstrap`.
-        columns: class names -> the measures that are shown, with their heads.
+        columns: class names -> the measures that are shown, with their heads (plain text).
         note: what the abbreviations mean.
     """
 
@@ -49,7 +49,7 @@ def _of_beats(names: Sequence[str]) -> dict[str, str]:
 
 def _of_grades(names: Sequence[str]) -> dict[str, str]:
     whole = {"quadratic_kappa": "Quadratic kappa ↑", "balanced_accuracy": "Balanced accuracy ↑", "accuracy": "Accuracy ↑"}
-    return whole | {class_key("recall", name): f"Recall of {text(name)} ↑" for name in names}
+    return whole | {class_key("recall", name): f"Recall of {name} ↑" for name in names}
 
 
 FIELDS = (
@@ -88,7 +88,7 @@ def _section(run: Run, field: Field) -> str:
     base = next((arm for arm in baselines(run) if arm in tables), "")
     against = [_against(tables, arm, base, measure, field.main[0]) for arm in arms]
     if any(shown for _, shown in against):
-        heads.insert(2, f"{field.main[1]} against {text(base)}")
+        heads.insert(2, f"{field.main[1]} against {base}")
         lines = [[*line[:2], cell, *line[2:]] for line, cell in zip(lines, against, strict=True)]
     many = len(pooled[arms[0]])
     note = (

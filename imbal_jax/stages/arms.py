@@ -144,7 +144,7 @@ def _check_field(config: Any, name: str, values: tuple[Value, ...], used: set[st
 def _may_differ(field: str, value: Any) -> bool:
     group = field.split(".")[0]
     if isinstance(value, str):
-        return "." in field and group in TEXTS
+        return group in TEXTS
     return isinstance(value, (int, float)) and not isinstance(value, bool) and field not in FIXED and group != "data"
 
 
