@@ -63,7 +63,8 @@ def _source() -> ConfigDict:
     config.gan.separate = False  # real and generated rows in batches of their own for the discriminator
     config.gan.init = "glorot_uniform"  # initial kernels, the source's; or lecun_normal
     config.gan.latent = 128
-    config.gan.epochs = 30
+    config.gan.epochs = 30  # passes over the GAN's rows; with `classes`, of each class's GAN over its own rows
+    config.gan.steps_per_epoch = 0  # generator steps; 0: as many as a pass has
     config.gan.batch = 128
     config.gan.loss = "bce"  # or hinge, wgan-gp
     config.gan.real_target = 1.0  # 0.9: one-sided label smoothing
@@ -85,7 +86,9 @@ def _source() -> ConfigDict:
     config.classifier.model = "s0_cnn"
     config.classifier.width = 1.0
     config.classifier.init = "glorot_uniform"
-    config.classifier.epochs = 60
+    config.classifier.epochs = 60  # passes over the real rows: as many steps for every arm, whatever it makes of them
+    config.classifier.epochs_of = "real"  # or own: over each arm's own rows, as the sources have it; arms then differ in steps
+    config.classifier.steps = 0  # optimiser steps in all, for every arm; 0: those of `epochs`
     config.classifier.batch = 128
     config.classifier.optimizer = "sgd"  # or momentum, nesterov, adam, adamw
     config.classifier.learning_rate = 0.01

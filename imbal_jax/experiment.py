@@ -270,7 +270,7 @@ def announce(setting: Setting) -> None:
 
 def show_generator(setting: Setting, trained_gan: group.TrainedGan, judged_gan: group.JudgedGan) -> None:
     """Draw the final samples and keep the generator's quality by class, once, of the first chunk of seeds."""
-    trained = trained_gan()[0]
+    trained = trained_gan().gan
     path = setting.workdir / "plots" / "samples.png"
     gan_grids.draw(setting, trained.nets, trained.generator, path, "the state drawn from", each=10)
     gan_grids.film(setting, trained.nets, trained.generator, path.with_name("film_strip.png"))

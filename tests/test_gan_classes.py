@@ -57,8 +57,8 @@ def test_rows_curves_and_pictures(run):
 
 def test_a_gan_is_the_same_whatever_others_there_are(tmp_path, run):
     setting = prepare(config_of("9"), tmp_path, seeds=(1,))
-    alone, _, _ = gan.fit(setting, Curves(tmp_path / "metrics.jsonl", (1,)))
-    both, _, _ = gan.fit(prepare(config_of("8, 9"), run), Curves(run / "metrics.jsonl", (0, 1)))
+    alone = gan.fit(setting, Curves(tmp_path / "metrics.jsonl", (1,))).gan
+    both = gan.fit(prepare(config_of("8, 9"), run), Curves(run / "metrics.jsonl", (0, 1))).gan
     for one, among in zip(jax.tree.leaves(alone.generator), jax.tree.leaves(both.generator), strict=True):
         np.testing.assert_allclose(one[0, 0], among[1, 1], rtol=1e-4, atol=1e-5)
 
@@ -115,7 +115,7 @@ def test_the_state_nearest_to_held_out_rows_is_drawn_from(tmp_path, monkeypatch,
         save(folder, step, tree, *args, **more)
 
     monkeypatch.setattr(gan.checkpoint, "save", keep)
-    trained, _, _ = gan.fit(setting, curves)
+    trained = gan.fit(setting, curves).gan
     kept = checkpoint.restore(setting.folder / "chosen", {"generator": trained.generator})
     best_of = np.asarray(kept.meta["epochs"])[0]
     for mine, theirs in zip(jax.tree.leaves(kept.state["generator"]), jax.tree.leaves(trained.generator), strict=True):

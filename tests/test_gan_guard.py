@@ -35,7 +35,7 @@ def run(tmp_path_factory):
             lambda curves, names, epoch, means, loss: [["lost"] if epoch in FAILS.get(s, ()) else [] for s in curves.seeds],
         )
         setting, curves = prepared(folder)
-        trained, _, _ = gan.fit(setting, curves)
+        trained = gan.fit(setting, curves).gan
     return folder, setting, curves, trained
 
 
@@ -76,7 +76,7 @@ def test_the_curves_say_what_was_done(run):
 
 def test_a_finished_training_is_not_gone_over_again(run):
     folder, setting, _, trained = run
-    again, _, _ = gan.fit(setting, Curves(folder / "metrics.jsonl", (0, 1, 2)))
+    again = gan.fit(setting, Curves(folder / "metrics.jsonl", (0, 1, 2))).gan
     assert same(jax.tree.leaves(again.generator), jax.tree.leaves(trained.generator))
 
 

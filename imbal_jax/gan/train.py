@@ -38,7 +38,7 @@ def epoch_of(nets: gan_step.Nets, batch: int, order: str) -> Callable[..., Any]:
                 index = batches.balanced(key, i * nets.d_steps + part, inputs.counts, batch, only)
             else:
                 start = (position * nets.d_steps + part) * batch
-                index = jax.lax.dynamic_slice(permutation, (start,), (batch,))
+                index = permutation[(start + jnp.arange(batch)) % size]  # more steps than a pass has rows begin it again
             return batches.pick(inputs.pool, shared, index)
 
         def step(state: gan_step.State, i: jax.Array, position: jax.Array):

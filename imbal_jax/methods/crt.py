@@ -34,7 +34,8 @@ def make(task: Task, epochs: int = 10, learning_rate: float = 0.1, batch: int = 
         UserError: an option that is not above 0.
     """
     check("crt", epochs, learning_rate, batch)
-    return Method(finetune=lambda key, head, stage: crt(key, head, stage, epochs, learning_rate, batch))
+    examples = second_steps(task.counts, epochs, batch) * batch
+    return Method(finetune=lambda key, head, stage: crt(key, head, stage, epochs, learning_rate, batch), examples=examples)
 
 
 def check(method: str, epochs: int, learning_rate: float, batch: int) -> None:
@@ -72,6 +73,11 @@ def crt(key: jax.Array, head: Head, stage: Stage, epochs: int, learning_rate: ja
     return Head(kernel, found.bias - mean @ kernel)
 
 
+def second_steps(counts: tuple[int, ...], epochs: int, batch: int) -> int:
+    """Steps of a second training of so many passes over rows of these counts; a pass has at least one."""
+    return epochs * max(1, sum(counts) // batch)
+
+
 def second_training(
     key: jax.Array,
     params: Any,
@@ -88,11 +94,11 @@ def second_training(
         params: where to start.
         logits: (params, positions [B] of the stage's rows) -> [B, K].
         stage: labels and class counts; classes without rows are not drawn.
-        epochs: length, in passes over all rows; a pass has at least one step.
+        epochs: length, in passes over all rows; see `second_steps`.
         learning_rate: the first rate.
         batch: rows of a batch.
     """
-    steps = epochs * max(1, sum(stage.counts) // batch)
+    steps = second_steps(stage.counts, epochs, batch)
     optimizer = optax.sgd(optax.cosine_decay_schedule(learning_rate, steps), momentum=0.9)
 
     def loss(params: Any, at: jax.Array) -> jax.Array:

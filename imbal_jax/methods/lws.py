@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 
 from imbal_jax.lanes import purpose
-from imbal_jax.methods.crt import check, second_training
+from imbal_jax.methods.crt import check, second_steps, second_training
 from imbal_jax.methods.method import Head, Method, Stage, Task
 
 TRACED = ("learning_rate",)
@@ -28,7 +28,8 @@ def make(task: Task, epochs: int = 10, learning_rate: float = 0.1, batch: int = 
         UserError: an option that is not above 0.
     """
     check("lws", epochs, learning_rate, batch)
-    return Method(finetune=lambda key, head, stage: lws(key, head, stage, epochs, learning_rate, batch))
+    examples = second_steps(task.counts, epochs, batch) * batch
+    return Method(finetune=lambda key, head, stage: lws(key, head, stage, epochs, learning_rate, batch), examples=examples)
 
 
 def lws(key: jax.Array, head: Head, stage: Stage, epochs: int, learning_rate: jax.Array | float, batch: int) -> Head:

@@ -112,6 +112,7 @@ class Method(NamedTuple):
         weight: (progress) -> float32 [K]: a factor for the loss of each class (of a mixed target: their mean).
         loss: (z [B, K], t [B, K]) -> [B]: instead of the softmax cross-entropy with the targets t.
         finetune: (key, head, stage) -> head: a second stage, after the training.
+        examples: rows that the second stage trains on, all its batches together; for the cost that is reported.
         fit: (z float32 [V, K], y int32 [V]) -> arrays: found on one lane's validation rows after the training.
         predict: (z [N, K], fitted) -> [N, K]: what the test metrics see instead of the logits; `fitted` comes from `fit`.
     """
@@ -123,6 +124,7 @@ class Method(NamedTuple):
     weight: Callable[[jax.Array], jax.Array] | None = None
     loss: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     finetune: Callable[[jax.Array, Head, Stage], Head] | None = None
+    examples: int | None = None
     fit: Callable[[jax.Array, jax.Array], Any] | None = None
     predict: Callable[[jax.Array, Any], jax.Array] | None = None
 

@@ -25,9 +25,10 @@ from imbal_jax.models.inference import apply_in_batches, in_batches
 from imbal_jax.models.layers import initializer
 from imbal_jax.stages import need
 from imbal_jax.stages.arms import Arm
+from imbal_jax.stages.cost import Cost
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting, init_lanes, inputs_of, unbalanced
-from imbal_jax.train import classifier, loop, optimizer, selection
+from imbal_jax.train import classifier, length, loop, optimizer, selection
 
 MOST_GROUPS = 200  # of test rows, whose confusion is kept for each
 VALIDATION = {"loss": "nll", "accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy"}  # in the curves, and in metrics
@@ -40,9 +41,11 @@ class Fitted(NamedTuple):
         model: the network.
         params: its parameters and running averages, for every arm: leaves [A, L, ...] with L seeds.
         train: what it was trained on, leaves [L, ...].
-        seconds: that all lanes took.
+        cost: of the training, without a second stage.
+        second: of the second stage.
         epoch_seconds: of one epoch and lane, second stages left out.
-        examples: rows that one lane saw; where lanes stopped at different epochs, the last of them.
+        steps: optimiser steps of the training; where lanes stopped at different epochs, those of the last of them.
+        unit: what fixed the length, see `train.length`.
         lanes: trained at once.
         selected: the epoch that each lane's parameters are of, int [A, L], where it was chosen by validation; else None.
     """
@@ -50,9 +53,11 @@ class Fitted(NamedTuple):
     model: Any
     params: Any
     train: Train
-    seconds: float
+    cost: Cost
+    second: Cost
     epoch_seconds: float
-    examples: int
+    steps: int
+    unit: str
     lanes: int
     selected: np.ndarray | None
 
@@ -87,7 +92,8 @@ def model_of(config: Any, classes: int, form: str) -> Any:
 def check(config: Any, validation_rows: int) -> None:
     """Raise UserError for a training that cannot be begun: unknown names, a best epoch without validation rows."""
     for options in (config.classifier, config.quality):
-        _rule(options)
+        _rule(options, options.epochs)
+    length.check(config.classifier)
     chosen = config.classifier
     selection.check(chosen.select, chosen.select_by, chosen.patience, validation_rows)
     classifier.dtype_of(config.precision)
@@ -108,21 +114,22 @@ def fit(setting: Setting, curves: Curves, arms: Sequence[Arm], train: Train) -> 
     steps = tuple(methods.part(base.spec, setting.task, methods.STEP) for base in trainings)
     options, devices = setting.config.classifier, setting.base.devices
     work = Work("classifier", trainings, steps, folder, options, setting.keys, train, devices, setting.shared)
-    model, trained, examples = _train(setting, curves, work)
+    model, trained, planned = _train(setting, curves, work)
     which, many = np.array([trainings.index(base) for base in bases]), len(trainings) * len(setting.seeds)
     by_arm = lambda leaf: leaf.reshape(len(trainings), -1, *leaf.shape[1:])[which]  # noqa: E731
     params = jax.tree.map(by_arm, classifier.chosen(trained.state))
     best = trained.state.best
     selected = None if best is None else by_arm(np.asarray(best.epoch))
     epoch_seconds = trained.seconds / trained.epochs / many
-    fitted = Fitted(model, params, train, trained.seconds, epoch_seconds, examples, many, selected)
+    cost = Cost(trained.seconds / many, trained.steps * planned.batch)
+    fitted = Fitted(model, params, train, cost, Cost(), epoch_seconds, trained.steps, planned.unit, many, selected)
     return _second_stage(setting, fitted, arms)
 
 
-def fit_plain(setting: Setting, curves: Curves) -> TrainedClassifier:
-    """The classifiers of all lanes, trained on the real rows alone, as the arm 'none' has them."""
+def fit_plain(setting: Setting, curves: Curves) -> tuple[TrainedClassifier, Cost]:
+    """The classifiers of all lanes, trained on the real rows alone, as the arm 'none' has them, and what they cost."""
     fitted = fit(setting, curves, [Arm("none")], setting.train)
-    return TrainedClassifier(fitted.model, jax.tree.map(lambda leaf: leaf[0], fitted.params))
+    return TrainedClassifier(fitted.model, jax.tree.map(lambda leaf: leaf[0], fitted.params)), fitted.cost
 
 
 def fit_reference(setting: Setting, curves: Curves) -> TrainedClassifier:
@@ -139,16 +146,16 @@ def fit_reference(setting: Setting, curves: Curves) -> TrainedClassifier:
     return TrainedClassifier(model, classifier.chosen(trained.state))
 
 
-def _train(setting: Setting, curves: Curves, work: Work) -> tuple[Any, loop.Trained, int]:
-    """The network, what its training came to, and the rows that one lane saw."""
+def _train(setting: Setting, curves: Curves, work: Work) -> tuple[Any, loop.Trained, length.Length]:
+    """The network, what its training came to, and how long it was planned to be."""
     options, parts = work.options, _parts(setting, work)
-    steps = sum(work.train.counts) // parts.batch
+    planned = parts.length
     told = [arm.name for arm in work.trainings] if work.stage == "classifier" else []
     names: list[str | None] = [*told] or [None]
     label = " ".join([work.stage, *told[:1], *([f"and {len(told) - 1} more"] if len(told) > 1 else [])])
     owner = curves._replace(seeds=curves.seeds[: work.keys.shape[0]])
     trained = loop.train(
-        setting.plan(label, work.folder, options.epochs, steps),
+        setting.plan(label, work.folder, options.epochs, planned.per_epoch, planned.steps, planned.per_pass),
         program(setting, work, parts),
         init_lanes(parts.init, parts.inputs.key),
         parts.inputs,
@@ -158,7 +165,7 @@ def _train(setting: Setting, curves: Curves, work: Work) -> tuple[Any, loop.Trai
         partial(owner.resume, work.stage, names),
         **({"judge": _judge(setting, work, parts.model)} if _selects(options) else {}),
     )
-    return parts.model, trained, trained.epochs * steps * parts.batch
+    return parts.model, trained, planned
 
 
 def alone(setting: Setting) -> Work:
@@ -183,7 +190,7 @@ def bytes_for(setting: Setting, lanes: int) -> int:
 
 class _Parts(NamedTuple):
     model: Any
-    batch: int
+    length: length.Length
     init: Any
     inputs: Inputs
 
@@ -191,8 +198,11 @@ class _Parts(NamedTuple):
 def _parts(setting: Setting, work: Work) -> _Parts:
     model = model_of(setting.config, len(work.train.counts), setting.base.form.conv)
     kept = {"ema": work.options.get("ema", 0.0), "select": work.options.get("select", "last")}
-    init = partial(classifier.init, model=model, optimizer=_rule(work.options), shape=setting.task.shape, **kept)
-    return _Parts(model, min(work.options.batch, sum(work.train.counts)), init, lane_inputs(work))
+    own = sum(work.train.counts)
+    planned = length.of(work.options, sum(setting.train.counts) if work.stage == "classifier" else own, own)
+    rule = _rule(work.options, planned.epochs)
+    init = partial(classifier.init, model=model, optimizer=rule, shape=setting.task.shape, **kept)
+    return _Parts(model, planned, init, lane_inputs(work))
 
 
 def program(setting: Setting, work: Work, parts: _Parts) -> Any:
@@ -200,7 +210,7 @@ def program(setting: Setting, work: Work, parts: _Parts) -> Any:
 
     What else tells them apart (the training set, its size, how long it is trained, numbers such as rates) is traced.
     """
-    options, task, counts, batch = work.options, setting.task, work.train.counts, parts.batch
+    options, task, counts, batch = work.options, setting.task, work.train.counts, parts.length.batch
     step = work.steps[0]
     fixed = (methods.skeleton(step), counts) if step else ()  # what methods make of the counts is fixed in the program
     devices = None if work.devices == setting.base.devices else work.devices
@@ -217,7 +227,7 @@ def program(setting: Setting, work: Work, parts: _Parts) -> Any:
         recipe = {"make_recipe": make_recipe} if step else {}
         epoch_of = classifier.epoch_of(
             parts.model,
-            partial(_rule, options),
+            partial(_rule, options, parts.length.epochs),
             batch,
             split=lanes.split_batch(data, batch),
             ema=ema,
@@ -227,7 +237,7 @@ def program(setting: Setting, work: Work, parts: _Parts) -> Any:
         active = partial(classifier.active, patience=patience) if patience else None
         return setting.over_lanes(loop.chunk(epoch_of, active), devices)
 
-    rule = (options.optimizer, *_rule_options(options).items())
+    rule = (options.optimizer, *_rule_options(options, parts.length.epochs).items())
     return setting.program(("train", parts.model, rule, ema, patience, precision, batch, bool(devices), fixed), make)
 
 
@@ -301,8 +311,10 @@ def _second_stage(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> Fitt
         for i, arm in enumerate(arms)
     ]
     heads = jax.block_until_ready(jax.tree.map(lambda *leaves: jnp.stack(leaves), *heads))
-    seconds = time.monotonic() - setting.base.compiling() - began
-    return fitted._replace(params=head.replace(fitted.params, *heads), seconds=fitted.seconds + seconds)
+    seconds = (time.monotonic() - setting.base.compiling() - began) / (len(arms) * len(setting.seeds))
+    rows = sum(counts)  # that the features are computed of, once
+    examples = rows + sum(method.examples or 0 for method in methods.build(spec, task._replace(counts=counts)))
+    return fitted._replace(params=head.replace(fitted.params, *heads), second=Cost(seconds, examples))
 
 
 def evaluate(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> list[list[dict[str, Any]]]:
@@ -375,18 +387,18 @@ def _selects(options: Any) -> bool:
     return options.get("select", "last") == "best"
 
 
-def _rule(options: Any, rate: Any = None, steps: Any = 1) -> optax.GradientTransformation:
+def _rule(options: Any, epochs: float, rate: Any = None, steps: Any = 1) -> optax.GradientTransformation:
     rate = options.learning_rate if rate is None else rate
-    return optimizer.make(options.optimizer, rate, steps=steps, **_rule_options(options))
+    return optimizer.make(options.optimizer, rate, steps=steps, **_rule_options(options, epochs))
 
 
-def _rule_options(options: Any) -> dict[str, Any]:
+def _rule_options(options: Any, epochs: float) -> dict[str, Any]:
     """What is fixed in the program of an optimiser; options that have but some of the fields take the usual for the others."""
     return {
         "schedule": options.schedule,
         "beta1": options.get("momentum", 0.9),
         "weight_decay": options.get("weight_decay", 0.0),
-        "warmup": options.get("warmup", 0.0) / options.epochs,
+        "warmup": options.get("warmup", 0.0) / epochs,
         "milestones": tuple(options.get("milestones", ())),
         "decay": options.get("decay", 0.1),
         "clip": options.get("clip", 0.0),

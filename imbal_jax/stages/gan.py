@@ -24,6 +24,7 @@ from imbal_jax.methods import Task
 from imbal_jax.methods.gan_synth import TrainedGan
 from imbal_jax.models.layers import initializer
 from imbal_jax.stages import classifier, gan_choice, gan_grids, gan_guard, need
+from imbal_jax.stages.cost import Cost
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting, init_lanes, inputs_of
 from imbal_jax.train import loop, optimizer
@@ -123,22 +124,35 @@ def names(setting: Setting) -> list[str | None]:
     return [f"{setting.place} class {setting.task.class_names[label]}".strip() for label in labels]
 
 
-def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
-    """Train to the end of `config.gan.epochs`, going on where an earlier run stopped.
+class Fitted(NamedTuple):
+    """A trained GAN and what it took.
 
-    Returns:
-        the trained GAN, the seconds that all lanes took, and the rows that the networks of one seed saw.
+    Attributes:
+        gan: the networks.
+        cost: of the GANs of one seed; examples are rows of the discriminator's and the generator's steps.
+        plain: of the classifier that the choice of the state asked for; nothing where none did.
+        steps: the generator's steps, by the name of the class where classes have GANs of their own, else under 'all'.
     """
+
+    gan: TrainedGan
+    cost: Cost
+    plain: Cost
+    steps: dict[str, int]
+
+
+def fit(setting: Setting, curves: Curves) -> Fitted:
+    """Train to the end of `config.gan.epochs`, resuming where an earlier run stopped."""
     gan = setting.config.gan
     parts = _parts(setting)
     each = max(1, len(parts.nets.own))
     wide = setting._replace(least=setting.least * each)  # the lanes are so many times the seeds
     judges = [gan_guard.judge(wide, curves, names(setting))] if gan.on_failure != "warn" else []
+    plain_cost = Cost()
     if gan.select != "last":
-        plain = classifier.fit_plain(setting, curves)
+        plain, plain_cost = classifier.fit_plain(setting, curves)
         judges.append(gan_choice.judge(wide, parts.nets, plain, gan.grid_every, gan.epochs))
     trained = loop.train(
-        setting.plan("gan", setting.folder / "gan", gan.epochs, parts.steps),
+        setting.plan("gan", setting.folder / "gan", gan.epochs, max(parts.steps.values())),
         _program(wide, parts),
         init_lanes(parts.init, parts.inputs.key),
         parts.inputs,
@@ -149,12 +163,14 @@ def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
         loop.in_turn(judges),
     )
     state: gan_step.State = trained.state
-    seen = each * gan.epochs * parts.steps * parts.batch * (2 * parts.nets.d_steps + 1)
+    steps = {name: trained.epochs * count for name, count in parts.steps.items()}
+    seen = sum(steps.values()) * parts.batch * (2 * parts.nets.d_steps + 1)
+    cost = Cost(trained.seconds / len(setting.seeds), seen)
     generator, discriminator = (_by_seed(parts.nets, of) for of in gan_choice.chosen(state))
     if state.best is not None:
         epochs = np.asarray(_by_seed(parts.nets, state.best.epoch)).tolist()
         checkpoint.save(setting.folder / gan_choice.FOLDER, gan.epochs, {"generator": generator}, {"epochs": epochs}, keep=1)
-    return TrainedGan(parts.nets, generator, discriminator), trained.seconds, seen
+    return Fitted(TrainedGan(parts.nets, generator, discriminator), cost, plain_cost, steps)
 
 
 def _by_seed(nets: gan_step.Nets, variables: Any) -> Any:
@@ -174,7 +190,7 @@ def bytes_for(setting: Setting, seeds: int) -> int:
 class _Parts(NamedTuple):
     nets: gan_step.Nets
     batch: int
-    steps: int  # in an epoch
+    steps: dict[str, int]  # in an epoch, see `Fitted.steps`
     init: Any
     inputs: Inputs
 
@@ -185,15 +201,13 @@ def _parts(setting: Setting) -> _Parts:
     nets = nets_of(setting.config, setting.task, setting.base.form.conv)
     init = partial(gan_train.init, nets=nets, shape=setting.task.shape)
     init = partial(_with_room, init, gan.select != "last", gan.on_failure != "warn")
+    sizes = {setting.task.class_names[label]: counts[label] for label in nets.own} or {"all": pool.rows.shape[1]}
+    batch = gan.batch if nets.own else min(gan.batch, max(1, sizes["all"] // nets.d_steps))
+    # Each class's GAN sees its own rows once an epoch, whatever the other classes have.
+    steps = {name: gan.steps_per_epoch or max(1, size // (batch * nets.d_steps)) for name, size in sizes.items()}
     if nets.own:
-        # As many steps for each class, and as many in all as each would take with epochs of its own.
-        size = sum(counts[label] for label in nets.own) // len(nets.own)
-        inputs = _inputs_by_class(setting, nets.own, pool, counts)
-    else:
-        size, inputs = pool.rows.shape[1], inputs_of(setting.keys, pool, counts)
-    batch = gan.batch if nets.own else min(gan.batch, max(1, size // nets.d_steps))
-    steps = max(1, size // (batch * nets.d_steps))
-    return _Parts(nets, batch, steps, init, inputs)
+        return _Parts(nets, batch, steps, init, _inputs_by_class(setting, nets.own, pool, counts, list(steps.values())))
+    return _Parts(nets, batch, steps, init, inputs_of(setting.keys, pool, counts))
 
 
 def _with_room(init: Any, best: bool, guard: bool, key: jax.Array) -> gan_step.State:
@@ -202,10 +216,16 @@ def _with_room(init: Any, best: bool, guard: bool, key: jax.Array) -> gan_step.S
     return gan_choice.start(guarded) if best else guarded
 
 
-def _inputs_by_class(setting: Setting, own: tuple[int, ...], pool: Pool, counts: tuple[int, ...]) -> Inputs:
-    """The seeds of the first class's GAN, of the second's, ...: a class's GAN is the same whichever others there are."""
+def _inputs_by_class(
+    setting: Setting, own: tuple[int, ...], pool: Pool, counts: tuple[int, ...], steps: list[int]
+) -> Inputs:
+    """The seeds of the first class's GAN, of the second's, ...: a class's GAN is the same whichever others there are.
+
+    `steps` are those of each class in an epoch.
+    """
     keys = [lanes.purposes(setting.keys, f"gan of class {setting.task.class_names[label]}") for label in own]
-    values = {"own": jnp.repeat(jnp.asarray(own, jnp.float32), len(setting.seeds))}
+    by_class = {"own": own, "steps": steps}
+    values = {name: jnp.repeat(jnp.asarray(each, jnp.float32), len(setting.seeds)) for name, each in by_class.items()}
     every = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(own)), pool)
     return inputs_of(jnp.concatenate(keys), every, counts, values)
 
@@ -215,7 +235,8 @@ def _program(setting: Setting, parts: _Parts) -> Any:
     epoch_of = gan_train.epoch_of(parts.nets, parts.batch, order)
     key = ("gan", str(setting.config.gan), parts.nets.own, parts.batch)
     active = gan_guard.active if setting.config.gan.on_failure != "warn" else None
-    return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of, active)))
+    steps_of = (lambda inputs: inputs.values["steps"].astype(jnp.int32)) if parts.nets.own else None
+    return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of, active, steps_of)))
 
 
 def training_rows(setting: Setting) -> tuple[Pool, tuple[int, ...]]:

@@ -1,7 +1,6 @@
 """A group of arms on one chunk of seeds: balance, train and evaluate; its rows."""
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from typing import Any
 
 import jax
@@ -13,12 +12,14 @@ from imbal_jax.evaluate import leakage
 from imbal_jax.gan import monitor
 from imbal_jax.lanes import purposes
 from imbal_jax.methods import Context, Train
-from imbal_jax.stages import classifier, gan, pictures, quality
+from imbal_jax.stages import classifier, cost, gan, pictures, quality
 from imbal_jax.stages.arms import Arm
+from imbal_jax.stages.arms import arms as arms_of
+from imbal_jax.stages.cost import Cost
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting
 
-TrainedGan = Callable[[], tuple[Any, float, int]]  # see stages.gan.fit
+TrainedGan = Callable[[], gan.Fitted]
 JudgedGan = Callable[[], list[quality.Figures]]  # see `judged`
 
 
@@ -31,7 +32,7 @@ def judged(setting: Setting, curves: Curves, trained_gan: TrainedGan) -> list[qu
     """The quality of the generators of all lanes; nothing where `config.quality.samples` is 0."""
     if not setting.config.quality.samples:
         return [{}] * len(setting.seeds)
-    return quality.measure(setting, trained_gan()[0], classifier.fit_reference(setting, curves))
+    return quality.measure(setting, trained_gan().gan, classifier.fit_reference(setting, curves))
 
 
 def run(
@@ -39,19 +40,18 @@ def run(
 ) -> list[dict[str, Any]]:
     """The rows of all arms and seeds. The arms differ in traced numbers alone, so one training set serves all."""
     compiled = setting.base.compiling()
-    train = balanced(setting, curves, arms[0].spec, trained_gan)
+    train, before = balanced(setting, curves, arms[0].spec, trained_gan)
     pictures.draw(setting, arms, train)
     fitted = classifier.fit(setting, curves, arms, train)
     figures = classifier.evaluate(setting, fitted, arms)
-    gan_seconds, gan_seen = trained_gan()[1:] if uses_gan(arms[0].spec) else (0.0, 0)
     lanes = len(setting.seeds)
-    cost = {
-        "seconds": fitted.seconds / fitted.lanes + gan_seconds / lanes,
-        "classifier_seconds": fitted.seconds / fitted.lanes,
-        "gan_seconds": gan_seconds / lanes,
+    stages = {"resample": Cost(), "plain": Cost(), "gan": Cost(), **before}
+    spent = {
+        "steps": fitted.steps,
+        "length": fitted.unit,
+        **({"gan_steps": trained_gan().steps} if "gan" in before else {}),
         "epoch_seconds": fitted.epoch_seconds,
         "compile_seconds": setting.base.compiling() - compiled,
-        "examples_seen": fitted.examples + gan_seen,
         "lanes": fitted.lanes,
         "device": setting.base.devices[0].device_kind,
     }
@@ -64,6 +64,8 @@ def run(
     of_gan = quality.by_lane(judged_gan()) if uses_gan(arms[0].spec) else [{}] * lanes
     rows, histories = [], curves.by_lane("gan", gan.names(setting)) if uses_gan(arms[0].spec) else []
     for arm, of_arm in zip(arms, figures, strict=True):
+        whole = {**stages, "classifier": fitted.cost, "second_stage": fitted.second}
+        paid = cost.of_arm(whole, shared_stages(setting, arm, before))
         for lane, (seed, metrics) in enumerate(zip(setting.seeds, of_arm, strict=True)):
             pool = jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool)
             spread = monitor.spread(np.asarray(pool.new_x), np.asarray(pool.new_y)) if histories else {}
@@ -73,21 +75,52 @@ def run(
             if why and ": NaN" in why:
                 metrics = dict.fromkeys(metrics)
             place = {"seed": seed, "method": arm.name, "point": arm.place}
-            rows.append({**place, **metrics, **of_gan[lane], "failed": why, **cost, **data})
+            rows.append({**place, **metrics, **of_gan[lane], "failed": why, **paid, **spent, **data})
     return rows
 
 
-def balanced(setting: Setting, curves: Curves, spec: str, trained_gan: TrainedGan) -> Train:
-    """The training sets that the spec's resamplers make; refused where a test row is among their parents."""
+def balanced(setting: Setting, curves: Curves, spec: str, trained_gan: TrainedGan) -> tuple[Train, dict[str, Cost]]:
+    """The training sets that the spec's resamplers make, and what making them took: each stage that was needed, once.
+
+    Refused where a test row is among their parents.
+    """
+    before: dict[str, Cost] = {}
+
+    def made_gan() -> Any:
+        found = trained_gan()
+        before["gan"] = found.cost
+        if found.plain.examples:
+            before["plain"] = found.plain
+        return found.gan
+
+    def made_plain() -> Any:
+        found, before["plain"] = classifier.fit_plain(setting, curves)
+        return found
+
+    clock = cost.stopwatch(setting.base.compiling)
     context = Context(
         shared=setting.shared,
-        trained={"gan": lambda: trained_gan()[0], "plain": partial(classifier.fit_plain, setting, curves)},
+        trained={"gan": clock.without(made_gan), "plain": clock.without(made_plain)},
         over_lanes=setting.over_lanes,
     )
     train = methods.resample(spec, setting.task, purposes(setting.keys, "balance"), setting.train, context)
+    jax.block_until_ready(train.pool)
+    before["resample"] = Cost(clock.seconds() / len(setting.seeds))
     used = np.concatenate([np.asarray(train.pool.rows).ravel(), train.parents.ravel()])
     leakage.refuse(setting.data.train, used[used < len(setting.data.train.y)], setting.data.test)
-    return train
+    return train, before
+
+
+def shared_stages(setting: Setting, arm: Arm, before: Mapping[str, Cost]) -> tuple[str, ...]:
+    """Which stages of an arm other arms of the run use as well; `before`: those that its training set took."""
+    others = [other for other in arms_of(setting.config) if other.untraced == arm.untraced and other != arm]
+    trained = {methods.training_part(other.spec, setting.task) for other in others}
+    found = {
+        "plain": "plain" in before and "none" in trained,
+        "gan": "gan" in before and any(uses_gan(other.spec) for other in others),
+        "classifier": methods.training_part(arm.spec, setting.task) in trained,
+    }
+    return tuple(name for name, shared in found.items() if shared)
 
 
 def warn_of_alike(setting: Setting, curves: Curves, seed: int, name: str, spread: Mapping[int, float]) -> None:

@@ -21,7 +21,8 @@ LOWEST = {  # the least value of each number in a config
     1: "seeds data_devices gan.epochs gan.batch gan.latent gan.d_steps gan.grid_every classifier.epochs classifier.batch"
     " quality.epochs quality.batch quality.k",
     0: "seed lanes_per_device margin gan.per_class gan.g_learning_rate gan.d_learning_rate gan.r1 classifier.learning_rate"
-    " classifier.weight_decay classifier.warmup classifier.decay classifier.clip classifier.patience data.validation"
+    " classifier.weight_decay classifier.warmup classifier.decay classifier.clip classifier.patience classifier.steps"
+    " gan.steps_per_epoch data.validation"
     " quality.samples quality.learning_rate chunk_seconds save_seconds",
     0.01: "gan.g_width gan.d_width classifier.width",
 }
@@ -101,11 +102,11 @@ class Setting(NamedTuple):
             function, parallel=self.config.parallel, inner=inner, devices=devices or self.base.devices, data=data
         )
 
-    def plan(self, label: str, folder: Path, epochs: int, steps: int) -> loop.Plan:
-        """The plan of a training of `epochs` times `steps`, kept in `folder`."""
+    def plan(self, label: str, folder: Path, epochs: int, per_epoch: int, steps: int = 0, per_pass: int = 0) -> loop.Plan:
+        """The plan of a training, kept in `folder`; see `loop.Plan`."""
         config, base = self.config, self.base
         times = (config.chunk_seconds, config.save_seconds)
-        return loop.Plan(label, folder, epochs, steps, *times, base.stopping, base.compiling)
+        return loop.Plan(label, folder, epochs, per_epoch, *times, base.stopping, base.compiling, steps, per_pass)
 
     def program(self, key: Any, make: Callable[[], Any]) -> Any:
         """The compiled function of that key (or whatever else is made once), made when it is first asked for."""
@@ -204,7 +205,7 @@ def check_numbers(config: Any) -> None:
 
 
 def _check_schedule(options: Any) -> None:
-    if options.warmup >= options.epochs:
+    if not options.steps and options.warmup >= options.epochs:
         raise UserError(
             f"config.classifier.warmup is {options.warmup:g} epochs, of a training of {options.epochs}: it must be shorter"
         )

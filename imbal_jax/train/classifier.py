@@ -140,7 +140,8 @@ def epoch_of(
             if order is None:
                 first = draw(jax.random.fold_in(rows, i), None, progress)
             else:
-                first = batch_at(jax.lax.dynamic_slice(order, (position * batch,), (batch,)))
+                # Fewer rows than a batch holds come round again, so that batches are of one size in all arms.
+                first = batch_at(order[(position * batch + jnp.arange(batch)) % size])
             again = lambda key, p: draw(key, p, progress)  # noqa: E731
             x, t = split(transform(recipe, jax.random.fold_in(balance, i), first, again, progress))
 

@@ -20,12 +20,14 @@ class Plan(NamedTuple):
     Attributes:
         label: shown with the progress.
         folder: where the latest state is kept.
-        epochs: passes over the training set.
+        epochs: how often the curves are continued and the state is judged; the last epoch may be shorter than the others.
         steps_per_epoch: optimiser steps in each.
         chunk_seconds: aimed length of one uninterrupted run on the device.
         save_seconds: least time between two saves.
         stopping: asked after each chunk: whether the process has to end.
         compiling: seconds that the process has spent on compiling so far; they are left out of the training's time.
+        steps: optimiser steps in all; 0: those of all epochs.
+        steps_per_pass: optimiser steps in one pass over the rows, after which they are shuffled anew; 0: those of an epoch.
     """
 
     label: str
@@ -36,14 +38,16 @@ class Plan(NamedTuple):
     save_seconds: float = 30.0
     stopping: Callable[[], bool] = lambda: False
     compiling: Callable[[], float] = lambda: 0.0
+    steps: int = 0
+    steps_per_pass: int = 0
 
 
 class Span(NamedTuple):
-    """Steps `start` up to `stop` of one epoch, of a training of `total` steps, `per_epoch` in each: int32 scalars, traced."""
+    """Steps `start` up to `stop` of a training of `total` steps, `per_pass` in a pass over the rows: int32 scalars, traced."""
 
     start: jax.Array
     stop: jax.Array
-    per_epoch: jax.Array
+    per_pass: jax.Array
     total: jax.Array
 
 
@@ -61,11 +65,13 @@ class Trained(NamedTuple):
         state: the last, lanes stacked.
         seconds: that all lanes took, earlier runs of a resumed training included.
         epochs: that were run.
+        steps: that were run.
     """
 
     state: Any
     seconds: float
     epochs: int
+    steps: int
 
 
 class Judged(NamedTuple):
@@ -87,38 +93,63 @@ Step = Callable[[Any, jax.Array, jax.Array], tuple[Any, dict[str, jax.Array]]]
 
 
 def chunk(
-    epoch_of: Callable[[jax.Array, Any, Any, jax.Array], Step], active: Callable[[Any], jax.Array] | None = None
+    pass_of: Callable[[jax.Array, Any, Any, jax.Array], Step],
+    active: Callable[[Any], jax.Array] | None = None,
+    steps_of: Callable[[Any], jax.Array] | None = None,
 ) -> Callable[..., Carry]:
     """A lane's run over a `Span`, to be compiled whole by `over_lanes` and called with (data, span) as what is shared.
 
     The span is traced, so trainings of any length are one compilation, and where they are cut changes nothing.
 
     Args:
-        epoch_of: (epoch, inputs, data, total) -> step(state, step number, position in the epoch) -> (state, metrics).
+        pass_of: (pass, inputs, data, total) -> step(state, step number, position in the pass) -> (state, metrics). A pass goes
+            once over the training rows; what is random in it depends on its number.
         active: state -> bool []: a lane of which it is false stays as it is, and its metrics are NaN. It is asked once a
             call. By default all lanes run.
+        steps_of: inputs -> int32 []: the steps that the lane takes while the longest of them takes a pass, where lanes differ
+            in that; see `_own_steps`.
     """
 
     def run(lane: tuple[Carry, Any], shared: tuple[Any, Span]) -> Carry:
         (carry, inputs), (data, span) = lane, shared
-        step = epoch_of(span.start // span.per_epoch, inputs, data, span.total)
+        per_pass, weight = span.per_pass, None
+        start, stop, total = span.start, span.stop, span.total
+        if steps_of is not None:
+            per_pass = steps_of(inputs)
+            start, stop, total = (_own_steps(count, span.per_pass, per_pass) for count in (start, stop, total))
+            weight = span.per_pass / per_pass  # so that the sums, divided by the longest lane's steps, are means
+        if active is not None:
+            runs = active(carry.state)
+            carry = carry._replace(sums={name: jnp.where(runs, value, jnp.nan) for name, value in carry.sums.items()})
+            stop = jnp.where(runs, stop, start)
 
-        def body(i: jax.Array, carry: Carry) -> Carry:
-            state, metrics = step(carry.state, i, i % span.per_epoch)
-            return Carry(state, jax.tree.map(jnp.add, carry.sums, metrics))
+        def one_pass(number: jax.Array, carry: Carry) -> Carry:
+            first, step = number * per_pass, pass_of(number, inputs, data, total)
 
-        if active is None:
-            return jax.lax.fori_loop(span.start, span.stop, body, carry)
-        runs = active(carry.state)
-        carry = carry._replace(sums={name: jnp.where(runs, value, jnp.nan) for name, value in carry.sums.items()})
-        return jax.lax.fori_loop(span.start, jnp.where(runs, span.stop, span.start), body, carry)
+            def body(i: jax.Array, carry: Carry) -> Carry:
+                state, metrics = step(carry.state, i, i - first)
+                more = metrics if weight is None else {name: value * weight for name, value in metrics.items()}
+                return Carry(state, jax.tree.map(jnp.add, carry.sums, more))
+
+            return jax.lax.fori_loop(jnp.maximum(start, first), jnp.minimum(stop, first + per_pass), body, carry)
+
+        return jax.lax.fori_loop(start // per_pass, -(-stop // per_pass), one_pass, carry)
 
     return run
 
 
-def span(start: int, stop: int, per_epoch: int, total: int) -> Span:
+def _own_steps(count: jax.Array, longest: jax.Array, own: jax.Array) -> jax.Array:
+    """How many steps a lane with `own` steps a pass has taken when the longest lane has taken `count`.
+
+    At the end of each pass it has taken all of its own, wherever the trainings were cut.
+    """
+    passes, rest = count // longest, count % longest
+    return passes * own + rest * own // longest
+
+
+def span(start: int, stop: int, per_pass: int, total: int) -> Span:
     """A `Span` of these numbers."""
-    return Span(*(jnp.asarray(number, jnp.int32) for number in (start, stop, per_epoch, total)))
+    return Span(*(jnp.asarray(number, jnp.int32) for number in (start, stop, per_pass, total)))
 
 
 def train(
@@ -149,7 +180,7 @@ def train(
     Raises:
         Interrupted: `plan.stopping` said so; the state is saved.
     """
-    total = plan.epochs * plan.steps_per_epoch
+    each, total = plan.steps_per_epoch, plan.steps or plan.epochs * plan.steps_per_epoch
     lanes = jax.tree.leaves(state)[0].shape[0]
     carry = Carry(state, {name: jnp.zeros(lanes) for name in metric_names})
     saved = checkpoint.restore(plan.folder, carry)
@@ -157,23 +188,24 @@ def train(
     if saved is not None:
         carry, step = saved.state, saved.step
         seconds, over = float(saved.meta["seconds"]), saved.meta.get("over", False)
-    on_resume(step // plan.steps_per_epoch)
+    on_resume(-(-step // each) if step == total else step // each)
     size, last_save = 4, time.monotonic()
     with Progress(plan.label, total, step) as progress:
         while step < total and not over:
             clock = _stopwatch(plan)
-            end = (step // plan.steps_per_epoch + 1) * plan.steps_per_epoch
-            stop = min(step + size, end, total)
-            bounds = span(step, stop, plan.steps_per_epoch, total)
+            first, epoch = step // each * each, step // each + 1
+            end = min(first + each, total)
+            stop = min(step + size, end)
+            bounds = span(step, stop, plan.steps_per_pass or each, total)
             carry = jax.block_until_ready(advance(carry, inputs, (shared, bounds)))
             took, done, step = clock(), stop - step, stop
             spent = took
             means = {name: np.asarray(value) for name, value in carry.sums.items()}
-            means = {name: value / (step - (end - plan.steps_per_epoch)) for name, value in means.items()}
+            means = {name: value / (step - first) for name, value in means.items()}
             if step == end:
-                judged = judge(end // plan.steps_per_epoch, means, carry.state)
+                judged = judge(epoch, means, carry.state)
                 spent = clock()
-                on_epoch(end // plan.steps_per_epoch, {**means, **judged.figures}, judged.state)
+                on_epoch(epoch, {**means, **judged.figures}, judged.state)
                 carry, over = Carry(judged.state, {name: jnp.zeros(lanes) for name in metric_names}), judged.over
             seconds += spent
             ending = plan.stopping()
@@ -185,7 +217,7 @@ def train(
             if ending and not finished:
                 raise Interrupted(f"stopped at step {step} of {total} of {plan.label}")
             size = max(1, min(4 * size, round(done * plan.chunk_seconds / max(took, 1e-6))))
-    return Trained(carry.state, seconds, step // plan.steps_per_epoch)
+    return Trained(carry.state, seconds, -(-step // each), step)
 
 
 def in_turn(judges: Sequence[Judge]) -> Judge:
