@@ -67,6 +67,22 @@ def test_rows_are_flat_one_for_each_seed_and_method(done):
     assert all(row["gan_seconds"] > 0 and row["seconds"] > row["classifier_seconds"] for row in gan)
 
 
+def test_every_arm_takes_the_same_number_of_steps_and_counts_all_its_stages(done):
+    config, workdir = done
+    rows = records.read(workdir / "rows.jsonl")
+    real = sum(rows[0]["counts_before"])
+    steps = config.classifier.epochs * (real // config.classifier.batch)
+    assert all(row["steps"] == steps and row["length"] == "epochs of the real rows" for row in rows)
+    assert {sum(row["counts_after"]) > real for row in rows} == {True, False}
+    stages = ("resample", "plain", "gan", "classifier", "second_stage")
+    for row in rows:
+        assert row["seconds"] == pytest.approx(sum(row[f"{stage}_seconds"] for stage in stages))
+        own = steps * config.classifier.batch
+        gan = row.get("gan_steps", 0) * config.gan.batch * (2 * config.gan.d_steps + 1)
+        assert row["examples_seen"] == own + gan
+        assert ("gan_synth" in row["method"]) == (gan > 0)
+
+
 def test_running_again_trains_nothing_and_gives_the_same_rows(done):
     config, workdir = done
     before = (workdir / "rows.jsonl").read_bytes()

@@ -17,6 +17,7 @@ from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.stages import classifier as stage
 from imbal_jax.stages import setting as settings
 from imbal_jax.stages.arms import Arm
+from imbal_jax.stages.cost import Cost
 from imbal_jax.train import classifier, loop, optimizer, selection
 from tests import small, toys
 
@@ -464,7 +465,9 @@ def test_twins_are_left_out_of_the_figures(tmp_path):
     model = toys.Linear(10)
     params = jax.vmap(lambda key: model.init(key, jnp.zeros((1, 28, 28, 1))))(found.keys)
     train = found.train
-    fitted = stage.Fitted(model, jax.tree.map(lambda leaf: leaf[None], params), train, 1.0, 1.0, 1, 2, np.array([[3, 5]]))
+    spent = {"cost": Cost(), "second": Cost(), "epoch_seconds": 1.0, "steps": 1, "unit": "steps", "lanes": 2}
+    params_of_arms = jax.tree.map(lambda leaf: leaf[None], params)
+    fitted = stage.Fitted(model, params_of_arms, train, selected=np.array([[3, 5]]), **spent)
     rows = stage.evaluate(found, fitted, [Arm("none")])[0]
     y = base.data.test.y
     x = jnp.asarray(base.data.test.x / 255.0, jnp.float32)

@@ -131,7 +131,7 @@ class Fitted(NamedTuple):
         gan: the networks.
         cost: of the GANs of one seed; examples are rows of the discriminator's and the generator's steps.
         plain: of the classifier that the choice of the state asked for; nothing where none did.
-        steps: the generator's steps, by the name of the class where classes have GANs of their own, else under 'all'.
+        steps: the generator's steps as fields of a row: 'gan_steps', or 'gan_steps_S' where class S has a GAN of its own.
     """
 
     gan: TrainedGan
@@ -201,8 +201,9 @@ def _parts(setting: Setting) -> _Parts:
     nets = nets_of(setting.config, setting.task, setting.base.form.conv)
     init = partial(gan_train.init, nets=nets, shape=setting.task.shape)
     init = partial(_with_room, init, gan.select != "last", gan.on_failure != "warn")
-    sizes = {setting.task.class_names[label]: counts[label] for label in nets.own} or {"all": pool.rows.shape[1]}
-    batch = gan.batch if nets.own else min(gan.batch, max(1, sizes["all"] // nets.d_steps))
+    sizes = {f"gan_steps_{setting.task.class_names[label]}": counts[label] for label in nets.own}
+    sizes = sizes or {"gan_steps": pool.rows.shape[1]}
+    batch = gan.batch if nets.own else min(gan.batch, max(1, sizes["gan_steps"] // nets.d_steps))
     # Each class's GAN sees its own rows once an epoch, whatever the other classes have.
     steps = {name: gan.steps_per_epoch or max(1, size // (batch * nets.d_steps)) for name, size in sizes.items()}
     if nets.own:

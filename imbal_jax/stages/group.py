@@ -49,7 +49,7 @@ def run(
     spent = {
         "steps": fitted.steps,
         "length": fitted.unit,
-        **({"gan_steps": trained_gan().steps} if "gan" in before else {}),
+        **(trained_gan().steps if "gan" in before else {}),
         "epoch_seconds": fitted.epoch_seconds,
         "compile_seconds": setting.base.compiling() - compiled,
         "lanes": fitted.lanes,
