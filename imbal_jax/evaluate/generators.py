@@ -9,12 +9,12 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
+from imbal_jax.ops import knn
 from imbal_jax.stored import flat
 
 T = TypeVar("T")
 
 BLOCK = 512  # rows of a distance matrix that are in memory at once
-NOISE = 4e-6  # squared distances below this share of the squared lengths are rounding in float32
 LOWER_IS_BETTER = frozenset({"frechet", "copies"})
 
 
@@ -38,7 +38,6 @@ def quality(
     """
     fake, train = flat(fake_pixels), flat(train_pixels)
     nearest = nearest_distance(fake, train)
-    # The second nearest training row of a training row is its nearest other one (the nearest is itself).
     threshold = jnp.percentile(jnp.sqrt(_radius(train, 1)), 1.0)
     return {
         "frechet": frechet(real_features, fake_features),
@@ -109,42 +108,26 @@ def nearest_distance(fake: jax.Array, train: jax.Array) -> jax.Array:
         train: float32 [n, p].
 
     Returns:
-        float32 [m], in the units of the input; 0 below what float32 tells apart (about 0.3 % of a row's length).
+        float32 [m], in the units of the input; 0 for copies alone.
     """
-    train = jnp.asarray(train)  # a numpy array cannot be indexed by a traced row number
-
-    def nearest(row: jax.Array) -> jax.Array:
-        squared = _squared(row, train)
-        place = jnp.argmin(squared)
-        exact = jnp.sqrt(jnp.sum((row - train[place]) ** 2))  # once more, without the cancellation of the fast form
-        return jnp.where(squared[place] > 0, exact, 0.0)
-
-    return _by_rows(nearest, fake)
+    return jnp.sqrt(knn.nearest(fake, train, 1)[1][:, 0])
 
 
 def _radius(rows: jax.Array, k: int) -> jax.Array:
-    """Squared distance [n] of each row to its k-th nearest other row."""
-    k = min(k, rows.shape[0] - 1)
-    place = jnp.arange(rows.shape[0], dtype=jnp.int32)
-
-    def kth(row: jax.Array) -> jax.Array:
-        squared = _squared(row, rows)
-        for _ in range(k):  # the nearest is the row itself; for a small k far faster than top_k on a CPU
-            squared = jnp.where(place == jnp.argmin(squared).astype(jnp.int32), jnp.inf, squared)
-        return squared.min()
-
-    return _by_rows(kth, rows)
+    """Squared distance [n] of each row to its k-th nearest other row; 0 for a single row."""
+    many = rows.shape[0]
+    if many == 1:
+        return jnp.zeros(1)
+    return knn.nearest(rows, rows, min(k, many - 1), exclude_self=jnp.arange(many, dtype=jnp.int32))[1][:, -1]
 
 
 def _squared(row: jax.Array, rows: jax.Array) -> jax.Array:
-    """Squared distances [n] of one row [d] to rows [n, d], with what float32 cannot tell from zero set to zero."""
-    lengths = jnp.sum(row**2) + jnp.sum(rows**2, axis=1)
-    squared = lengths - 2.0 * _dot(rows, row)
-    return jnp.where(squared < NOISE * lengths, 0.0, squared)
+    """Squared distances [n] of one row [d] to rows [n, d], by differences: products would cancel digits of near copies."""
+    return jnp.sum((rows - row[None]) ** 2, axis=1)
 
 
 def _by_rows(function: Callable[..., T], *rows: jax.Array) -> T:
-    """Maps over rows in blocks: one matrix product for each block, and never the whole distance matrix."""
+    """Maps over rows in blocks, so that the whole distance matrix is never in memory."""
     return jax.lax.map(lambda args: function(*args), rows, batch_size=min(BLOCK, rows[0].shape[0]))
 
 
