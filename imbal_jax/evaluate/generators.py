@@ -9,7 +9,6 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.ops import knn
 from imbal_jax.stored import flat
 
 T = TypeVar("T")
@@ -86,16 +85,15 @@ def precision_recall_density_coverage(real: jax.Array, fake: jax.Array, k: int =
     real_ball, fake_ball = _radius(real, k), _radius(fake, k)
     real_k = max(min(k, real.shape[0] - 1), 1)
 
-    def of_fake(row: jax.Array) -> tuple[jax.Array, jax.Array]:
-        inside = _squared(row, real) <= real_ball
+    def of_fake(squared: jax.Array) -> tuple[jax.Array, jax.Array]:
+        inside = squared <= real_ball
         return inside.any(), inside.sum().astype(jnp.float32) / real_k
 
-    def of_real(row: jax.Array, ball: jax.Array) -> tuple[jax.Array, jax.Array]:
-        distance = _squared(row, fake)
-        return (distance <= fake_ball).any(), (distance <= ball).any()
+    def of_real(squared: jax.Array, ball: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return (squared <= fake_ball).any(), (squared <= ball).any()
 
-    precise, density = _by_rows(of_fake, fake)
-    recalled, covered = _by_rows(of_real, real, real_ball)
+    precise, density = _by_distances(of_fake, fake, real)
+    recalled, covered = _by_distances(of_real, real, fake, real_ball)
     shares = {"precision": precise, "recall": recalled, "density": density, "coverage": covered}
     return {name: value.astype(jnp.float32).mean() for name, value in shares.items()}
 
@@ -110,25 +108,42 @@ def nearest_distance(fake: jax.Array, train: jax.Array) -> jax.Array:
     Returns:
         float32 [m], in the units of the input; 0 for copies alone.
     """
-    return jnp.sqrt(knn.nearest(fake, train, 1)[1][:, 0])
+    return jnp.sqrt(_by_distances(jnp.min, jnp.asarray(fake), jnp.asarray(train)))
 
 
 def _radius(rows: jax.Array, k: int) -> jax.Array:
     """Squared distance [n] of each row to its k-th nearest other row; 0 for a single row."""
-    many = rows.shape[0]
-    if many == 1:
+    k, place = min(k, rows.shape[0] - 1), jnp.arange(rows.shape[0], dtype=jnp.int32)
+    if not k:
         return jnp.zeros(1)
-    return knn.nearest(rows, rows, min(k, many - 1), exclude_self=jnp.arange(many, dtype=jnp.int32))[1][:, -1]
+
+    def kth(squared: jax.Array, own: jax.Array) -> jax.Array:
+        squared = jnp.where(place == own, jnp.inf, squared)
+        for _ in range(k - 1):  # for a small k far faster than top_k on a CPU
+            squared = jnp.where(place == jnp.argmin(squared).astype(jnp.int32), jnp.inf, squared)
+        return squared.min()
+
+    return _by_distances(kth, rows, rows, place)
 
 
-def _squared(row: jax.Array, rows: jax.Array) -> jax.Array:
-    """Squared distances [n] of one row [d] to rows [n, d], by differences: products would cancel digits of near copies."""
-    return jnp.sum((rows - row[None]) ** 2, axis=1)
+def _by_distances(function: Callable[..., T], rows: jax.Array, others: jax.Array, *more: jax.Array) -> T:
+    """function(squared distances [n] of a row to `others` [n, d], the row's part of `more`) for each row, a block at a time.
 
+    By differences, for products would cancel the digits of near copies; in a loop, or each use would compute them anew.
+    """
+    many = rows.shape[0]
+    size = min(BLOCK, many)
 
-def _by_rows(function: Callable[..., T], *rows: jax.Array) -> T:
-    """Maps over rows in blocks, so that the whole distance matrix is never in memory."""
-    return jax.lax.map(lambda args: function(*args), rows, batch_size=min(BLOCK, rows[0].shape[0]))
+    def of_block(block: tuple[jax.Array, ...]) -> T:
+        squared = jax.lax.map(lambda row: jnp.sum((others - row[None]) ** 2, axis=1), block[0])
+        return jax.vmap(function)(squared, *block[1:])
+
+    def blocks(leaf: jax.Array) -> jax.Array:
+        filled = jnp.concatenate([leaf, jnp.repeat(leaf[-1:], -many % size, axis=0)])
+        return filled.reshape(-1, size, *leaf.shape[1:])
+
+    found = jax.lax.map(of_block, tuple(map(blocks, (rows, *more))))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:many], found)
 
 
 def _root(centred: jax.Array) -> jax.Array:
