@@ -213,9 +213,10 @@ def _inputs_by_class(setting: Setting, own: tuple[int, ...], pool: Pool, counts:
 def _program(setting: Setting, parts: _Parts) -> Any:
     order = setting.config.gan.batches
     epoch_of = gan_train.epoch_of(parts.nets, parts.batch, order)
-    key = ("gan", str(setting.config.gan), parts.nets.own, parts.batch)
+    precision = setting.precision
+    key = ("gan", str(setting.config.gan), parts.nets.own, parts.batch, precision)
     active = gan_guard.active if setting.config.gan.on_failure != "warn" else None
-    return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of, active)))
+    return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of, active), precision=precision))
 
 
 def training_rows(setting: Setting) -> tuple[Pool, tuple[int, ...]]:

@@ -53,6 +53,8 @@ def run(
         "compile_seconds": setting.base.compiling() - compiled,
         "examples_seen": fitted.examples + gan_seen,
         "lanes": fitted.lanes,
+        "precision": setting.precision,
+        "form": setting.base.form.conv,
         "device": setting.base.devices[0].device_kind,
     }
     data = {
