@@ -113,7 +113,7 @@ def _source() -> ConfigDict:
     config.quality.learning_rate = 1e-3
     config.quality.schedule = "cosine"
 
-    config.precision = "f32"  # or bf16: the trainings compute in bfloat16, weights stay float32
+    config.precision = "f32"  # of the trainings: float32 on every device; or tf32 (GPUs), bf16; weights stay float32
     config.conv = "auto"  # gemm, lax; the faster one is found by a short measurement
     config.lanes = "auto"  # vmap, loop: lanes inside a device; likewise
     config.lanes_per_device = 0  # how many run at once; 0: what the memory holds

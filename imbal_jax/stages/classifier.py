@@ -221,7 +221,7 @@ def program(setting: Setting, work: Work, parts: _Parts) -> Any:
 
     ema, patience = options.get("ema", 0.0), options.get("patience", 0)
     # The reference is a ruler, the same whatever the arms are computed in.
-    precision = setting.config.precision if work.stage == "classifier" else "f32"
+    precision = setting.precision if work.stage == "classifier" else "f32"
 
     def make() -> Any:
         recipe = {"make_recipe": make_recipe} if step else {}
@@ -235,7 +235,7 @@ def program(setting: Setting, work: Work, parts: _Parts) -> Any:
             **recipe,
         )
         active = partial(classifier.active, patience=patience) if patience else None
-        return setting.over_lanes(loop.chunk(epoch_of, active), devices)
+        return setting.over_lanes(loop.chunk(epoch_of, active), devices, precision)
 
     rule = (options.optimizer, *_rule_options(options, parts.length.epochs).items())
     return setting.program(("train", parts.model, rule, ema, patience, precision, batch, bool(devices), fixed), make)

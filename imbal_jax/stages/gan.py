@@ -234,10 +234,11 @@ def _inputs_by_class(
 def _program(setting: Setting, parts: _Parts) -> Any:
     order = setting.config.gan.batches
     epoch_of = gan_train.epoch_of(parts.nets, parts.batch, order)
-    key = ("gan", str(setting.config.gan), parts.nets.own, parts.batch)
+    precision = setting.precision
+    key = ("gan", str(setting.config.gan), parts.nets.own, parts.batch, precision)
     active = gan_guard.active if setting.config.gan.on_failure != "warn" else None
     steps_of = (lambda inputs: inputs.values["steps"].astype(jnp.int32)) if parts.nets.own else None
-    return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of, active, steps_of)))
+    return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of, active, steps_of), precision=precision))
 
 
 def training_rows(setting: Setting) -> tuple[Pool, tuple[int, ...]]:

@@ -53,6 +53,8 @@ def run(
         "epoch_seconds": fitted.epoch_seconds,
         "compile_seconds": setting.base.compiling() - compiled,
         "lanes": fitted.lanes,
+        "precision": setting.precision,
+        "form": setting.base.form.conv,
         "device": setting.base.devices[0].device_kind,
     }
     data = {

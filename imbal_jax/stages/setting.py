@@ -15,7 +15,7 @@ from imbal_jax.data import imbalance
 from imbal_jax.errors import UserError
 from imbal_jax.methods import Task, Train
 from imbal_jax.stages.curves import ranges
-from imbal_jax.train import loop
+from imbal_jax.train import classifier, loop
 
 LOWEST = {  # the least value of each number in a config
     1: "seeds data_devices gan.epochs gan.batch gan.latent gan.d_steps gan.grid_every classifier.epochs classifier.batch"
@@ -94,12 +94,26 @@ class Setting(NamedTuple):
         """The real training rows, on the devices."""
         return self.base.shared
 
-    def over_lanes(self, function: Any, devices: list[jax.Device] | None = None) -> Any:
-        """`lanes.over_lanes` as the config asks; `devices`: others than the setting's, one for each lane."""
-        data = 1 if devices else self.config.data_devices
-        inner = self.base.form.inner
+    @property
+    def precision(self) -> str:
+        """What the trainings compute in on these devices: 'f32', 'tf32' or 'bf16'."""
+        return classifier.precision_on(self.base.devices[0], self.config.precision)
+
+    def over_lanes(self, function: Any, devices: list[jax.Device] | None = None, precision: str = "f32") -> Any:
+        """`lanes.over_lanes` as the config asks.
+
+        Args:
+            function: of one lane.
+            devices: others than the setting's, one for each lane.
+            precision: of a training; all else is float32 on every device.
+        """
         return lanes.over_lanes(
-            function, parallel=self.config.parallel, inner=inner, devices=devices or self.base.devices, data=data
+            function,
+            parallel=self.config.parallel,
+            inner=self.base.form.inner,
+            devices=devices or self.base.devices,
+            data=1 if devices else self.config.data_devices,
+            precision=classifier.products_of(precision),
         )
 
     def plan(self, label: str, folder: Path, epochs: int, per_epoch: int, steps: int = 0, per_pass: int = 0) -> loop.Plan:
@@ -135,6 +149,7 @@ def begin(
         UserError: a number out of its range, absent or damaged data, unknown forms.
     """
     check_numbers(config)
+    classifier.dtype_of(config.precision)
     source = config.data
     options = {name: value for name, value in source.to_dict().items() if name not in LOADED}
     dataset = data.load(
@@ -148,7 +163,9 @@ def begin(
     devices = lanes.devices_for(many, config.data_devices)
     shared = lanes.replicate(Shared(jnp.asarray(dataset.train.x), jnp.asarray(dataset.train.y)), devices)
     each = -(-many * config.data_devices // len(devices))
-    form = form or forms.choose(each, devices[0], environment.kept_programs(), conv=config.conv, inner=config.lanes)
+    products = classifier.products_of(classifier.precision_on(devices[0], config.precision))
+    asked = {"conv": config.conv, "inner": config.lanes, "precision": products}
+    form = form or forms.choose(each, devices[0], environment.kept_programs(), **asked)
     return Base(dataset, devices, shared, form, {}, compiling, stopping)
 
 

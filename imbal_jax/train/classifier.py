@@ -15,7 +15,7 @@ from imbal_jax.train import selection
 
 METRICS = ("loss", "accuracy")
 PLAIN = Recipe()
-PRECISIONS = ("f32", "bf16")
+PRECISIONS = ("f32", "tf32", "bf16")
 
 
 class State(NamedTuple):
@@ -84,11 +84,25 @@ def active(state: State, patience: int) -> jax.Array:
 
 
 def dtype_of(precision: str) -> Any:
-    """The type that a training computes in: 'f32' or 'bf16'. Raises UserError for another name."""
+    """The dtype of a training's networks by `config.precision`: float32 for 'f32' and 'tf32', bfloat16 for 'bf16'.
+
+    Raises:
+        UserError: another name.
+    """
     if precision not in PRECISIONS:
         hint = nearest(precision, PRECISIONS)
         raise UserError(f"config.precision is {precision!r}{hint}; known: {', '.join(PRECISIONS)}")
     return jnp.bfloat16 if precision == "bf16" else jnp.float32
+
+
+def precision_on(device: jax.Device, precision: str) -> str:
+    """What `config.precision` comes to on a device: 'tf32' is 'f32' on a CPU, which has float32 alone."""
+    return "f32" if precision == "tf32" and device.platform == "cpu" else precision
+
+
+def products_of(precision: str) -> str:
+    """The precision of products of float32 arrays, in jax's words: for `lanes.over_lanes`."""
+    return "tensorfloat32" if precision == "tf32" else "float32"
 
 
 def epoch_of(
