@@ -107,7 +107,7 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
     """
     least = full if len(unit.seeds) == full - 1 else 1
     curves = Curves(workdir / "metrics.jsonl", unit.seeds)
-    gans: dict[Any, tuple[group.TrainedGan, group.JudgedGan]] = {}
+    gans: dict[Any, tuple[Any, group.JudgedGan]] = {}
     shown = False
     for members in unit.groups:
         point = members[0].untraced
@@ -116,7 +116,8 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
             trained = cache(partial(gan.fit, setting, curves))
             gans[point] = trained, cache(partial(group.judged, setting, curves, trained))
         rows = group.run(setting, curves, members, *gans[point])
-        if group.uses_gan(members[0].spec) and setting.pictured and not shown:
+        made = gans[point][0].cache_info().currsize  # gan_synth may have nothing to generate
+        if made and group.uses_gan(members[0].spec) and setting.pictured and not shown:
             show_generator(setting, *gans[point])
             shown = True
         records.append(workdir / "rows.jsonl", rows)
@@ -234,6 +235,7 @@ def check(setting: Setting) -> list[Arm]:
         check_numbers(there)
         nets = gan.nets_of(there, setting.task, base.form.conv)
         if group.uses_gan(arm.spec):
+            gan.check_data(there.gan, setting.task)
             gan.check_shape(nets, there.gan.model, setting.task.shape)
             gan_choice.check(there.gan.select, setting.validation.shape[1])
             gan_guard.check(there.gan.on_failure)

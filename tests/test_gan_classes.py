@@ -37,6 +37,31 @@ def test_a_class_that_cannot_have_one():
         gan.own_classes("V", TASK)
 
 
+def test_options_that_do_not_suit_the_data():
+    options = config_of("minority").gan
+    gan.check_data(options, TASK)
+    with pytest.raises(UserError, match="'minority', and no class is rare"):
+        gan.check_data(options, TASK._replace(minority=()))
+    options.augment = "translation"
+    gan.check_data(options, TASK)
+    with pytest.raises(UserError, match=r"gan.augment is 'translation', DiffAugment for images.*rows are \(300, 1\)"):
+        gan.check_data(options, TASK._replace(shape=(300, 1)))
+
+
+def test_no_gan_is_trained_where_nothing_is_to_be_generated(tmp_path, monkeypatch, caplog):
+    """A GAN for class 0, which is as large as the largest: the arm is 'none', at the cost of 'none', and it is said."""
+    config = config_of("0")
+    config.seeds, config.baselines = 1, ("none",)
+    monkeypatch.setattr(gan, "fit", lambda *args: pytest.fail("trained for nothing"))
+    experiment.run(config, tmp_path)
+    none, synth = records.read(tmp_path / "rows.jsonl")
+    same = ("accuracy", "confusion", "examples_seen", "gan_seconds", "counts_after")
+    assert [none[name] for name in same] == [synth[name] for name in same] and synth["gan_seconds"] == 0
+    lines = [row for row in records.read(tmp_path / "metrics.jsonl") if row["stage"] == "warning"]
+    assert len(lines) == 1 and "no GAN is trained" in lines[0]["message"] and lines[0]["method"] == "gan_synth"
+    assert "equals the one without gan_synth" in caplog.text
+
+
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     """A whole run with a GAN for 8 and one for 9, and 6 left as it is."""

@@ -363,9 +363,21 @@ def test_the_first_rows_are_held_out_before_the_cut(tmp_path):
     assert not np.array_equal(*np.asarray(found.train.pool.rows))  # the lanes' own draws
 
 
-def test_classes_are_rare_for_the_cut_and_not_for_what_is_held_out(tmp_path):
-    assert prepared(tmp_path, data__validation=100).task.minority == (6, 8, 9)
+def test_classes_are_rare_by_their_training_rows(tmp_path):
+    found = prepared(tmp_path, data__validation=100).task
+    counts = np.array(found.counts)
+    assert found.minority == tuple(np.flatnonzero(counts < counts.max() / 2)) and {6, 8, 9} < set(found.minority)
     assert prepared(tmp_path, data__validation=0.2).task.minority == (6, 8, 9)
+
+
+def test_a_cut_that_names_the_commonest_class_does_not_make_it_rare(tmp_path):
+    base = begun()
+    y = np.repeat(np.arange(10), [72, 32, 3, *[60] * 7]).astype(np.int32)
+    x = base.data.train.x[: len(y)]
+    number = np.arange(len(y))
+    data = base.data._replace(train=base.data.train._replace(x=x, y=y, ids=number, groups=number), fraction=1.0)
+    task = prepared(tmp_path, base._replace(data=data), cut__profile="{0: 60}").task
+    assert task.counts[:3] == (60, 32, 3) and task.minority == (2,)
 
 
 def in_groups():

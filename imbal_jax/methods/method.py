@@ -25,7 +25,7 @@ class Task(NamedTuple):
         fraction: rows at hand / rows of the published training set; counts given as options shrink with it.
         class_names: [K].
         shape: of one example, such as (28, 28, 1), (300, 1) or (64,).
-        minority: the rare classes of the training set before any balancing.
+        minority: the rare classes of the training set before any balancing, see `data.imbalance.minority`.
         real: `counts` before any resampler; () where the task is that of the real rows itself.
     """
 
@@ -58,7 +58,8 @@ class Context(NamedTuple):
     Attributes:
         shared: the real training rows, on the device.
         trained: name -> a trained helper of all lanes, made when first asked for: 'gan' (a `TrainedGan`) and 'plain' (a
-            `TrainedClassifier`, trained on the lanes' real rows alone).
+            `TrainedClassifier`, trained on the lanes' real rows alone); 'gan classes', which trains nothing: the numbers of
+            the classes that the GAN can make rows of.
         over_lanes: compiles a function of one lane for all lanes (see `imbal_jax.lanes`).
     """
 

@@ -100,6 +100,25 @@ def own_classes(text: str, task: Task) -> tuple[int, ...]:
     return found
 
 
+def drawable_classes(setting: Setting) -> tuple[int, ...]:
+    """The classes that the GANs can make rows of, before any of them is trained."""
+    return own_classes(setting.config.gan.classes, setting.task) or tuple(range(len(setting.task.counts)))
+
+
+def check_data(gan: Any, task: Task) -> None:
+    """Raise UserError where the options of a GAN do not suit the data: its `classes` and `augment`."""
+    if gan.classes == "minority" and not own_classes(gan.classes, task):
+        raise UserError(
+            "config.gan.classes is 'minority', and no class is rare (fewer than half the rows of the largest): name the "
+            "classes, or leave it empty for one conditional GAN of all"
+        )
+    if parse(gan.augment) and len(task.shape) != 3:
+        raise UserError(
+            f"config.gan.augment is {gan.augment!r}, DiffAugment for images [H, W, C], and these rows are {task.shape}: leave "
+            "it empty"
+        )
+
+
 def check_shape(nets: gan_step.Nets, model: str, shape: tuple[int, ...]) -> None:
     """Raise UserError where the network of that name makes rows of another shape than the data has."""
 

@@ -38,12 +38,20 @@ def run(
     setting: Setting, curves: Curves, arms: Sequence[Arm], trained_gan: TrainedGan, judged_gan: JudgedGan
 ) -> list[dict[str, Any]]:
     """The rows of all arms and seeds. The arms differ in traced numbers alone, so one training set serves all."""
-    compiled = setting.base.compiling()
-    train = balanced(setting, curves, arms[0].spec, trained_gan)
+    compiled, asked = setting.base.compiling(), []
+
+    def noted() -> tuple[Any, float, int]:
+        asked.append(True)
+        return trained_gan()
+
+    train = balanced(setting, curves, arms[0].spec, noted)
+    with_gan = bool(asked)  # else no row is to be generated, and none is trained
+    if uses_gan(arms[0].spec) and not with_gan:
+        warn_of_nothing(setting, curves, arms)
     pictures.draw(setting, arms, train)
     fitted = classifier.fit(setting, curves, arms, train)
     figures = classifier.evaluate(setting, fitted, arms)
-    gan_seconds, gan_seen = trained_gan()[1:] if uses_gan(arms[0].spec) else (0.0, 0)
+    gan_seconds, gan_seen = trained_gan()[1:] if with_gan else (0.0, 0)
     lanes = len(setting.seeds)
     cost = {
         "seconds": fitted.seconds / fitted.lanes + gan_seconds / lanes,
@@ -61,8 +69,8 @@ def run(
         "source": setting.data.source,
         "digest": setting.data.digest,
     }
-    of_gan = quality.by_lane(judged_gan()) if uses_gan(arms[0].spec) else [{}] * lanes
-    rows, histories = [], curves.by_lane("gan", gan.names(setting)) if uses_gan(arms[0].spec) else []
+    of_gan = quality.by_lane(judged_gan()) if with_gan else [{}] * lanes
+    rows, histories = [], curves.by_lane("gan", gan.names(setting)) if with_gan else []
     for arm, of_arm in zip(arms, figures, strict=True):
         for lane, (seed, metrics) in enumerate(zip(setting.seeds, of_arm, strict=True)):
             pool = jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool)
@@ -81,13 +89,28 @@ def balanced(setting: Setting, curves: Curves, spec: str, trained_gan: TrainedGa
     """The training sets that the spec's resamplers make; refused where a test row is among their parents."""
     context = Context(
         shared=setting.shared,
-        trained={"gan": lambda: trained_gan()[0], "plain": partial(classifier.fit_plain, setting, curves)},
+        trained={
+            "gan": lambda: trained_gan()[0],
+            "gan classes": lambda: gan.drawable_classes(setting),
+            "plain": partial(classifier.fit_plain, setting, curves),
+        },
         over_lanes=setting.over_lanes,
     )
     train = methods.resample(spec, setting.task, purposes(setting.keys, "balance"), setting.train, context)
     used = np.concatenate([np.asarray(train.pool.rows).ravel(), train.parents.ravel()])
     leakage.refuse(setting.data.train, used[used < len(setting.data.train.y)], setting.data.test)
     return train
+
+
+def warn_of_nothing(setting: Setting, curves: Curves, arms: Sequence[Arm]) -> None:
+    """Say that `gan_synth` has nothing to generate: its arms are what they would be without it."""
+    able = ", ".join(setting.task.class_names[label] for label in gan.drawable_classes(setting))
+    why = f"no class that has a GAN ({able}) lacks rows for its option 'to', so no GAN is trained and no row is generated"
+    for arm in arms:
+        message = f"{why}: the arm equals the one without gan_synth"
+        logging.warning("%s: %s", arm.name, message)
+        for seed in setting.seeds:
+            curves.warn("gan", seed, 0, message, arm.name)
 
 
 def warn_of_alike(setting: Setting, curves: Curves, seed: int, name: str, spread: Mapping[int, float]) -> None:

@@ -180,7 +180,7 @@ def prepare(
         train, validation = cut, jnp.tile(jnp.asarray(held), (len(chosen), 1))
     else:
         train, validation = _hold_out(cut, share, keys)
-    rare = tuple(sorted(_rare(rows.y[available], cut.counts)))
+    rare = tuple(sorted(imbalance.minority(train.counts)))
     task = Task(train.counts, dataset.fraction, dataset.class_names, dataset.train.x.shape[1:], rare)
     folder = workdir / "checkpoints" / f"seeds-{ranges(chosen)}" / place  # nothing more without a grid
     return Setting(config, place, workdir, folder, base, chosen, keys, train, validation, task, 0 in chosen)
@@ -296,10 +296,3 @@ def class_rows(setting: Setting, label: int, lane: int = 0) -> np.ndarray:
     """The row numbers of a class in a lane's cut training set."""
     start = sum(setting.train.counts[:label])
     return np.asarray(setting.train.pool.rows[lane, start : start + setting.train.counts[label]])
-
-
-def _rare(y: np.ndarray, counts: tuple[int, ...]) -> set[int]:
-    """The classes that the cut made rarer than they were; where it cut none, those below half of the largest."""
-    before = np.bincount(y, minlength=len(counts))
-    cut = {k for k, n in enumerate(counts) if n < before[k]}
-    return cut or {k for k, n in enumerate(counts) if n < max(counts) / 2}
