@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from imbal_jax import environment, forms, hosts, lanes, methods, records, sweep
+from imbal_jax.data import split
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, stats
 from imbal_jax.report import build, table
@@ -268,6 +269,21 @@ def announce(setting: Setting) -> None:
     for label, (name, old) in enumerate(zip(setting.task.class_names, before, strict=True)):
         mark = "  minority" if label in setting.task.minority else ""
         print(f"{name:>12} {old:>9} {setting.task.counts[label]:>9}{mark}")
+    for line in not_matched(setting):
+        print(f"warning: {line}")
+
+
+def not_matched(setting: Setting) -> list[str]:
+    """The classes of which another share is held out for validation than was asked for, a line each."""
+    rows, share = setting.data.train, setting.config.data.validation
+    if not 0 < share < 1 or np.array_equal(rows.groups, rows.ids):
+        return []
+    names = setting.task.class_names
+    return [
+        f"validation: {out} of {of} rows of class {names[label]} are held out ({out / of:.3f}; {share:g} asked): its rows lie in "
+        "too few groups, or together with those of other classes"
+        for label, out, of in split.unmatched(rows.y, np.asarray(setting.validation[0]), share)
+    ]
 
 
 def show_generator(setting: Setting, trained_gan: group.TrainedGan, judged_gan: group.JudgedGan) -> None:

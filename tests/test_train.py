@@ -390,15 +390,35 @@ def in_groups():
 
 def test_groups_are_held_out_whole(tmp_path):
     base = in_groups()
-    found = prepared(tmp_path, base, data__validation=0.2, cut__profile="none")
-    held, groups = np.asarray(found.validation), base.data.train.groups
-    assert np.array_equal(held[0], held[1]) and 90 <= held.shape[1] <= 150
+    seeds = tuple(range(12))
+    fields = {"data__validation": 0.2, "cut__profile": "none"}
+    config = config_of(data__per_class=60, **fields)
+    found = settings.prepare(config, tmp_path, base, seeds=seeds)
+    held, groups, y = np.asarray(found.validation), base.data.train.groups, base.data.train.y
     rows = np.asarray(found.train.pool.rows)
-    assert not set(groups[held[0]]) & set(groups[rows[0]]) and held.shape[1] + rows.shape[1] == 600
-    again = prepared(tmp_path, base, data__validation=0.2, cut__profile="none")
-    assert np.array_equal(held, again.validation)
-    other = prepared(tmp_path, base, data__validation=0.2, cut__profile="none", seed=1)
-    assert not np.array_equal(np.sort(held), np.sort(np.asarray(other.validation)))
+    for mine, others in zip(held, rows, strict=True):
+        assert not set(groups[mine]) & set(groups[others]) and not set(mine) & set(others)
+        assert len(set(mine)) == len(mine) and len(set(others)) == len(others)
+        # The same numbers in all lanes, near the share, and few rows on neither side.
+        assert np.array_equal(np.bincount(y[others], minlength=10), found.train.counts)
+        np.testing.assert_allclose(np.bincount(y[mine]), 0.2 * 60, atol=3)
+    assert 560 <= held.shape[1] + rows.shape[1] <= 600
+    assert 2 < len({tuple(mine) for mine in held}) <= settings.SPLITS  # seeds have splits of their own
+    alone = settings.prepare(config, tmp_path, base, seeds=(7,))  # whichever seeds there are beside it
+    assert np.array_equal(alone.validation[0], held[7]) and np.array_equal(alone.train.pool.rows[0], rows[7])
+    other = settings.prepare(config_of(data__per_class=60, seed=1, **fields), tmp_path, base, seeds=seeds)
+    assert not np.array_equal(held, np.asarray(other.validation))
+
+
+def test_the_random_cut_of_a_lane_is_from_its_own_split(tmp_path):
+    base = in_groups()
+    config = config_of(data__per_class=60, data__validation=0.2, cut__draw="random")
+    both = settings.prepare(config, tmp_path, base, seeds=(0, 1, 2, 3))
+    alone = settings.prepare(config, tmp_path, base, seeds=(2,))
+    assert np.array_equal(alone.train.pool.rows[0], both.train.pool.rows[2])
+    groups = base.data.train.groups
+    for mine, others in zip(np.asarray(both.validation), np.asarray(both.train.pool.rows), strict=True):
+        assert not set(groups[mine]) & set(groups[others])
 
 
 def test_the_rest_of_a_group_is_not_trained_on_beside_the_first_rows(tmp_path):
