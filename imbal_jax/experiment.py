@@ -280,8 +280,8 @@ def not_matched(setting: Setting) -> list[str]:
         return []
     names = setting.task.class_names
     return [
-        f"validation: {out} of {of} rows of class {names[label]} are held out ({out / of:.3f}; {share:g} asked): its rows lie in "
-        "too few groups, or together with those of other classes"
+        f"validation: {out} of {of} rows of class {names[label]} are held out ({out / of:.3f}; {share:g} asked): its rows lie "
+        "in too few groups, or in groups with rows of other classes"
         for label, out, of in split.unmatched(rows.y, np.asarray(setting.validation[0]), share)
     ]
 

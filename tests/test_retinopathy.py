@@ -296,8 +296,10 @@ def test_a_grade_of_one_patient_is_for_training(tmp_path):
         found = load(tmp_path, split_seed=seed)
         check_split(found)
         assert "Grade 4 has no test rows." in found.note
-    with fails("grade 4 has no training rows, and 2 usable images in all", "lower config.data.test"):
-        load(tmp_path, test=0.8)
+    assert (load(tmp_path, test=0.8).train.y == 4).sum() == 2  # however large the test set is to be
+    write(tmp_path / "none" / "retinopathy", everything() | {"trainLabels.csv": table([*grades[:-2], 0, 0])})
+    with fails("grade 4 has no training rows, and 0 usable images in all", "lower config.data.test"):
+        load(tmp_path / "none")
 
 
 # --- Errors -----------------------------------------------------------------------------------------------------------

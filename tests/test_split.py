@@ -116,7 +116,7 @@ def records():
 
 
 def test_few_large_groups_are_matched_in_all_classes_at_once():
-    """No choice of records comes nearer in the mean of the four classes that can be held out, nor for each class twice as near."""
+    """No other choice of the records comes nearer: all are tried here by another way."""
     table, y, groups = records()
     found = several(y, groups, 0.15, 0, 8, complete=False)
     best = shares(y, found[0])[:4]

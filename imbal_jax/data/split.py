@@ -7,7 +7,6 @@ import numpy as np
 
 from imbal_jax.errors import UserError
 
-
 FEW = 22  # groups, of which every choice is looked at
 GOOD = 0.2  # a split is as good as the best one if its `_miss` is larger by at most this
 TINY = 0.03  # what it costs in `_miss` not to hold out a class that may be left out; see `several`
@@ -184,7 +183,7 @@ def _drawn(
 
 
 def _improve(held: np.ndarray, table: np.ndarray, asked: _Asked, random: np.random.Generator) -> None:
-    """Move the group, or exchange the two groups, that brings all classes nearest, in place, until nothing brings them nearer."""
+    """Move the group or exchange the two groups that brings all classes nearest, in place, until nothing brings them nearer."""
     now = float(_miss(table[held].sum(0), asked))
     idle = 0
     for _ in range(500):
