@@ -154,6 +154,11 @@ def fit(setting: Setting, curves: Curves) -> tuple[TrainedGan, float, int]:
     wide = setting._replace(least=setting.least * each)  # the lanes are so many times the seeds
     judges = [gan_guard.judge(wide, curves, names(setting))] if gan.on_failure != "warn" else []
     if gan.select != "last":
+        for label, message in gan_choice.not_judged(setting, parts.nets.own).items():
+            of = None if label is None else f"class {setting.task.class_names[label]}"
+            logging.warning("gan%s: %s", "" if of is None else f", {of}", message)
+            for seed in setting.seeds:
+                curves.warn("gan", seed, 0, message, of)
         plain = classifier.fit_plain(setting, curves)
         judges.append(gan_choice.judge(wide, parts.nets, plain, gan.grid_every, gan.epochs))
     trained = loop.train(

@@ -13,7 +13,7 @@ from imbal_jax.evaluate import leakage
 from imbal_jax.gan import monitor
 from imbal_jax.lanes import purposes
 from imbal_jax.methods import Context, Train
-from imbal_jax.stages import classifier, gan, pictures, quality
+from imbal_jax.stages import classifier, gan, gan_choice, pictures, quality
 from imbal_jax.stages.arms import Arm
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting
@@ -63,13 +63,15 @@ def run(
         "lanes": fitted.lanes,
         "device": setting.base.devices[0].device_kind,
     }
-    data = {
+    data: dict[str, Any] = {
         "counts_before": list(setting.task.counts),
         "counts_after": list(train.counts),
         "source": setting.data.source,
         "digest": setting.data.digest,
     }
     of_gan = quality.by_lane(judged_gan()) if with_gan else [{}] * lanes
+    if with_gan:
+        data["gan_select"] = gan_choice.rule(setting, gan.own_classes(setting.config.gan.classes, setting.task))
     rows, histories = [], curves.by_lane("gan", gan.names(setting)) if with_gan else []
     for arm, of_arm in zip(arms, figures, strict=True):
         for lane, (seed, metrics) in enumerate(zip(setting.seeds, of_arm, strict=True)):
