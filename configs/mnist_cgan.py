@@ -85,6 +85,8 @@ def _source() -> ConfigDict:
     config.classifier.model = "s0_cnn"
     config.classifier.width = 1.0
     config.classifier.init = "glorot_uniform"
+    config.classifier.mean = ()  # inputs are standardised to (x - mean) / std: a number each for every channel; (): as they are
+    config.classifier.std = ()
     config.classifier.epochs = 60
     config.classifier.batch = 128
     config.classifier.optimizer = "sgd"  # or momentum, nesterov, adam, adamw

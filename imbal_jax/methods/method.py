@@ -110,8 +110,13 @@ class Method(NamedTuple):
             batch, drawn independently like the first and through the transforms before this one; `draw(key, p)` one
             whose classes are drawn with probabilities p [K].
         logits: (z [B, K], t [B, K], progress) -> [B, K]: what the loss sees in training instead of the logits z.
-        weight: (progress) -> float32 [K]: a factor for the loss of each class (of a mixed target: their mean).
-        loss: (z [B, K], t [B, K]) -> [B]: instead of the softmax cross-entropy with the targets t.
+        weight: (progress) -> float32 [K]: a factor for each class's part of the loss.
+        weighted_mean: whether a batch's loss is divided by the sum of its rows' weights (as PyTorch's CrossEntropyLoss with
+            `weight` does it) instead of by their number (as Keras's `class_weight`).
+        loss: (z [B, K], t [B, K]) -> [B]: instead of the softmax cross-entropy with the targets t. It must be linear in t:
+            t comes multiplied by class weights.
+        cosine: whether the network's last layer is normalised: its logits are the cosines of the features and the classes'
+            weights, without a bias; see `models.head.Cosine`.
         finetune: (key, head, stage) -> head: a second stage, after the training.
         fit: (z float32 [V, K], y int32 [V]) -> arrays: found on one lane's validation rows after the training.
         predict: (z [N, K], fitted) -> [N, K]: what the test metrics see instead of the logits; `fitted` comes from `fit`.
@@ -126,6 +131,8 @@ class Method(NamedTuple):
     finetune: Callable[[jax.Array, Head, Stage], Head] | None = None
     fit: Callable[[jax.Array, jax.Array], Any] | None = None
     predict: Callable[[jax.Array, Any], jax.Array] | None = None
+    weighted_mean: bool = False
+    cosine: bool = False
 
 
 def check_range(
