@@ -86,6 +86,8 @@ def _source() -> ConfigDict:
     config.classifier.model = "s0_cnn"
     config.classifier.width = 1.0
     config.classifier.init = "glorot_uniform"
+    config.classifier.mean = ()  # inputs are standardised to (x - mean) / std: a number each for every channel; (): as they are
+    config.classifier.std = ()
     config.classifier.epochs = 60  # passes over the real rows: as many steps for every arm, whatever it makes of them
     config.classifier.epochs_of = "real"  # or own: over each arm's own rows, as the sources have it; arms then differ in steps
     config.classifier.steps = 0  # optimiser steps in all, for every arm; 0: those of `epochs`

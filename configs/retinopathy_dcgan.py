@@ -71,7 +71,7 @@ def _gan(config: ConfigDict, grades: str) -> None:
     config.gan.d_learning_rate = 1e-3
     config.gan.beta1 = 0.5
     config.gan.grid_every = 10
-    config.gan.select = "frechet"  # with fewer than ten validation images of a grade its training images are compared with
+    config.gan.select = "frechet"  # with fewer than ten validation images of a grade the last state is taken
     config.gan.tricks = ConfigDict()  # 1 or 0, see gan/tricks.py
     config.gan.tricks.strided = 1
     config.gan.tricks.no_hidden = 1

@@ -11,6 +11,7 @@ import jax
 import numpy as np
 
 from imbal_jax import environment, forms, hosts, lanes, methods, records, sweep
+from imbal_jax.data import split
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, stats
 from imbal_jax.report import build, table
@@ -107,7 +108,7 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
     """
     least = full if len(unit.seeds) == full - 1 else 1
     curves = Curves(workdir / "metrics.jsonl", unit.seeds)
-    gans: dict[Any, tuple[group.TrainedGan, group.JudgedGan]] = {}
+    gans: dict[Any, tuple[Any, group.JudgedGan]] = {}
     shown = False
     for members in unit.groups:
         point = members[0].untraced
@@ -116,7 +117,8 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
             trained = cache(partial(gan.fit, setting, curves))
             gans[point] = trained, cache(partial(group.judged, setting, curves, trained))
         rows = group.run(setting, curves, members, *gans[point])
-        if group.uses_gan(members[0].spec) and setting.pictured and not shown:
+        made = gans[point][0].cache_info().currsize  # gan_synth may have nothing to generate
+        if made and group.uses_gan(members[0].spec) and setting.pictured and not shown:
             show_generator(setting, *gans[point])
             shown = True
         records.append(workdir / "rows.jsonl", rows)
@@ -234,10 +236,12 @@ def check(setting: Setting) -> list[Arm]:
         check_numbers(there)
         nets = gan.nets_of(there, setting.task, base.form.conv)
         if group.uses_gan(arm.spec):
+            gan.check_data(there.gan, setting.task)
             gan.check_shape(nets, there.gan.model, setting.task.shape)
             gan_choice.check(there.gan.select, setting.validation.shape[1])
             gan_guard.check(there.gan.on_failure)
-        classifier.model_of(there, len(setting.task.counts), base.form.conv)
+        model = classifier.model_of(there, len(setting.task.counts), base.form.conv)
+        classifier.check_method(there, model, setting.task, arm.spec)
         classifier.check(there, setting.validation.shape[1])
     setting.over_lanes(lambda lane, shared: lane)
     sweep.stop_rule(config)
@@ -266,6 +270,21 @@ def announce(setting: Setting) -> None:
     for label, (name, old) in enumerate(zip(setting.task.class_names, before, strict=True)):
         mark = "  minority" if label in setting.task.minority else ""
         print(f"{name:>12} {old:>9} {setting.task.counts[label]:>9}{mark}")
+    for line in not_matched(setting):
+        print(f"warning: {line}")
+
+
+def not_matched(setting: Setting) -> list[str]:
+    """The classes of which another share is held out for validation than was asked for, a line each."""
+    rows, share = setting.data.train, setting.config.data.validation
+    if not 0 < share < 1 or np.array_equal(rows.groups, rows.ids):
+        return []
+    names = setting.task.class_names
+    return [
+        f"validation: {out} of {of} rows of class {names[label]} are held out ({out / of:.3f}; {share:g} asked): its rows lie "
+        "in too few groups, or in groups with rows of other classes"
+        for label, out, of in split.unmatched(rows.y, np.asarray(setting.validation[0]), share)
+    ]
 
 
 def show_generator(setting: Setting, trained_gan: group.TrainedGan, judged_gan: group.JudgedGan) -> None:

@@ -265,13 +265,13 @@ def test_validation_is_drawn_by_patient(tmp_path):
 
     write(tmp_path / "retinopathy", everything())
     rows = load(tmp_path, split_seed=1).train
-    kept, held = setting._set_aside(rows, 0.2, 0)
-    assert sorted([*kept, *held]) == list(range(len(rows.y)))
-    assert not np.intersect1d(rows.groups[kept], rows.groups[held]).size
+    found = setting._set_aside(rows, 0.2, 0)
     patients = np.array([len(np.unique(rows.groups[rows.y == grade])) for grade in range(5)])
     assert (patients >= 2).all()
-    for side in (kept, held):
-        assert np.bincount(rows.y[side], minlength=5).all()
+    for kept, held in zip(*found, strict=True):
+        assert len(kept) + len(held) <= len(rows.y) and not np.intersect1d(rows.groups[kept], rows.groups[held]).size
+        for side in (kept, held):
+            assert np.bincount(rows.y[side], minlength=5).all()
 
 
 def test_per_class_keeps_the_first(tmp_path):
@@ -296,8 +296,10 @@ def test_a_grade_of_one_patient_is_for_training(tmp_path):
         found = load(tmp_path, split_seed=seed)
         check_split(found)
         assert "Grade 4 has no test rows." in found.note
-    with fails("grade 4 has no training rows, and 2 usable images in all", "lower config.data.test"):
-        load(tmp_path, test=0.8)
+    assert (load(tmp_path, test=0.8).train.y == 4).sum() == 2  # however large the test set is to be
+    write(tmp_path / "none" / "retinopathy", everything() | {"trainLabels.csv": table([*grades[:-2], 0, 0])})
+    with fails("grade 4 has no training rows, and 0 usable images in all", "lower config.data.test"):
+        load(tmp_path / "none")
 
 
 # --- Errors -----------------------------------------------------------------------------------------------------------

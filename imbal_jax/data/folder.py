@@ -212,6 +212,8 @@ def _dataset(path: Path, kind: str, found: Found, asked: Asked) -> Dataset:
         parts.append(Rows(found.x[side], found.y[side], ids, own))
     twins = np.isin(first[test], first[~test])
     note = _note(found, test, int(twins.sum()))
+    if found.test is None:
+        note = " ".join([note, *split.said(found.y, test, asked.test_share, found.class_names, "Class")])
     kept = twins if twins.any() else np.zeros(0, bool)
     name = path.resolve().name if kind == "folder" else path.stem
     return Dataset(name, kind, digest(*parts), found.class_names, parts[0], parts[1], 1.0, note, kept, found.left_out)

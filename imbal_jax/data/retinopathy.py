@@ -111,7 +111,8 @@ def _dataset(path: Path, kind: str, found: Photographs, asked: Asked) -> Dataset
     train, test = (Rows(found.x[side], found.y[side], found.ids[side], groups[side]) for side in (~held, held))
     first = images.alike(found.x)
     twins = np.isin(first[held], first[~held])
-    note, fraction = _note(found, test, twins), min(1.0, len(held) / PUBLISHED)
+    note = " ".join([_note(found, test, twins), *split.said(found.y, held, asked.test, CLASSES, "Grade")])
+    fraction = min(1.0, len(held) / PUBLISHED)
     data = Dataset("retinopathy", kind, digest(train, test), CLASSES, train, test, fraction, note)
     return data._replace(twins=twins if twins.any() else data.twins, left_out=found.left_out, measures="grades")
 

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 
 from imbal_jax import records
+from imbal_jax.data.imbalance import minority
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, class_key
 from imbal_jax.report.markup import name_of
-from imbal_jax.report.plots import minority
 
 METRIC = "balanced_accuracy"
 BASELINE = "none"
@@ -285,7 +285,6 @@ def _json(path: Path) -> dict[str, Any]:
 def _data(kept: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     counts = kept.get("counts") or rows[0].get("counts_before") or []
     names = [name.removeprefix("recall_") for name in rows[0] if name.startswith("recall_")]
-    rare = kept.get("minority")
     return {
         "name": kept.get("name"),
         "source": kept.get("source") or rows[0].get("source"),
@@ -293,7 +292,7 @@ def _data(kept: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[st
         "class_names": [str(name) for name in kept.get("class_names") or names or range(len(counts))],
         "note": kept.get("note"),
         "counts": list(counts),
-        "minority": sorted(minority(counts) if rare is None else rare),
+        "minority": sorted(minority(counts)),
     }
 
 

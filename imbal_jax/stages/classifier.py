@@ -20,9 +20,10 @@ from imbal_jax.lanes import purpose
 from imbal_jax.methods import Head, Recipe, Stage, Train
 from imbal_jax.methods.gan_synth import TrainedClassifier
 from imbal_jax.methods.recipe import corrected, finetuned
-from imbal_jax.models import head
+from imbal_jax.models import head, standardized
 from imbal_jax.models.inference import apply_in_batches, in_batches
 from imbal_jax.models.layers import initializer
+from imbal_jax.models.standardized import Standardized
 from imbal_jax.stages import need
 from imbal_jax.stages.arms import Arm
 from imbal_jax.stages.cost import Cost
@@ -87,6 +88,21 @@ def model_of(config: Any, classes: int, form: str) -> Any:
     initializer(options.init)
     model = models.load(options.model, "classifier.model", "Model").Model
     return model(classes, width=options.width, form=form, init_kernel=options.init)
+
+
+def dressed(model: Any, options: Any, cosine: bool) -> Any:
+    """The network as it is trained and evaluated: with `config.classifier.mean` and `.std`, and a normalised last layer."""
+    model = head.Cosine(model) if cosine else model
+    mean, std = options.get("mean", ()), options.get("std", ())
+    return Standardized(model, tuple(map(float, mean)), tuple(map(float, std))) if len(mean) else model
+
+
+def check_method(config: Any, model: Any, task: methods.Task, spec: str) -> None:
+    """Raise UserError where a method needs a last layer that the network has not, or its inputs cannot be standardised."""
+    recipe = methods.recipe_of(spec, task, task.counts)
+    if recipe.finetunes or recipe.cosine:
+        head.check(model, task.shape, config.classifier.model, spec)
+    standardized.check(config.classifier.get("mean", ()), config.classifier.get("std", ()), task.shape)
 
 
 def check(config: Any, validation_rows: int) -> None:
@@ -197,6 +213,9 @@ class _Parts(NamedTuple):
 
 def _parts(setting: Setting, work: Work) -> _Parts:
     model = model_of(setting.config, len(work.train.counts), setting.base.form.conv)
+    step = work.steps[0]
+    cosine = bool(step) and methods.recipe_of(step, setting.task, work.train.counts).cosine
+    model = dressed(model, setting.config.classifier, cosine)
     kept = {"ema": work.options.get("ema", 0.0), "select": work.options.get("select", "last")}
     own = sum(work.train.counts)
     planned = length.of(work.options, sum(setting.train.counts) if work.stage == "classifier" else own, own)

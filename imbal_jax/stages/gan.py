@@ -101,6 +101,25 @@ def own_classes(text: str, task: Task) -> tuple[int, ...]:
     return found
 
 
+def drawable_classes(setting: Setting) -> tuple[int, ...]:
+    """The classes that the GANs can make rows of, before any of them is trained."""
+    return own_classes(setting.config.gan.classes, setting.task) or tuple(range(len(setting.task.counts)))
+
+
+def check_data(gan: Any, task: Task) -> None:
+    """Raise UserError where the options of a GAN do not suit the data: its `classes` and `augment`."""
+    if gan.classes == "minority" and not own_classes(gan.classes, task):
+        raise UserError(
+            "config.gan.classes is 'minority', and no class is rare (fewer than half the rows of the largest): name the "
+            "classes, or leave it empty for one conditional GAN of all"
+        )
+    if parse(gan.augment) and len(task.shape) != 3:
+        raise UserError(
+            f"config.gan.augment is {gan.augment!r}, DiffAugment for images [H, W, C], and these rows are {task.shape}: leave "
+            "it empty"
+        )
+
+
 def check_shape(nets: gan_step.Nets, model: str, shape: tuple[int, ...]) -> None:
     """Raise UserError where the network of that name makes rows of another shape than the data has."""
 
@@ -149,6 +168,11 @@ def fit(setting: Setting, curves: Curves) -> Fitted:
     judges = [gan_guard.judge(wide, curves, names(setting))] if gan.on_failure != "warn" else []
     plain_cost = Cost()
     if gan.select != "last":
+        for label, message in gan_choice.not_judged(setting, parts.nets.own).items():
+            of = None if label is None else f"class {setting.task.class_names[label]}"
+            logging.warning("gan%s: %s", "" if of is None else f", {of}", message)
+            for seed in setting.seeds:
+                curves.warn("gan", seed, 0, message, of)
         plain, plain_cost = classifier.fit_plain(setting, curves)
         judges.append(gan_choice.judge(wide, parts.nets, plain, gan.grid_every, gan.epochs))
     trained = loop.train(

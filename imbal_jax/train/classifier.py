@@ -10,7 +10,7 @@ import optax
 from imbal_jax import batches
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.lanes import purpose
-from imbal_jax.methods.recipe import Recipe, losses, transform
+from imbal_jax.methods.recipe import Recipe, mean_loss, transform
 from imbal_jax.train import selection
 
 METRICS = ("loss", "accuracy")
@@ -162,7 +162,7 @@ def epoch_of(
             def loss_of(params):
                 now = state._replace(params=params)
                 z, stats = _apply(model, now, x, jax.random.fold_in(dropout, i), dtype)
-                return losses(recipe, z, t, progress).mean(), (z, stats)
+                return mean_loss(recipe, z, t, progress), (z, stats)
 
             (loss, (z, stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
             updates, opt = rule.update(grads, state.opt, state.params)
