@@ -235,6 +235,7 @@ def check(setting: Setting) -> list[Arm]:
         nets = gan.nets_of(there, setting.task, base.form.conv)
         if group.uses_gan(arm.spec):
             gan.check_shape(nets, there.gan.model, setting.task.shape)
+            gan.check_penalty(nets, there, setting.task.shape)
             gan_choice.check(there.gan.select, setting.validation.shape[1])
             gan_guard.check(there.gan.on_failure)
         classifier.model_of(there, len(setting.task.counts), base.form.conv)

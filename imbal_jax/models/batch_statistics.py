@@ -111,9 +111,9 @@ def _watched(found: Found) -> Iterator[None]:
         for name in ("mean", "var"):  # from 0, or a large old average would cost the new one its digits
             layer.put_variable("batch_stats", name, jnp.zeros(args[0].shape[-1:], jnp.float32))
         out, path = call(*args, **kwargs), "/".join(layer.path)
-        mean, variance = (layer.get_variable("batch_stats", name) / (1 - layer.momentum) for name in ("mean", "var"))
+        mean, variance = (jnp.asarray(layer.get_variable("batch_stats", name)) for name in ("mean", "var"))
+        new = Moments(mean / (1 - layer.momentum), variance / (1 - layer.momentum))
         calls[path] += 1
-        new = Moments(mean, variance)
         found[path] = joined(found[path], new, 1 / calls[path]) if path in found else new
         return out
 

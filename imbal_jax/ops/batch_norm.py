@@ -70,13 +70,15 @@ def _backward(epsilon, activation, saved, cotangents):
     x, scale, bias, mean, variance = saved
     axes, count = tuple(range(x.ndim - 1)), x.size // x.shape[-1]
     inverse = lax.rsqrt(variance + epsilon)
-    factor, centred = scale.astype(jnp.float32) * inverse, _centred(x, mean)
-    du = cotangents[0].astype(jnp.float32) * _slope(_line(centred, factor, bias), activation)
+    factor = scale.astype(jnp.float32) * inverse
+    du = cotangents[0].astype(jnp.float32) * _slope(_line(_centred(x, mean), factor, bias), activation)
     du = lax.optimization_barrier(du.astype(x.dtype)).astype(jnp.float32)  # made once, for the sums and for dx
     dbias = du.sum(axes)
-    dscale = inverse * (du * centred).sum(axes)
+    # After the other sum, not beside it: a CPU is three times as slow with both in one loop once x is centred.
+    after, _ = lax.optimization_barrier((mean, dbias))
+    dscale = inverse * (du * _centred(x, after)).sum(axes)
     slope, level = factor * inverse * dscale / count, factor * dbias / count
-    dx = _wide(factor, x) * du - _wide(slope, x) * centred - _wide(level, x)
+    dx = _wide(factor, x) * du - _wide(slope, x) * x.astype(jnp.float32) + _wide(slope * mean - level, x)
     return dx.astype(x.dtype), dscale.astype(scale.dtype), dbias.astype(bias.dtype)
 
 
