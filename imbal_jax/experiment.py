@@ -238,6 +238,7 @@ def check(setting: Setting) -> list[Arm]:
         if group.uses_gan(arm.spec):
             gan.check_data(there.gan, setting.task)
             gan.check_shape(nets, there.gan.model, setting.task.shape)
+            gan.check_penalty(nets, there, setting.task.shape)
             gan_choice.check(there.gan.select, setting.validation.shape[1])
             gan_guard.check(there.gan.on_failure)
         model = classifier.model_of(there, len(setting.task.counts), base.form.conv)

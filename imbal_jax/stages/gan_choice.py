@@ -1,6 +1,6 @@
 """Which state of a GAN's training is drawn from: the last, or the nearest to held-out rows."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imbal_jax.batches import Shared, gather
+from imbal_jax.batches import Inputs, Shared, gather
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.evaluate import generators
 from imbal_jax.gan import sample
@@ -45,7 +45,18 @@ def chosen(state: gan_step.State) -> tuple[Any, Any]:
     return _drawn_from(state) if state.best is None else state.best.variables
 
 
-def judge(setting: Setting, nets: gan_step.Nets, plain: TrainedClassifier, every: int, last: int) -> loop.Judge:
+Anew = Callable[[tuple[Any, Any], Inputs, Shared], tuple[Any, Any]]  # a lane's generator and discriminator, with new statistics
+
+
+def judge(
+    setting: Setting,
+    nets: gan_step.Nets,
+    plain: TrainedClassifier,
+    every: int,
+    last: int,
+    inputs: Inputs,
+    anew: Anew = lambda variables, inputs, shared: variables,
+) -> loop.Judge:
     """Looks at all lanes at the end of every so many epochs, and of the last, and keeps their best states.
 
     A lane's figure is the Frechet distance between its generated rows and the held-out rows of its class (of a conditional GAN
@@ -59,6 +70,8 @@ def judge(setting: Setting, nets: gan_step.Nets, plain: TrainedClassifier, every
         plain: the classifiers of all seeds, leaves of `params` [L, ...].
         every: epochs.
         last: the number of the last epoch.
+        inputs: what the lanes of the training read.
+        anew: what is done to a lane's networks before they are drawn from; by default nothing.
     """
     enough = judged_classes(setting)
     groups = _groups(setting, nets.own)
@@ -71,24 +84,28 @@ def judge(setting: Setting, nets: gan_step.Nets, plain: TrainedClassifier, every
     keys = jnp.concatenate([setting.keys] * len(groups))
     run = setting.program(
         ("gan choice", plain.model, str(setting.config.gan)),
-        lambda: setting.over_lanes(partial(_look, nets, plain.model)),
+        lambda: setting.over_lanes(partial(_look, nets, plain.model, anew)),
     )
 
     def at(epoch: int, means: dict[str, np.ndarray], state: gan_step.State) -> loop.Judged:
         if epoch % every and epoch != last:
             return loop.Judged(state, {}, False)
-        state, figure = run(state, (keys, params, rows, wanted, counted), (setting.shared, jnp.asarray(epoch, jnp.int32)))
+        given = (keys, params, rows, wanted, counted, inputs)
+        state, figure = run(state, given, (setting.shared, jnp.asarray(epoch, jnp.int32)))
         return loop.Judged(state, {"val_frechet": np.asarray(figure)}, False)
 
     return at
 
 
-def _look(nets: gan_step.Nets, model: Any, lane: Any, shared: tuple[Shared, jax.Array]) -> tuple[gan_step.State, jax.Array]:
-    (state, (key, params, rows, labels, counted)), (real, epoch) = lane, shared
+def _look(
+    nets: gan_step.Nets, model: Any, anew: Anew, lane: Any, shared: tuple[Shared, jax.Array]
+) -> tuple[gan_step.State, jax.Array]:
+    (state, (key, params, rows, labels, counted, inputs)), (real, epoch) = lane, shared
+    drawn_from = anew(_drawn_from(state), inputs, real)
     each = rows.shape[1]
     z = sample.latents(purpose(key, "choice"), (labels.shape[0] * each, nets.latent), "normal")
     y = jnp.repeat(labels, each)
-    fake = sample.generate(nets.generator, gan_step.sampler(state), z, y, nets.classes, dtype=real.x.dtype)
+    fake = sample.generate(nets.generator, drawn_from[0], z, y, nets.classes, dtype=real.x.dtype)
     seen = jax.tree.map(
         lambda x: x.reshape(labels.shape[0], each, -1),
         [apply_in_batches(model, params, x)[1] for x in (gather(real.x, rows.ravel()), fake)],
@@ -97,7 +114,7 @@ def _look(nets: gan_step.Nets, model: Any, lane: Any, shared: tuple[Shared, jax.
     any_counts = counted.sum() > 0
     distance = jnp.sum(jnp.where(counted > 0, distances, 0.0)) / counted.sum()  # NaN where no class counts
     figure = jnp.where(jnp.isfinite(distance), -distance, jnp.where(any_counts, -jnp.inf, epoch.astype(jnp.float32)))
-    best = selection.update(state.best, _drawn_from(state), figure, epoch, 0)
+    best = selection.update(state.best, drawn_from, figure, epoch, 0)
     return state._replace(best=best), distance
 
 
