@@ -222,3 +222,23 @@ def test_real_fer2013(cache, monkeypatch):
     train = {image.tobytes() for image in found.train.x}
     assert not train & {image.tobytes() for image in found.test.x}
     assert np.unique(found.train.groups).size == len(train)
+
+
+@pytest.mark.parametrize(
+    "place", ["fer2013.csv", "icml_face_data.csv", "fer2013/icml_face_data.csv", f"{fer2013.COMPETITION}/fer2013/fer2013.csv"]
+)
+@pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig", "utf-16"])
+def test_names_heads_and_marks_of_the_csv(tmp_path, place, mark):
+    """Kaggle's later file has blanks in its first line; spreadsheets and PowerShell put marks at the start."""
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "fer2013.csv").write_bytes(csv())
+    text = (
+        csv().decode().replace("emotion,pixels,Usage", "emotion, Usage, pixels" if "icml" in place else "Emotion,pixels,usage ")
+    )
+    if "icml" in place:
+        head, *lines = text.split("\n")
+        cells = [line.split(",") for line in lines]
+        text = "\n".join([head, *(f"{emotion},{usage},{pixels}" for emotion, pixels, usage in cells)])
+    write(tmp_path / "d", {place: text.encode(mark)})
+    found = load(tmp_path / "d")
+    assert found.digest == load(tmp_path / "plain").digest and found.source == "csv" and not found.left_out

@@ -271,7 +271,8 @@ def _class_folders(tree: Tree, found: Images, layout: _Layout) -> set[tuple[str,
         if found.masks and folder_names.tells_masks(folder.rpartition("/")[2]):
             continue
         split, path = _placed(folder[len(found.top) :].split("/"), layout) if folder.startswith(found.top) else ("", [])
-        if split and len(path) == layout.level:
+        around = split and path and (path[-1] == layout.wrapper or folder_names.plain_split(path[-1]) == split)
+        if split and len(path) == layout.level and not (around and layout.splits):
             names.add((split, path[-1]))
     return names
 

@@ -5,6 +5,7 @@ https://www.kaggle.com/datasets/msambare/fer2013 has it in class folders.
 Many images occur more than once, some in the training set and in the test set.
 """
 
+import codecs
 import csv
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,9 @@ from imbal_jax.data.images import Unusable
 from imbal_jax.errors import UserError, nearest
 
 IN = "FER2013 in "  # of what is said to be absent
+TABLES = ("fer2013.csv", "icml_face_data.csv")
+COMPETITION = "challenges-in-representation-learning-facial-expression-recognition-challenge"
+COLUMNS = ("emotion", "pixels", "Usage")
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the numbers of column 'emotion'
 TRAIN, PUBLIC, PRIVATE, TEST = range(4)  # TEST: which half of the test set is not known
@@ -54,8 +58,9 @@ def load(directory: str | None, source: str, per_class: int | None, *, test: str
     - 'zip': DIR/fer2013.zip, DIR/raw/fer2013.zip or DIR/raw/fer2013/fer2013.zip with train/<class>/*.jpg and
       test/<class>/PublicTest_*.jpg and PrivateTest_*.jpg.
     - 'folder': the same unpacked, in DIR/fer2013 or DIR/raw/fer2013.
-    - 'csv': fer2013.csv (emotion, pixels, Usage) in DIR, DIR/fer2013, DIR/raw or DIR/raw/fer2013. Its pixels are those
-      before JPEG, so its digest is another one.
+    - 'csv': fer2013.csv or icml_face_data.csv (emotion, pixels, Usage; Kaggle has it under both names) in DIR, DIR/fer2013,
+      DIR/raw, DIR/raw/fer2013 or the folder with the competition's name. Its pixels are those before JPEG, so its digest is
+      another one.
 
     Rows come by class and file name, or in the order of the CSV file; test rows after training rows, the public before the
     private test set. Images are decoded once and kept in the cache folder. Rows of one split with the same image are one
@@ -98,8 +103,9 @@ def _folder(root: Path) -> Faces:
 
 
 def _csv(root: Path) -> Faces:
-    folders = [root, root / "fer2013", root / "raw", root / "raw" / "fer2013"]
-    return _from_csv(sources.existing([folder / "fer2013.csv" for folder in folders], Path.is_file, IN))
+    folders = [root, root / "fer2013", root / "raw", root / "raw" / "fer2013", root / COMPETITION]
+    folders += [folder / "fer2013" for folder in folders[1:]]  # as fer2013.tar.gz unpacks
+    return _from_csv(sources.existing([folder / name for folder in folders for name in TABLES], Path.is_file, IN))
 
 
 def _from_folders(path: Path) -> Faces:
@@ -137,10 +143,14 @@ def _from_csv(path: Path) -> Faces:
 def _parse(path: Path) -> Mapping[str, np.ndarray]:
     rows, left_out = [], []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding=_encoding(path)) as file:
             table = csv.DictReader(file, skipinitialspace=True)
-            if not {"emotion", "pixels", "Usage"} <= set(table.fieldnames or ()):
-                raise UserError(f"{path} is not FER2013: its first line must name the columns emotion, pixels, Usage")
+            known = {name.lower(): name for name in COLUMNS}
+            table.fieldnames = [known.get(name.strip().lower(), name) for name in table.fieldnames or ()]
+            if not set(COLUMNS) <= set(table.fieldnames):
+                have = ", ".join(table.fieldnames)[:200]
+                what = f"{path} is not FER2013: its first line must name the columns {', '.join(COLUMNS)}"
+                raise UserError(f"{what}, and has {have}; replace the file")
             for row in table:
                 try:
                     rows.append(_parse_row(row))
@@ -156,12 +166,18 @@ def _parse(path: Path) -> Mapping[str, np.ndarray]:
     return {"x": x, "y": y, "part": part, "left_out": np.array(left_out, np.str_) if left_out else np.zeros(0, "U1")}
 
 
+def _encoding(path: Path) -> str:
+    """By the mark at the file's start, which spreadsheets and PowerShell write."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+
+
 def _parse_row(row: Mapping[str, str]) -> tuple[int, int, bytes]:
     pixels = bytes(map(int, row["pixels"].split()))
     emotion = int(row["emotion"])
     if len(pixels) != SIZE * SIZE or emotion < 0:
         raise ValueError
-    return USAGES[row["Usage"]], CLASSES.index(CSV_CLASSES[emotion]), pixels
+    return USAGES[row["Usage"].strip()], CLASSES.index(CSV_CLASSES[emotion]), pixels
 
 
 def _dataset(source: str, faces: Faces, test: str, duplicates: str) -> Dataset:

@@ -1,7 +1,6 @@
 """The files under a folder or in a zip, read alike."""
 
 import contextlib
-import lzma
 import os
 import stat
 import zipfile
@@ -16,7 +15,8 @@ from imbal_jax.errors import UserError
 MOST_BYTES = 2**28  # of one file; no image that is of use here comes near it
 DEEPEST = 100  # folders that a member of a zip may lie in
 STEP = 2**16  # bytes that are unpacked at once
-COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)
+# Others are unpacked by Python as a whole, however much that is: 50 bytes of bzip2 may be 60 MB.
+COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 CLUTTER = ("__macosx", "thumbs.db", "ehthumbs.db", "desktop.ini", "@eadir", "$recycle.bin", "system volume information")
 
 
@@ -53,7 +53,7 @@ def opened(path: Path) -> Iterator[Tree]:
 
     Raises:
         UserError: no such file, a folder in it that cannot be listed, no zip, or one whose members have absolute paths, lead
-            out of it by '..', are links, are encrypted or packed in a way that Python does not know.
+            out of it by '..', are links, are encrypted, or are packed by another method than deflate.
     """
     if path.is_dir():
         yield _folder(path)
@@ -134,13 +134,9 @@ def _zip(path: Path, archive: zipfile.ZipFile) -> Tree:
         _check_size(entry)
         try:
             return _unpacked(archive, members[entry.name])
-        except (EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error, lzma.LZMAError) as error:
+        except (EOFError, ValueError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
             raise Unusable(f"cannot be unpacked: {error}") from error
-        except OSError as error:
-            if error.errno is None:  # what the decompressor of bzip2 says of damaged bytes
-                raise Unusable(f"cannot be unpacked: {error}") from error
-            raise unread(path, error) from error
-        except MemoryError as error:
+        except (OSError, MemoryError) as error:
             raise unread(path, error) from error
 
     entries = sorted(Entry(name, member.file_size, member.CRC) for name, member in members.items())
@@ -169,8 +165,8 @@ def _refuse(path: Path, member: zipfile.ZipInfo) -> None:
     if member.flag_bits & 1:
         raise UserError(f"{path} is refused: its member {name!r} is encrypted; unpack it, and give the folder")
     if member.compress_type not in COMPRESSIONS:
-        what = f"its member {name!r} is packed by method {member.compress_type}, which Python does not know"
-        raise UserError(f"{path} is refused: {what}; unpack it with another program, and give the folder")
+        what = f"its member {name!r} is packed by method {member.compress_type}; only 0 (stored) and 8 (deflate) are read"
+        raise UserError(f"{path} is refused: {what}; unpack it, and give the folder")
 
 
 def _hidden(name: str) -> bool:

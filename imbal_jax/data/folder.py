@@ -136,8 +136,7 @@ def _check(asked: Asked) -> None:
     for field in ("groups", "labels"):
         if not isinstance(value := getattr(asked, field), str):
             raise UserError(f"config.data.{field} is {value!r}: it must be the path of a CSV file, or empty")
-    if not isinstance(asked.group_copies, bool):
-        raise UserError(f"config.data.group_copies is {asked.group_copies!r}: it must be True or False")
+    options.check_flag("group_copies", asked.group_copies)
     lowest: dict[str, int] = {"size": 0, "split_seed": 0, "most_pixels": 1, "class_level": 0, "folds": 0, "fold": 0}
     for field, least in lowest.items():
         options.check_whole(field, getattr(asked, field), least)

@@ -27,7 +27,7 @@ _IMAGES = {
     "input", "inputs", "data", "raw",
 }
 _MASK_OF = re.compile(
-    r"^(?P<stem>.+?)[\W_]+(?:masks?|segmentations?|segmented|seg|gt|ground[\W_]?truth|superpixels)(?:[\W_]?\d+)?$", re.I
+    r"^(?P<stem>.+?)[ _.-]+(?:masks?|segmentations?|segmented|seg|gt|ground[\W_]?truth|superpixels)(?:[\W_]?\d+)?$", re.I
 )
 
 

@@ -138,12 +138,13 @@ def _stem(name: str) -> str:
 
 
 def file_column(table: Table, entries: Sequence[Entry]) -> str:
-    """The column that names the files: the first one of a usual name that names an image, else any that does; or ''."""
+    """The column in which most texts are names of images; of several the one of the more usual name; '' where none is."""
     usual = [column for name in FILE_COLUMNS if (column := column_of(table, [name]))]
     names = {entry.name.rpartition("/")[2] for entry in entries}
     names |= {_stem(name) for name in names}
-    for column in dict.fromkeys([*usual, *table.columns]):
-        texts = (row.get(column, "").replace("\\", "/").rpartition("/")[2] for row in table.rows)
-        if any(text in names for text in texts):
-            return column
-    return ""
+    many = {
+        column: sum(row.get(column, "").replace("\\", "/").rpartition("/")[2] in names for row in table.rows)
+        for column in dict.fromkeys([*usual, *table.columns])
+    }
+    best = max(many, key=lambda column: many[column], default="")
+    return best if many.get(best) else ""
