@@ -7,12 +7,13 @@ import sys
 import tracemalloc
 import zipfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from data_files import encoded, fails, noise, write
 
-from imbal_jax import data
+from imbal_jax import data, experiment
 from imbal_jax.data import files, folder, folder_names, images, split
 
 
@@ -88,6 +89,12 @@ def test_pictures_that_are_in_no_split_are_left_out(tmp_path):
     assert classes(found) == (("sea", "wood"), [4, 4], [4, 4]) and len(found.left_out) == 9
 
 
+def test_unlabelled_test_images_are_told(tmp_path):
+    found = load(write(tmp_path / "d", pictures("train/a", "train/b", "test1")), test_share=0.25)
+    assert classes(found) == (("a", "b"), [3, 3], [1, 1])
+    assert "The images in test1 are in no class folders and are not used." in found.note
+
+
 def test_classes_with_names_like_splits(tmp_path):
     assert load(write(tmp_path / "a", pictures("bus", "car", "train"))).class_names == ("bus", "car", "train")
     assert load(write(tmp_path / "b", pictures("test tube", "training shoe"))).class_names == ("test tube", "training shoe")
@@ -116,6 +123,8 @@ def test_classes_with_names_like_splits(tmp_path):
             pictures("HAM_part_1", "HAM_part_2") | {"HAM.csv": b"image_id,dx\n"},
             ["parts of one set", "config.data.labels=HAM.csv:"],
         ),
+        (pictures(*(f"fold_{n}/{s}/{c}" for n in range(2) for s in ("train", "test") for c in "ab")), ["a split of its own"]),
+        (pictures("train") | {"train/metadata.jsonl": b"{}"}, ["metadata.jsonl is not read: save it as metadata.csv"]),
         (pictures(".") | {"list.csv": b"a,b\n"}, ["no class folders", "config.data.labels=list.csv:COLUMN"]),
     ],
 )
@@ -282,6 +291,45 @@ def test_tables_of_labels_that_do_not_do(tmp_path, content, options, words):
 def test_a_name_that_several_images_have_is_no_name(tmp_path):
     with fails("'1.png' in the column file names 2 images (a/1.png, b/1.png, ...)"):
         load(write(tmp_path / "d", flat("a/") | flat("b/") | {"labels.csv": sheet("file,label", "1.png,cat")}))
+
+
+def test_a_table_of_something_else_is_told_and_the_folders_are_read(tmp_path):
+    """As GTSRB has it: labels.csv names the classes, not the images."""
+    sheets = {"labels.csv": sheet("ClassId,Name", "0,Stop", "1,Yield")}
+    found = load(write(tmp_path / "d", pictures("data/0", "data/1") | sheets), test_share=0.25)
+    assert classes(found) == (("0", "1"), [3, 3], [1, 1])
+    assert "labels.csv has the columns ClassId, Name and names no class of an image, so it is not read" in found.note
+
+
+# --- Start ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_start_tells_classes_groups_sizes_and_small_test_sets(tmp_path, capsys):
+    places = [
+        f"{split}/patient {n}/{c}"
+        for split, some in (("train", (1, 2)), ("test", (3, 4)))
+        for n in some
+        for c in ("sick", "well")
+    ]
+    files = pictures(*places, many=11) | pictures("train/patient 1/sick", many=1)
+    files |= {f"test/patient 3/well/copy{n}.png": files[f"train/patient 2/well/{n}.png"] for n in range(2)}
+    found = load(
+        write(tmp_path / "d", {name: content for name, content in files.items() if name != "test/patient 4/sick/0.png"})
+    )
+    counts = np.bincount(found.train.y)
+    experiment.announce(
+        SimpleNamespace(data=found, task=SimpleNamespace(class_names=found.class_names, counts=counts, minority=()))
+    )
+    out = capsys.readouterr().out
+    assert "rows: 8x8x1 uint8; 44 in 2 groups to train, 45 in 2 groups to test" in out
+    lines = [line.split() for line in out.splitlines()]
+    assert ["sick", "22", "22", "21"] in lines and ["well", "22", "22", "22"] in lines  # two of 24 are training rows, too
+    assert "warning" not in out
+    few = load(write(tmp_path / "e", pictures("a", "b")), test_share=0.5)
+    experiment.announce(
+        SimpleNamespace(data=few, task=SimpleNamespace(class_names=few.class_names, counts=[2, 2], minority=(1,)))
+    )
+    assert "warning: fewer than 20 test rows of a (2), b (2)" in capsys.readouterr().out
 
 
 # --- Folds ------------------------------------------------------------------------------------------------------------

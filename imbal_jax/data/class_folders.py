@@ -141,7 +141,17 @@ def label(tree: Tree, level: int = 0) -> Labelled:
     if empty:
         split, name = empty[0]
         raise UserError(f"{tree.path}: the class folder {files.printable(name)!r} ({split}) holds no images: fill or remove it")
-    return gather(tree, places, tuple(left_out), (*mask_notes(found), *layout.notes))
+    return gather(tree, places, tuple(left_out), (*mask_notes(found), *layout.notes, *_unused_tests(found, layout, places)))
+
+
+def _unused_tests(found: Images, layout: _Layout, places: Sequence[Place]) -> tuple[str, ...]:
+    """A sentence on folders of test images that are in no class folders, and so are not used."""
+    tests = {name for name, split in layout.splits.items() if split == TEST}
+    if layout.inside or not tests or any(place.split == TEST for place in places):
+        return ()
+    held = {entry.name[len(found.top) :].partition("/")[0] for entry in found.entries}
+    shown = _some(tests & held)
+    return (f"The images in {shown} are in no class folders and are not used.",) if shown else ()
 
 
 def _wrapper(names: Sequence[str]) -> str:
@@ -163,7 +173,8 @@ def table_hint(tree: Tree) -> str:
     """What to write where a CSV file of the tree may hold the classes; '' where there is none."""
     csv = sorted((e.name.count("/"), e.name) for e in tree.entries if e.name.lower().endswith((".csv", ".tsv")))
     if not csv:
-        return ""
+        lines = any(entry.name.rpartition("/")[2].lower() == "metadata.jsonl" for entry in tree.entries)
+        return "; metadata.jsonl is not read: save it as metadata.csv with the columns file_name and label" if lines else ""
     name = files.printable(csv[0][1])
     return f"; if {name} holds the classes, set config.data.labels={name}:COLUMN with the column's name"
 
@@ -187,6 +198,9 @@ def _layout(tree: Tree, found: Images, paths: Sequence[Sequence[str]], level: in
     inside = False
     if not splits and (inner := _splits_in_classes(paths)):
         splits, inside = inner, True
+        if folder_names.are_parts(first):
+            what = f"{tree.path}: each of the folders {_some(first)} has a split of its own"
+            raise UserError(f"{what}: set config.data.path to one of them")
     plain = _Layout(splits, inside, "", 1, False, ())
     if splits and not inside:
         plain = plain._replace(wrapper=_wrapper_in_splits([_placed(path, plain) for path in paths]))

@@ -21,6 +21,7 @@ _PART = re.compile(r"(?:^|[\W_])(?:fold|part|batch|subset|chunk|shard|split|volu
 _OWNER = re.compile(r"(?:^|[\W_])(?:patient|patients|subject|subj|sub|case|person|participant|slide|donor)[\W_]*\d+$", re.I)
 _MASKS = {
     "mask", "masks", "segmentation", "segmentations", "groundtruth", "groundtruths", "gt", "annotation", "annotations",
+    "label", "labels",
 }
 _IMAGES = {
     "image", "images", "img", "imgs", "picture", "pictures", "photo", "photos", "jpegimages", "original", "originals",

@@ -39,7 +39,7 @@ def label(tree: Tree, named: str) -> tuple[Labelled | None, tuple[str, ...]]:
     if named:
         file, column = tables.divided(named)
         return _labelled(tree, found, [tables.read(tree, file, "labels", WANTED)], column), ()
-    notes = []
+    notes: list[str] = []
     for own in OWN:
         at = [entry for entry in tree.entries if entry.name.rpartition("/")[2].lower() == own]
         known = [table for entry in at if (table := _own(tree, entry))]

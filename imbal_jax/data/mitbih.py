@@ -122,8 +122,9 @@ def load(
     chosen = _chosen(records, protocol)
     shrinkage = Shrinkage(wavelet, level, zeroed, threshold) if denoise == "wavelet" else None
     form = Form(shrinkage, scale, before, after, rr)
-    asked = {"form": form, "records": chosen, "protocol": protocol, "classes": classes, "seed": split_seed, "verify": verify}
-    make = functools.partial(_dataset, **asked)
+    make = functools.partial(
+        _dataset, form=form, records=chosen, protocol=protocol, classes=classes, seed=split_seed, verify=verify
+    )
     readers = {"folder": functools.partial(_folder, make), "download": functools.partial(_download, make)}
     return sources.read("MIT-BIH", readers, directory, source, per_class)
 
