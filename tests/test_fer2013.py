@@ -242,3 +242,8 @@ def test_names_heads_and_marks_of_the_csv(tmp_path, place, mark):
     write(tmp_path / "d", {place: text.encode(mark)})
     found = load(tmp_path / "d")
     assert found.digest == load(tmp_path / "plain").digest and found.source == "csv" and not found.left_out
+
+
+def test_a_zip_of_the_csv_is_to_be_unpacked(tmp_path):
+    with fails("fer2013.zip holds fer2013.csv and no images: unpack fer2013.csv"):
+        load(write(tmp_path / "fer2013.zip", {"fer2013.csv": csv()}).parent)

@@ -143,6 +143,11 @@ def test_folds_are_put_together(tmp_path):
     assert "fold_0, fold_1, fold_2 are taken for parts of one set, and all, hem in them for the classes" in found.note
 
 
+def test_parts_in_the_class_folders_are_no_classes(tmp_path):
+    places = [f"{label}/fold_{fold}" for fold in range(2) for label in ("all", "hem")]
+    assert classes(load(write(tmp_path / "d", pictures(*places)), test_share=0.25)) == (("all", "hem"), [6, 6], [2, 2])
+
+
 def test_patients_are_groups(tmp_path):
     places = [f"{place}/{label}" for place in ("Patient 01", "Patient 02", "Patient 03") for label in ("sick", "well")]
     found = load(write(tmp_path / "d", pictures(*places)), test_share=0.34)
@@ -172,9 +177,11 @@ COVID = [f"{label}/{kind}" for label in ("COVID", "Normal") for kind in ("images
         named("{c}/{c} ({n}){end}", ".png", "_mask.png", "_mask_1.png"),
         pictures("train/images/COVID", "train/images/Normal") | pictures("train/masks/COVID", "train/masks/Normal"),
         named("data/{c}/{n}{end}", ".png") | named("GroundTruth/{c}/{n}{end}", "_segmentation.png"),
+        pictures("COVID", "Normal", "COVID/masks", "Normal/masks"),
+        named("{c}/{n}{end}", ".png") | named("{c}/mask_{n}{end}", ".png"),
         named("{c}/ISIC_{n}{end}", ".jpg", "_Segmentation.png", "_superpixels.png"),
     ],
-    ids=["folders", "names", "around", "ground-truth", "isic"],
+    ids=["folders", "names", "around", "ground-truth", "inside", "before", "isic"],
 )  # fmt: skip
 def test_masks_are_no_images_of_a_class(tmp_path, extra):
     found = load(write(tmp_path / "d", extra), test_share=0.25)
@@ -193,6 +200,11 @@ def test_classes_of_masks_that_people_wear_stay(tmp_path):
     }
     assert classes(load(write(tmp_path / "named", named), test_share=0.25)) == (("bare", "covered"), [3, 3], [1, 1])
     assert not folder_names.masks(named)
+
+
+def table(*labels):
+    lines = [f"{label}/{n}.png,{label}{n}" for label in labels for n in range(4)]
+    return sheet("file,group", *lines)
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------------
@@ -288,6 +300,13 @@ def test_tables_of_labels_that_do_not_do(tmp_path, content, options, words):
         load(write(tmp_path / "d", flat() | {"metadata.csv": content}), **options)
 
 
+def test_parts_that_are_classes(tmp_path):
+    path = write(tmp_path / "d", pictures("Part_1", "Part_2"))
+    with fails("parts of one set", "if they are the classes, set config.data.class_level=1"):
+        load(path)
+    assert load(path, class_level=1).class_names == ("Part_1", "Part_2")
+
+
 def test_a_name_that_several_images_have_is_no_name(tmp_path):
     with fails("'1.png' in the column file names 2 images (a/1.png, b/1.png, ...)"):
         load(write(tmp_path / "d", flat("a/") | flat("b/") | {"labels.csv": sheet("file,label", "1.png,cat")}))
@@ -299,6 +318,15 @@ def test_a_table_of_something_else_is_told_and_the_folders_are_read(tmp_path):
     found = load(write(tmp_path / "d", pictures("data/0", "data/1") | sheets), test_share=0.25)
     assert classes(found) == (("0", "1"), [3, 3], [1, 1])
     assert "labels.csv has the columns ClassId, Name and names no class of an image, so it is not read" in found.note
+
+
+def test_a_table_beside_the_class_folders_is_told(tmp_path):
+    content = pictures("data/left", "data/right") | {"data/train.csv": sheet("id,label", "0,cat")}
+    note = load(write(tmp_path / "d", content)).note
+    assert "data/train.csv beside them is not read" in note and "config.data.labels=data/train.csv:COLUMN" in note
+    with fails("a single class, 'part'", "if train.csv holds the classes, set config.data.labels=train.csv:COLUMN"):
+        load(write(tmp_path / "e", pictures("part") | {"train.csv": sheet("id,label", "0,cat")}))
+    assert "not read" not in load(write(tmp_path / "f", pictures("a", "b") | {"groups.csv": table("a", "b")})).note
 
 
 # --- Start ------------------------------------------------------------------------------------------------------------
@@ -500,6 +528,9 @@ def test_names_that_are_no_utf_8(tmp_path):
     found = load(path, test_share=0.3)
     assert found.class_names == ("a", "caf\\xe9") and found.left_out == ("caf\\xe9/\\xe90.png: is empty",)
     "".join([*found.class_names, found.note, found.name]).encode()
+    (path / "a\nb").mkdir()
+    with fails("class folder 'a\\\\nb'"):
+        load(path)
 
 
 def test_endings_of_jpegs(tmp_path):

@@ -1,6 +1,6 @@
 """Images in class folders, under a folder or in a zip: which class and split each belongs to, and their pixels."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,7 @@ from imbal_jax.data.images import Unusable
 from imbal_jax.errors import UserError
 
 SHOWN = 3  # names in a message
+TABLES = (".csv", ".tsv")
 
 
 class Labelled(NamedTuple):
@@ -101,7 +102,7 @@ def mask_notes(found: Images) -> tuple[str, ...]:
     return (f"{len(found.masks)} segmentation masks (such as {first}) are not used.",) if first else ()
 
 
-def label(tree: Tree, level: int = 0) -> Labelled:
+def label(tree: Tree, level: int = 0, read: Collection[str] = ()) -> Labelled:
     """Read classes and splits off the paths: <class>/..., or train/<class>/... beside test/ and val/; a folder may be around.
 
     Splits are recognised by the words in their names (`folder_names.splits`), above the class folders or in each of them.
@@ -114,6 +115,7 @@ def label(tree: Tree, level: int = 0) -> Labelled:
         tree: where they lie.
         level: which folder names the class, not counting those of splits: 1 for the first, 2 for the folder in that (the
             one above it names the group) and so on; 0 for what the names tell.
+        read: tables of the tree that are read elsewhere; the notes tell of others beside the class folders.
 
     Raises:
         UserError: no images, no class folders, a single class, a class folder without images, no training images, folders of
@@ -141,7 +143,19 @@ def label(tree: Tree, level: int = 0) -> Labelled:
     if empty:
         split, name = empty[0]
         raise UserError(f"{tree.path}: the class folder {files.printable(name)!r} ({split}) holds no images: fill or remove it")
-    return gather(tree, places, tuple(left_out), (*mask_notes(found), *layout.notes, *_unused_tests(found, layout, places)))
+    seen = (*layout.notes, *_unused_tests(found, layout, places), *_unread_tables(tree, found.top, read))
+    return gather(tree, places, tuple(left_out), (*mask_notes(found), *seen))
+
+
+def _unread_tables(tree: Tree, top: str, read: Collection[str]) -> tuple[str, ...]:
+    """A sentence on CSV files beside the class folders, or around them."""
+    known = {name.lower() for name in read}
+    beside = [e.name for e in tree.entries if e.name.lower().endswith(TABLES) and e.name.count("/") <= top.count("/")]
+    unread = [files.printable(name) for name in beside if name.lower() not in known]
+    if not unread:
+        return ()
+    advice = f"if it holds the classes of the images, set config.data.labels={unread[0]}:COLUMN"
+    return (f"The classes are the folders; {', '.join(unread[:SHOWN])} beside them is not read: {advice}.",)
 
 
 def _unused_tests(found: Images, layout: _Layout, places: Sequence[Place]) -> tuple[str, ...]:
@@ -171,7 +185,7 @@ def _no_classes(tree: Tree, found: Images) -> str:
 
 def table_hint(tree: Tree) -> str:
     """What to write where a CSV file of the tree may hold the classes; '' where there is none."""
-    csv = sorted((e.name.count("/"), e.name) for e in tree.entries if e.name.lower().endswith((".csv", ".tsv")))
+    csv = sorted((e.name.count("/"), e.name) for e in tree.entries if e.name.lower().endswith(TABLES))
     if not csv:
         lines = any(entry.name.rpartition("/")[2].lower() == "metadata.jsonl" for entry in tree.entries)
         return "; metadata.jsonl is not read: save it as metadata.csv with the columns file_name and label" if lines else ""
@@ -258,9 +272,9 @@ def _guessed(tree: Tree, paths: Sequence[Sequence[str]], layout: _Layout) -> _La
     if len(inside) < 2 or "" in every:
         if len(inside) > 1 and folder_names.are_parts(inside):
             what = f"{tree.path}: the folders {_some(inside)} are parts of one set by their names, not classes"
-            raise UserError(f"{what}{table_hint(tree) or '; rename them if they are'}")
+            raise UserError(f"{what}{table_hint(tree)}; if they are the classes, set config.data.class_level=1")
         return layout
-    if len(every) == 1 or not same:
+    if len(every) == 1 or not same or folder_names.are_parts(every) or folder_names.are_owners(every):
         return layout
     if folder_names.are_parts(inside):
         note = f"The folders {_some(inside)} are taken for parts of one set, and {_some(every)} in them for the classes."
@@ -300,7 +314,7 @@ def gather(tree: Tree, places: Sequence[Place], left_out: tuple[str, ...], notes
     names = sorted({place.label for place in places}, key=_rank)
     if len(names) == 1:
         what = f"{tree.path} has a single class, {files.printable(names[0])!r}"
-        raise UserError(f"{what}: there must be two class folders at least")
+        raise UserError(f"{what}: there must be two class folders at least{table_hint(tree)}")
     known: dict[str, str] = {}
     for name in names:
         if (other := known.setdefault(name.strip().casefold(), name)) != name:

@@ -110,6 +110,9 @@ def _csv(root: Path) -> Faces:
 
 def _from_folders(path: Path) -> Faces:
     with files.opened(path) as tree:
+        inside = next((entry.name for entry in tree.entries if entry.name.rpartition("/")[2].lower() in TABLES), "")
+        if inside and not any(entry.name.lower().endswith(images.SUFFIXES) for entry in tree.entries):
+            raise UserError(f"{path} holds {inside} and no images: unpack {inside}, and name its folder with data.dir")
         labelled = class_folders.label(tree)
         names = tuple(name.lower() for name in labelled.class_names)
         if names != CLASSES:

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import stat
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -67,8 +68,9 @@ def opened(path: Path) -> Iterator[Tree]:
 
 
 def printable(name: str) -> str:
-    """The name with bytes that are no UTF-8 written as \\xNN."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    """The name on one line: bytes that are no UTF-8 as \\xNN, line ends and other control characters likewise."""
+    text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
 
 
 def _folder(path: Path) -> Tree:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imbal_jax.data import class_folders, files, group_file, images, label_table, npz, options, sources, split
+from imbal_jax.data import class_folders, files, group_file, images, label_table, npz, options, sources, split, tables
 from imbal_jax.data.dataset import Absent, Dataset, Rows, digest, group_ids
 from imbal_jax.data.files import Tree
 from imbal_jax.errors import UserError
@@ -188,7 +188,8 @@ def _from_npz(path: Path, asked: Asked) -> Found:
 def _from_images(path: Path, asked: Asked) -> Found:
     with files.opened(path) as tree:
         labelled, notes = label_table.label(tree, asked.labels)
-        labelled = labelled or class_folders.label(tree, asked.class_level)
+        read = (group_file.OWN, *label_table.OWN, tables.divided(asked.groups)[0])
+        labelled = labelled or class_folders.label(tree, asked.class_level, read)
         form = ("folder", asked.size, asked.channels, asked.most_pixels)
         decoder = functools.partial(_decoder, tree, labelled.entries, asked)
         decoded = class_folders.decode(tree, labelled.entries, form, decoder, CACHE_FROM)

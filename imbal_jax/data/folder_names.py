@@ -17,7 +17,7 @@ _FILLERS = {
     "jpeg", "png", "the", "of",
 }
 _GLUED = re.compile(rf"^({'|'.join(_KIND_OF)})({'|'.join(sorted(_FILLERS, key=len, reverse=True))})$")
-_PART = re.compile(r"(?:^|[\W_])(?:fold|part|batch|subset|chunk|shard|split|volume|vol|disk|disc)s?[\W_]*\d+$", re.I)
+_PART = re.compile(r"(?:^|[\W_])(?:fold|cv|part|batch|set|subset|chunk|shard|split|archive|volume)s?[\W_]*\d+$", re.I)
 _OWNER = re.compile(r"(?:^|[\W_])(?:patient|patients|subject|subj|sub|case|person|participant|slide|donor)[\W_]*\d+$", re.I)
 _MASKS = {
     "mask", "masks", "segmentation", "segmentations", "groundtruth", "groundtruths", "gt", "annotation", "annotations",
@@ -30,6 +30,7 @@ _IMAGES = {
 _MASK_OF = re.compile(
     r"^(?P<stem>.+?)[ _.-]+(?:masks?|segmentations?|segmented|seg|gt|ground[\W_]?truth|superpixels)(?:[\W_]?\d+)?$", re.I
 )
+_MASK_BEFORE = re.compile(r"^(?:masks?|segmentation|seg|gt)[ _.-]+(?P<stem>.+)$", re.I)
 
 
 def words(name: str) -> list[str]:
@@ -93,9 +94,9 @@ def are_owners(names: Collection[str]) -> bool:
 def masks(files: Iterable[str]) -> set[str]:
     """Those of the files (paths with slashes) that are the segmentation masks of others.
 
-    A file is one where it lies in a folder such as masks/ that has a folder such as images/ beside it; or where its name is
-    that of another file and '_mask', '_segmentation' or the like, and the other one lies in the same folder, or is found
-    with that folder's name changed while the folder's name tells of masks.
+    A file is one where it lies in a folder such as masks/ that has a folder such as images/ beside it, or the images
+    themselves; or where its name is that of another file and '_mask', '_segmentation' or the like, and the other one lies in
+    the same folder, or is found with that folder's name changed while the folder's name tells of masks.
     """
     files = list(files)
     folders: dict[str, set[str]] = {"": set()}
@@ -119,13 +120,18 @@ def _is_mask(file: str, beside_images: set[str], stems: dict[str, set[str]]) -> 
     *above, name = file.split("/")
     if any("/".join(above[: depth + 1]) in beside_images for depth in range(len(above))):
         return True
-    named = _MASK_OF.match(name.rpartition(".")[0])
-    places = stems.get(named.group("stem").lower(), set()) if named else set()
+    stem = name.rpartition(".")[0].lower()
+    places: set[str] = set()
+    for pattern in (_MASK_OF, _MASK_BEFORE):
+        if named := pattern.match(stem):
+            places |= stems.get(named.group("stem"), set())
     if "/".join(above) in places:
         return True
     for depth, folder in enumerate(above):
         if tells_masks(folder):
             start, end = above[:depth], above[depth + 1 :]
+            if set(words(folder)) <= _MASKS and "/".join(start + end) in places | stems.get(stem, set()):
+                return True  # COVID/masks/1.png, and COVID/1.png
             others = (place.split("/") for place in places)
             if any(len(o) == len(above) and o[:depth] == start and o[depth + 1 :] == end for o in others):
                 return True
