@@ -118,6 +118,13 @@ def test_archive_gives_the_same_rows(tmp_path, classes):
         load(directory=str(tmp_path), classes=classes)
 
 
+def test_a_file_too_large_for_the_data_set_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "MOST_RECORDS", 5)
+    pack(tmp_path / "cifar-10-binary.tar.gz", {"data_batch_1.bin": bytes(6 * 3073)}, FOLDERS[10])
+    with fails("data_batch_1.bin has 18,438 bytes, more than all of CIFAR-10"):
+        load(directory=str(tmp_path))
+
+
 def test_an_archive_of_the_python_version_is_not_opened(tmp_path):
     pack(tmp_path / "cifar-10-binary.tar.gz", {"data_batch_1": b"\x80\x04.", "test_batch": b"\x80\x04."}, "cifar-10-batches-py")
     with fails("cifar-10-binary.tar.gz lacks data_batch_1.bin", "binary version"):

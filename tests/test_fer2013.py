@@ -1,5 +1,6 @@
 """FER2013 from a zip, a folder and a CSV file: the same rows, decoded once, with copies of training images told."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -247,3 +248,15 @@ def test_names_heads_and_marks_of_the_csv(tmp_path, place, mark):
 def test_a_zip_of_the_csv_is_to_be_unpacked(tmp_path):
     with fails("fer2013.zip holds fer2013.csv and no images: unpack fer2013.csv"):
         load(write(tmp_path / "fer2013.zip", {"fer2013.csv": csv()}).parent)
+
+
+def test_other_images_of_the_same_number_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(fer2013, "TRAIN_ROWS", 28)
+    monkeypatch.setattr(fer2013, "TEST_ROWS", 28)
+    write(tmp_path / "a", {"fer2013.csv": csv()})
+    write(tmp_path / "b" / "fer2013", files())
+    for place in ("a", "b"):
+        assert load(tmp_path / place).note.startswith("These are not the published images of FER2013")
+    monkeypatch.setattr(fer2013, "CSV_MD5", (hashlib.md5(csv()).hexdigest(),))
+    write(tmp_path / "c", {"fer2013.csv": csv()})
+    assert load(tmp_path / "c").note.startswith("3 test images")

@@ -23,6 +23,7 @@ from imbal_jax.errors import UserError
 URL = "https://www.cs.toronto.edu/~kriz/"
 PIXELS = 3 * 32 * 32
 FULL = (50_000, 10_000)
+MOST_RECORDS = sum(FULL)  # in one file of an archive
 # The classes of CIFAR-100.
 FINE = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
@@ -178,6 +179,8 @@ def _from_archive(known: Published, source: str, path: Path) -> Dataset:
             for member in archive:
                 name = member.name.rsplit("/", 1)[-1]
                 if member.isfile() and name in names:
+                    if member.size > MOST_RECORDS * (known.labels + PIXELS):
+                        raise UserError(f"{path}: {name} has {member.size:,} bytes, more than all of {known.title}; replace it")
                     content[name] = (archive.extractfile(member) or io.BytesIO()).read()
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise UserError(f"cannot read {path}: {error or 'it ends too early'}; replace the file") from error

@@ -8,6 +8,7 @@ Many images occur more than once, some in the training set and in the test set.
 import codecs
 import csv
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +31,9 @@ USAGES = {"Training": TRAIN, "PublicTest": PUBLIC, "PrivateTest": PRIVATE}
 TESTS = {"all": (PUBLIC, PRIVATE, TEST), "public": (PUBLIC,), "private": (PRIVATE,)}
 DUPLICATES = ("drop", "flag")
 TRAIN_ROWS, TEST_ROWS = 28_709, 7_178
+# Of what is published: SHA-256 of the decoded images, classes and parts of the folders; MD5 of the two CSV files.
+FOLDERS_SHA256 = "df899e57dd201a12890ae6394b96edca0989ced21f45d47eedf621df360198b5"
+CSV_MD5 = ("f8428a1edbd21e88f42c73edd2a14f95", "b114b9e04e6949e5fe8b6a98b3892b1d")
 SIZE = 48
 
 
@@ -41,12 +45,14 @@ class Faces(NamedTuple):
         y: int32 [N].
         part: TRAIN, PUBLIC, PRIVATE or TEST, int8 [N], ascending.
         left_out: "path: why" of what could not be used.
+        published: whether they are what is published.
     """
 
     x: np.ndarray
     y: np.ndarray
     part: np.ndarray
     left_out: tuple[str, ...]
+    published: bool
 
 
 def load(directory: str | None, source: str, per_class: int | None, *, test: str = "all", duplicates: str = "drop") -> Dataset:
@@ -123,7 +129,11 @@ def _from_folders(path: Path) -> Faces:
     part = np.array([_part(e.name, test) for e, test in zip(labelled.entries, labelled.test, strict=True)], np.int8)
     y, part = labelled.y[decoded.kept], part[decoded.kept]
     order = np.argsort(part, kind="stable")
-    return Faces(decoded.x[order], y[order], part[order], labelled.left_out + decoded.left_out)
+    x, y, part = decoded.x[order], y[order], part[order]
+    total = hashlib.sha256()
+    for array in (x, y.astype("<i4"), part):
+        total.update(np.ascontiguousarray(array).data)
+    return Faces(x, y, part, labelled.left_out + decoded.left_out, total.hexdigest() == FOLDERS_SHA256)
 
 
 def _part(name: str, test: bool) -> int:
@@ -139,8 +149,8 @@ def _face(content: bytes) -> np.ndarray:
 
 def _from_csv(path: Path) -> Faces:
     known = path.stat()
-    kept = cache.kept(("fer2013.csv", str(path.resolve()), known.st_size, known.st_mtime_ns), lambda: _parse(path))
-    return Faces(kept["x"], kept["y"], kept["part"], tuple(kept["left_out"].tolist()))
+    kept = cache.kept(("fer2013.csv", 2, str(path.resolve()), known.st_size, known.st_mtime_ns), lambda: _parse(path))
+    return Faces(kept["x"], kept["y"], kept["part"], tuple(kept["left_out"].tolist()), bool(kept["published"][0]))
 
 
 def _parse(path: Path) -> Mapping[str, np.ndarray]:
@@ -166,7 +176,10 @@ def _parse(path: Path) -> Mapping[str, np.ndarray]:
     rows.sort(key=lambda row: row[0])  # stable
     x = np.frombuffer(b"".join(pixels for _, _, pixels in rows), np.uint8).reshape(-1, SIZE, SIZE, 1)
     part, y = np.array([part for part, _, _ in rows], np.int8), np.array([y for _, y, _ in rows], np.int32)
-    return {"x": x, "y": y, "part": part, "left_out": np.array(left_out, np.str_) if left_out else np.zeros(0, "U1")}
+    texts = np.array(left_out, np.str_) if left_out else np.zeros(0, "U1")
+    with path.open("rb") as file:
+        published = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() in CSV_MD5
+    return {"x": x, "y": y, "part": part, "left_out": texts, "published": np.array([published])}
 
 
 def _encoding(path: Path) -> str:
@@ -213,7 +226,8 @@ def _check_classes(source: str, rows: Sequence[Rows]) -> None:
 def _counts_note(faces: Faces) -> str:
     train, test = int((faces.part == TRAIN).sum()), int((faces.part != TRAIN).sum())
     if (train, test) == (TRAIN_ROWS, TEST_ROWS):
-        return ""
+        other = "These are not the published images of FER2013, or they were stored anew or decoded differently. "
+        return "" if faces.published else other
     return f"Not the published FER2013: {train:,} of {TRAIN_ROWS:,} training and {test:,} of {TEST_ROWS:,} test images. "
 
 

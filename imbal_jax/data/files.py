@@ -15,6 +15,7 @@ from imbal_jax.errors import UserError
 
 MOST_BYTES = 2**28  # of one file; no image that is of use here comes near it
 DEEPEST = 100  # folders that a member of a zip may lie in
+LONGEST = 4096  # characters of its path, as on Linux
 STEP = 2**16  # bytes that are unpacked at once
 # Others are unpacked by Python as a whole, however much that is: 50 bytes of bzip2 may be 60 MB.
 COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -119,6 +120,9 @@ def _zip(path: Path, archive: zipfile.ZipFile) -> Tree:
     members, folders = {}, set()
     for member in archive.infolist():
         _refuse(path, member)
+        if len(member.filename) > LONGEST and member.filename.count("/") <= DEEPEST:
+            what = f"the name of its member {member.filename[:40]!r}... has {len(member.filename):,} characters"
+            raise UserError(f"{path} is refused: {what}, more than {LONGEST:,}; make the zip anew")
         name = member.filename if "/" in member.filename else member.filename.replace("\\", "/")
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if not parts or any(_hidden(part) for part in parts):

@@ -1,5 +1,6 @@
 """What the names of folders and files tell: splits (training_set, seg_test), parts (fold_0), owners (patient_7), masks."""
 
+import functools
 import re
 from collections.abc import Collection, Iterable
 
@@ -138,6 +139,7 @@ def _is_mask(file: str, beside_images: set[str], stems: dict[str, set[str]]) -> 
     return False
 
 
+@functools.lru_cache
 def tells_masks(folder: str) -> bool:
     """Whether a folder's name says that segmentation masks are in it."""
     own = words(folder)
