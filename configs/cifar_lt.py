@@ -48,6 +48,7 @@ def get_config(classes: str = "10") -> ConfigDict:
     config.metric = "accuracy"
     config.data.name = "cifar"
     config.data.classes = int(classes)
+    config.data.verify = True  # the files must be those that were published
     config.cut.profile = "exponential(factor=100)"
     config.classifier.model = "resnet32"
     config.classifier.init = "he_normal"

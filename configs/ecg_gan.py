@@ -43,6 +43,7 @@ def get_config(variant: str = "inter") -> ConfigDict:
     config.data.protocol = "intra" if variant == "intra" else "inter"
     config.data.classes = "NSVFQ"
     config.data.records = ""  # '100 101 208': these alone
+    config.data.verify = True  # the files must be those that were published
     config.data.before, config.data.after = 99, 201  # samples around the R peak
     config.data.rr = variant == "rr"
     config.data.denoise = "wavelet"  # or 'none'; its steps:

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 
 from imbal_jax import environment, forms, hosts, lanes, methods, records, sweep
-from imbal_jax.data import split
+from imbal_jax.data import Rows, split
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, stats
 from imbal_jax.report import build, table
@@ -21,6 +21,7 @@ from imbal_jax.stages.arms import Arm, arms, at
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Base, Setting, begin, check_numbers, prepare
 
+FEW = 20  # test rows of a class
 MOST_FILES = 20  # that are named at the start of those that cannot be used
 # What may change from one start to the next: more of the same, or how it is computed.
 ADDABLE = {f"config.{name}" for name in ("baselines", "method", "expected", "grid", "seeds", "stop", "baseline", "metric")} | {
@@ -258,19 +259,27 @@ def check(setting: Setting) -> list[Arm]:
 
 
 def announce(setting: Setting) -> None:
-    """Say where the data comes from and what the cut left."""
-    if setting.data.note:
-        print(f"{'=' * 80}\n{setting.data.note}\n{'=' * 80}")
-    before = np.bincount(setting.data.train.y, minlength=len(setting.task.counts))
-    print(f"data: {setting.data.name} from {setting.data.source}, digest {setting.data.digest[:12]}")
-    for line in setting.data.left_out[:MOST_FILES]:
+    """Say where the data comes from, how it is split, and what the cut left."""
+    data, names = setting.data, setting.task.class_names
+    if data.note:
+        print(f"{'=' * 80}\n{data.note}\n{'=' * 80}")
+    before = np.bincount(data.train.y, minlength=len(names))
+    test = np.bincount(data.test.y[~data.twins] if len(data.twins) else data.test.y, minlength=len(names))
+    print(f"data: {data.name} from {data.source}, digest {data.digest[:12]}")
+    shape = "x".join(map(str, data.train.x.shape[1:]))
+    print(f"rows: {shape} {data.train.x.dtype}; {_rows(data.train)} to train, {_rows(data.test)} to test")
+    for line in data.left_out[:MOST_FILES]:
         print(f"left out: {line}")
-    if (more := len(setting.data.left_out) - MOST_FILES) > 0:
+    if (more := len(data.left_out) - MOST_FILES) > 0:
         print(f"left out: {more} more, see environment.json")
-    print(f"{'class':>12} {'at hand':>9} {'training':>9}")
-    for label, (name, old) in enumerate(zip(setting.task.class_names, before, strict=True)):
+    print(f"{'class':>12} {'at hand':>9} {'training':>9} {'test':>9}")
+    for label, (name, old, tested) in enumerate(zip(names, before, test, strict=True)):
         mark = "  minority" if label in setting.task.minority else ""
-        print(f"{name:>12} {old:>9} {setting.task.counts[label]:>9}{mark}")
+        print(f"{name:>12} {old:>9} {setting.task.counts[label]:>9} {tested:>9}{mark}")
+    few = [f"{name} ({many})" for name, many in zip(names, test, strict=True) if many < FEW]
+    if few:
+        why = "one row more or less that is right changes their recall by 5 points or more"
+        print(f"warning: fewer than {FEW} test rows of {', '.join(few[:MOST_FILES])}: {why}")
     for line in not_matched(setting):
         print(f"warning: {line}")
 
@@ -286,6 +295,11 @@ def not_matched(setting: Setting) -> list[str]:
         "in too few groups, or in groups with rows of other classes"
         for label, out, of in split.unmatched(rows.y, np.asarray(setting.validation[0]), share)
     ]
+
+
+def _rows(rows: Rows) -> str:
+    groups = len(np.unique(rows.groups))
+    return f"{len(rows.y):,}" + (f" in {groups:,} groups" if groups < len(rows.y) else "")
 
 
 def show_generator(setting: Setting, trained_gan: group.TrainedGan, judged_gan: group.JudgedGan) -> None:

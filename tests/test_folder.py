@@ -278,9 +278,37 @@ def test_arrays_with_words_groups_and_a_test_set(tmp_path):
         load(store(tmp_path / "c.npz", **both, group=np.arange(12), group_test=np.arange(4)))
 
 
-def test_equal_vectors_are_no_copies(tmp_path):
-    found = load(store(tmp_path / "a.npz", x=np.ones((20, 3), np.uint8), y=np.tile([0, 1], 10)))
-    assert not len(found.twins) and (found.train.groups == found.train.ids).all()
+@pytest.mark.parametrize("shape", [(3,), (6, 2)])
+def test_equal_vectors_and_signals_are_told_and_may_be_grouped(tmp_path, shape):
+    """Half of the rows are each there twice, the others once; counted by comparing every test row with every training row."""
+    x = noise(0, 30, *shape) / 255
+    x[20:30] = x[:10]
+    path = store(tmp_path / "a.npz", x=x, y=np.tile([0, 1], 15))
+    found = load(path, test_share=0.5)
+    same = (found.test.x[:, None] == found.train.x[None]).reshape(len(found.test.y), len(found.train.y), -1).all(-1).any(1)
+    assert same.any() and (found.twins == same).all() and (found.train.groups == found.train.ids).all()
+    assert f"{same.sum()} of {len(same)} test rows are also among the training rows" in found.note
+    assert "config.data.group_copies=True" in found.note
+    apart = load(path, test_share=0.5, group_copies=True)
+    assert not len(apart.twins) and not np.intersect1d(apart.train.groups, apart.test.groups).size
+    assert not (apart.test.x[:, None] == apart.train.x[None]).reshape(len(apart.test.y), len(apart.train.y), -1).all(-1).any()
+    assert "among the training rows" not in apart.note
+
+
+def test_a_test_set_of_training_rows_is_refused(tmp_path):
+    with fails("each of the 4 rows drawn for the test set is also a training row", "group_copies"):
+        load(store(tmp_path / "a.npz", x=np.ones((20, 3), np.uint8), y=np.tile([0, 1], 10)))
+    given = {"x": noise(0, 8, 3), "y": np.tile([0, 1], 4)}
+    with fails("each of the 8 test rows is also a training row"):
+        load(store(tmp_path / "b.npz", **given, x_test=given["x"], y_test=given["y"]))
+    files = pictures("train/", 4)
+    copies = {name.replace("train", "test"): content for name, content in files.items()}
+    with fails("each of the 8 test rows is also a training row", "replace it"):
+        load(write(tmp_path / "d", files | copies))
+    for number in range(4):
+        copies[f"test/dog/{number:02d}.png"] = encoded(noise(100 + number, 8, 8))
+    with fails("each test row of class 'cat' is also a training row"):
+        load(write(tmp_path / "e", files | copies))
 
 
 X, Y = noise(0, 8, 4, 4), np.tile([0, 1], 4)

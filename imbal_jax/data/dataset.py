@@ -103,6 +103,13 @@ def first_rows(data: Dataset, per_class: int | None) -> Dataset:
     return data._replace(train=train, digest=digest(train, data.test), fraction=len(train.y) / published)
 
 
+def check_twins(data: Dataset) -> None:
+    """Raise UserError where each test row is a training row too, so that nothing is left to judge by."""
+    if len(data.twins) and data.twins.all():
+        what = f"{data.name}: each of the {len(data.twins)} test rows is also a training row"
+        raise UserError(f"{what}, so the test set tells nothing: replace it, or remove it and let one be drawn")
+
+
 def cache_folder() -> Path:
     """Where decoded and downloaded data is kept: $IMBAL_CACHE_DIR, else ~/.cache/imbal_jax. It may not exist yet."""
     return Path(os.environ.get("IMBAL_CACHE_DIR") or os.path.expanduser("~/.cache/imbal_jax"))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
 MOST_PIXELS = 50_000_000
-SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".jp2")
+SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".jp2")
 # Pillow knows more, some of which start other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
 Item = TypeVar("Item")
@@ -65,6 +65,7 @@ def decode(
 
     Raises:
         Unusable: empty, no image, too many pixels, truncated or damaged, or pixels that are no bytes and no 16-bit numbers.
+        MemoryError: which says nothing about the image.
     """
     from PIL import ImageOps
 
@@ -78,7 +79,7 @@ def decode(
             if size:
                 plain = fit(plain, (size[1], size[0]))
             pixels = np.asarray(plain)
-        except Unusable:
+        except (Unusable, MemoryError):
             raise
         # Whatever Pillow's decoders make of damaged bytes: their errors share no base class.
         except Exception as error:
@@ -99,6 +100,8 @@ def _opened(content: bytes, most_pixels: int) -> "Image.Image":
         image = Image.open(io.BytesIO(content), formats=[form for form in FORMATS if form in Image.OPEN])
     except Image.UnidentifiedImageError as error:
         raise Unusable("is no image that can be read") from error
+    except MemoryError:
+        raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise Unusable(f"has too many pixels: {_line(error)}") from error
     except Exception as error:  # as in `decode`
@@ -144,7 +147,7 @@ def in_parallel(function: Callable[[Item], Result], items: Sequence[Item], label
         try:
             return function(item)
         except Unusable as reason:
-            return reason
+            return Unusable(str(reason))  # without its traceback, which holds the file's bytes
 
     Image.init()  # here, since the threads would do it at once
     with warnings.catch_warnings():

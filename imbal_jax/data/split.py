@@ -205,6 +205,29 @@ def _improve(held: np.ndarray, table: np.ndarray, asked: _Asked, random: np.rand
         held[changed], now = ~held[changed], best
 
 
+def fold_by_group(y: np.ndarray, groups: np.ndarray, folds: int, fold: int, seed: int) -> np.ndarray:
+    """Which rows are in one of K folds, bool [N]: whole groups, about 1/K of the rows of each class.
+
+    Each row is in one fold. The folds are drawn one after the other by `by_group` from the rows that are left.
+
+    Args:
+        y, groups, seed: as in `by_group`.
+        folds: K, from 2 on.
+        fold: which one, from 0 to K - 1.
+
+    Raises:
+        UserError: there are fewer groups than folds.
+    """
+    if (many := len(np.unique(groups))) < folds:
+        raise UserError(f"{folds} folds were asked for, but there are {many} groups of rows: ask for fewer folds")
+    rest = np.arange(len(y))
+    for number in range(fold + 1):
+        last = number == folds - 1
+        held = np.ones(len(rest), bool) if last else by_group(y[rest], groups[rest], 1 / (folds - number), seed)
+        drawn, rest = rest[held], rest[~held]
+    return np.isin(np.arange(len(y)), drawn)
+
+
 def _draw(
     sizes: np.ndarray,
     starts: np.ndarray,
