@@ -182,6 +182,7 @@ def claim(setting: Setting) -> None:
         "shape": list(setting.task.shape),
         "dtype": setting.data.train.x.dtype.name,
         "note": setting.data.note,
+        "scale": None if setting.data.scale is None else setting.data.scale._asdict(),
         "groups": classifier.groups_of_test(setting.data)[0].tolist(),
         "left_out": list(setting.data.left_out),
         "counts": list(setting.task.counts),

@@ -1,6 +1,7 @@
-"""Rows as they are kept, whole numbers, and as networks see them: pixels in [0, 1], samples of a signal in [-1, 1].
+"""Rows as they are kept and as networks see them: pixels in [0, 1], samples of a signal in [-1, 1], scaled columns.
 
-Kept rows take a quarter or half of the memory of floats, and a batch is turned into floats where it is read.
+Pixels are kept as uint8 and samples as int16, a quarter and half of the memory of floats, and a batch is turned into floats
+where it is read. What has more levels than these, or no limits, is kept as float32, as networks see it.
 """
 
 from typing import Any

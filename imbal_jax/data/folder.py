@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imbal_jax.data import class_folders, files, group_file, images, npz, options, sources, split
+from imbal_jax.data import class_folders, files, group_file, images, npz, options, sources, split, values
 from imbal_jax.data.dataset import Absent, Dataset, Rows, digest, group_ids
 from imbal_jax.data.files import Tree
 from imbal_jax.errors import UserError
@@ -29,13 +29,15 @@ class Asked(NamedTuple):
     test_share: float
     split_seed: int
     most_pixels: int
+    range: str
+    kind: str
 
 
 class Found(NamedTuple):
     """Examples as they were read, before they are split.
 
     Attributes:
-        x: uint8 [N, ...example].
+        x: [N, ...example]; of image files uint8, of an .npz the numbers in the file.
         y: int32 [N].
         ids: int64 [N].
         groups: int64 [N], the smallest id of each group, or None where nothing says what belongs together.
@@ -43,6 +45,7 @@ class Found(NamedTuple):
         class_names: [K].
         left_out: "path: why" of files that could not be used.
         joined: rows that come from a validation folder.
+        notes: what a reader of the results must know about the values.
     """
 
     x: np.ndarray
@@ -53,6 +56,7 @@ class Found(NamedTuple):
     class_names: tuple[str, ...]
     left_out: tuple[str, ...] = ()
     joined: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def load(
@@ -67,8 +71,10 @@ def load(
     test_share: float = 0.2,
     split_seed: int = 0,
     most_pixels: int = images.MOST_PIXELS,
+    range: str = "",
+    kind: str = "",
 ) -> Dataset:
-    """The data at `path`; x is uint8 [N, size, size, channels] for image files.
+    """The data at `path`; x is uint8 [N, size, size, channels] for image files; for arrays see `values.stored`.
 
     Sources, found by what lies at the path:
 
@@ -94,12 +100,14 @@ def load(
         test_share: of the rows for the test set, where the source has none.
         split_seed: of that draw.
         most_pixels: images of more are left out.
+        range: the values that become black and white, or -1 and 1: see `values.stored`; of image files see `images.decode`.
+        kind: of the arrays in an .npz: 'images', 'signals' or 'vectors'; '' decides by their shape, see `npz.read`.
 
     Raises:
         UserError: options out of their range, nothing at the path, a layout without classes, a class with fewer than two
             usable images or none on one side of the split, groups that lie on both sides or lack images.
     """
-    asked = Asked(path, size, channels, groups, test_share, split_seed, most_pixels)
+    asked = Asked(path, size, channels, groups, test_share, split_seed, most_pixels, range, kind)
     _check(asked)
     readers = {kind: functools.partial(_load, asked, kind) for kind in ("folder", "zip", "npz")}
     return sources.read(f"data set {path}", readers, directory, source, per_class)
@@ -116,6 +124,9 @@ def _check(asked: Asked) -> None:
     if asked.channels not in (0, 1, 3) or isinstance(asked.channels, bool):
         raise UserError(f"config.data.channels is {asked.channels!r}: it must be 1, 3 or 0 (as the images have it)")
     options.check_share("test_share", asked.test_share)
+    values.limits_of(asked.range)
+    if asked.kind not in npz.KINDS:
+        raise UserError(f"config.data.kind is {asked.kind!r}: it must be one of {', '.join(map(repr, npz.KINDS))}")
 
 
 def _load(asked: Asked, kind: str, root: Path | None) -> Dataset:
@@ -149,17 +160,17 @@ def _from_npz(path: Path, asked: Asked) -> Found:
     for field in ("size", "channels", "groups"):
         if getattr(asked, field):
             raise UserError(f"config.data.{field} is for image files; {path} is taken as it is: change the arrays themselves")
-    arrays = npz.read(path)
+    arrays = npz.read(path, asked.kind)
     ids = np.arange(len(arrays.y), dtype=np.int64)
     groups = None if arrays.groups is None else _numbered(path, arrays.groups, ids, arrays.test)
-    return Found(arrays.x, arrays.y, ids, groups, arrays.test, arrays.class_names)
+    return Found(arrays.x, arrays.y, ids, groups, arrays.test, arrays.class_names, notes=arrays.notes)
 
 
 def _from_images(path: Path, asked: Asked) -> Found:
     with files.opened(path) as tree:
         labelled = class_folders.label(tree)
-        form = ("folder", asked.size, asked.channels, asked.most_pixels)
-        decoder = functools.partial(_decoder, tree, labelled.entries, asked)
+        form = ("folder 2", asked.size, asked.channels, asked.most_pixels, asked.range)
+        decoder = functools.partial(_decoder, tree, labelled.entries, labelled.test, asked)
         decoded = class_folders.decode(tree, labelled.entries, form, decoder, CACHE_FROM)
         names = [labelled.entries[number].name for number in decoded.kept]
         words = group_file.read(tree, asked.groups, names)
@@ -167,16 +178,48 @@ def _from_images(path: Path, asked: Asked) -> Found:
     test = None if labelled.test is None else labelled.test[ids]
     groups = None if words is None else _numbered(path, words, ids, test)
     left_out = labelled.left_out + decoded.left_out
-    return Found(decoded.x, labelled.y[ids], ids, groups, test, labelled.class_names, left_out, labelled.joined)
+    dim = _dim(decoded.x, names)
+    return Found(decoded.x, labelled.y[ids], ids, groups, test, labelled.class_names, left_out, labelled.joined, dim)
 
 
-def _decoder(tree: Tree, entries: Sequence[files.Entry], asked: Asked) -> Callable[[bytes], np.ndarray]:
-    size = asked.size
-    if not size:
-        sides = images.in_parallel(lambda entry: images.shorter_side(tree.read(entry), asked.most_pixels), entries)
-        known = [side for side in sides if isinstance(side, int)]
-        size = min(LARGEST, round(float(np.median(known)))) if known else LARGEST
-    return functools.partial(images.decode, size=(size, size), channels=asked.channels, most_pixels=asked.most_pixels)
+def _decoder(
+    tree: Tree, entries: Sequence[files.Entry], test: np.ndarray | None, asked: Asked
+) -> Callable[[bytes], np.ndarray]:
+    """What decodes the images, of a size and a range that depend on all of them, or on the training images."""
+
+    def survey(entry: files.Entry) -> images.Survey | None:
+        if asked.size and entry.name.lower().endswith((".jpg", ".jpeg")):  # nothing has to be known of it
+            return None
+        return images.survey(tree.read(entry), asked.most_pixels)
+
+    surveys = images.in_parallel(survey, entries)
+    known = [survey.side for survey in surveys if isinstance(survey, images.Survey)]
+    size = asked.size or (min(LARGEST, round(float(np.median(known)))) if known else LARGEST)
+    training = [s for i, s in enumerate(surveys) if isinstance(s, images.Survey) and (test is None or not test[i])]
+    return functools.partial(
+        images.decode,
+        size=(size, size),
+        channels=asked.channels,
+        most_pixels=asked.most_pixels,
+        limits=values.limits_of(asked.range),
+        deep=None if asked.range else images.depth(training),
+    )
+
+
+def _dim(x: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
+    """Warnings of images that are constant, or nearly black where most are."""
+    flat = x.reshape(len(x), -1)
+    top, bottom = flat.max(1), flat.min(1)
+    constant, dark = np.flatnonzero(top == bottom), np.flatnonzero(top < values.DARK)
+    found = []
+    if constant.size:
+        found.append(f"{constant.size} of {len(x)} images are of one colour (the first: {names[constant[0]]}).")
+    if dark.size > len(x) / 2 and (brightest := int(top.max())):
+        found.append(
+            f"{dark.size} of {len(x)} images are nearly black, their brightest value below {values.DARK} of 255 (the first: "
+            f"{names[dark[0]]}); --config.data.range=0,{brightest}, in the values of the files, stretches them."
+        )
+    return tuple(found)
 
 
 def _numbered(path: Path, values: np.ndarray, ids: np.ndarray, test: np.ndarray | None) -> np.ndarray:
@@ -204,17 +247,19 @@ def _dataset(path: Path, kind: str, found: Found, asked: Asked) -> Dataset:
         groups = found.ids[first] if found.groups is None else found.groups
         test = split.by_group(found.y, groups, asked.test_share, asked.split_seed)
     _check_sides(path, found, test)
+    held = values.stored(path, found.x, ~test, asked.range) if kind == "npz" else values.Stored(found.x, None)
     parts = []
     for side in (~test, test):
         ids = found.ids[side]
         # Divided so, copies on both sides, which `twins` tells of, are no group.
         own = group_ids(first[side], ids) if found.groups is None else found.groups[side]
-        parts.append(Rows(found.x[side], found.y[side], ids, own))
+        parts.append(Rows(held.x[side], found.y[side], ids, own))
     twins = np.isin(first[test], first[~test])
-    note = _note(found, test, int(twins.sum()))
+    note = _note(found._replace(notes=found.notes + held.notes), test, int(twins.sum()))
     kept = twins if twins.any() else np.zeros(0, bool)
     name = path.resolve().name if kind == "folder" else path.stem
-    return Dataset(name, kind, digest(*parts), found.class_names, parts[0], parts[1], 1.0, note, kept, found.left_out)
+    own = (name, kind, digest(*parts), found.class_names, parts[0], parts[1], 1.0, note, kept, found.left_out)
+    return Dataset(*own, scale=held.scale)
 
 
 def _check_sides(path: Path, found: Found, test: np.ndarray) -> None:
@@ -238,4 +283,5 @@ def _note(found: Found, test: np.ndarray, twins: int) -> str:
         parts.append(f"{twins} of {test.sum()} test images are also among the training images.")
     if found.left_out:
         parts.append(f"{len(found.left_out)} files were left out.")
+    parts += found.notes
     return " ".join(parts)
