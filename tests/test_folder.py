@@ -299,7 +299,7 @@ X, Y = noise(0, 8, 4, 4), np.tile([0, 1], 4)
         ({"x": X}, ["no entry 'y'"]),
         ({"x": X, "y": Y, "x_test": X}, ["no entry 'y_test'"]),
         ({"x": X, "y": Y, "y_tests": Y}, ["'y_tests'", "did you mean 'y_test'"]),
-        ({"x": X, "y": Y[:7]}, ["y has the shape (7,)", "(8, 4, 4)"]),
+        ({"x": X, "y": Y[:7]}, ["y has the shape (7,)", "8 rows"]),
         ({"x": X, "y": np.stack([Y, Y], 1)}, ["y has the shape (8, 2)", "not one-hot"]),
         ({"x": X, "y": Y / 2}, ["y holds 0.5"]),
         ({"x": X, "y": np.where(Y, np.nan, 1.0)}, ["y holds 4 values that are NaN"]),
@@ -444,7 +444,7 @@ def test_images_that_are_black_or_constant_are_told(tmp_path):
     deep = {f"{label}/{n}.png": encoded(noise(n, 8, 8).astype(np.uint16) * 2) for label in "ab" for n in range(4)}
     found = load(write(tmp_path / "deep", deep))
     assert found.train.x.max() > 250 and len(np.unique(found.train.x)) > 100
-    assert load(tmp_path / "deep", range="0,1020").train.x.max() == 128
+    assert load(tmp_path / "deep", range="0,1020").train.x.max() in (127, 128)
     assert load(tmp_path / "deep", range="none").train.x.max() == 2
 
 

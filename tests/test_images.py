@@ -43,7 +43,9 @@ def test_palettes_and_transparency():
 
     colour = np.repeat(np.array([[[255, 0, 0], [0, 255, 0]]], np.uint8), 2, axis=0)
     content = io.BytesIO()
-    Image.fromarray(colour).quantize(4).save(content, "PNG", transparency=b"\x80\xff")
+    palette = Image.fromarray(colour).quantize(4)
+    red = palette.getpixel((0, 0))
+    palette.save(content, "PNG", transparency=bytes(128 if index == red else 255 for index in range(2)))
     on_white = colour.astype(float)
     on_white[:, 0] += 127 / 255 * (255 - on_white[:, 0])  # of opacity 128
     np.testing.assert_allclose(images.decode(content.getvalue()), on_white, atol=1)
