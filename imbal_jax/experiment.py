@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import environment, forms, hosts, lanes, methods, records, sweep
+from imbal_jax import environment, forms, hosts, lanes, methods, models, records, sweep
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, stats
 from imbal_jax.report import build, table
@@ -196,7 +196,8 @@ def claim(setting: Setting) -> None:
             f"{data['name']} from {data['source']}. Use another --workdir, or the same data (data.dir, data.source)"
         )
     if not begun.exists():
-        space = quality.SPACE.format(model=setting.config.classifier.model, source=setting.data.source)
+        model = models.classifier_for(setting.config.classifier.model, setting.task.shape)
+        space = quality.SPACE.format(model=model, source=setting.data.source)
         form = setting.base.form._asdict()
         here = {**environment.describe(), "data": data, "form": form, "generator_space": space}
         records.write_json(begun, here)
@@ -238,7 +239,7 @@ def check(setting: Setting) -> list[Arm]:
             gan.check_shape(nets, there.gan.model, setting.task.shape)
             gan_choice.check(there.gan.select, setting.validation.shape[1])
             gan_guard.check(there.gan.on_failure)
-        classifier.model_of(there, len(setting.task.counts), base.form.conv)
+        classifier.check_network(there, len(setting.task.counts), base.form.conv, setting.task.shape)
         classifier.check(there, setting.validation.shape[1])
     setting.over_lanes(lambda lane, shared: lane)
     sweep.stop_rule(config)

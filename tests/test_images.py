@@ -44,13 +44,13 @@ def test_palettes_and_transparency():
     colour = np.repeat(np.array([[[255, 0, 0], [0, 255, 0]]], np.uint8), 2, axis=0)
     content = io.BytesIO()
     palette = Image.fromarray(colour).quantize(4)
-    red = palette.getpixel((0, 0))
+    red = palette.getpixel((0, 0))  # its index
     palette.save(content, "PNG", transparency=bytes(128 if index == red else 255 for index in range(2)))
     on_white = colour.astype(float)
     on_white[:, 0] += 127 / 255 * (255 - on_white[:, 0])  # of opacity 128
     np.testing.assert_allclose(images.decode(content.getvalue()), on_white, atol=1)
     faint = images.decode(encoded(np.dstack([colour, np.full((2, 2), 9, np.uint8)])))
-    np.testing.assert_allclose(faint, colour * 9 / 255 + 255 * 246 / 255, atol=1)
+    np.testing.assert_allclose(faint, colour * (9 / 255) + 246, atol=1)
 
 
 @pytest.mark.parametrize(("below", "shape", "around"), [(0, 0, 255), (255, 255, 0)])

@@ -127,9 +127,7 @@ def _check_alike(path: Path, xs: Mapping[str, np.ndarray]) -> None:
     """Raise UserError for numbers that cannot be used, or parts of different shapes or types."""
     for name, x in xs.items():
         if not 2 <= x.ndim <= 4 or 0 in x.shape[1:]:
-            raise UserError(
-                f"{path}: {name} has the shape {x.shape}; it must be [N, D], [N, T, C], [N, H, W] or [N, H, W, C]"
-            )
+            raise UserError(f"{path}: {name} has the shape {x.shape}; it must be [N, D], [N, T, C], [N, H, W] or [N, H, W, C]")
         if x.dtype.kind not in "biuf":
             raise UserError(f"{path}: {name} is of type {x.dtype}; it must hold numbers")
         if x.dtype.kind == "f" and (bad := sum(int(row.size - np.isfinite(row).sum()) for row in x)):
