@@ -8,6 +8,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # The value that stands for 1, by kind; those that have a sign go down to -1.
 ONE = {"uint8": 255.0, "int16": 32767.0}
@@ -25,10 +26,15 @@ def flat(x: Any) -> jax.Array:
     return floats(x).reshape(x.shape[0], -1)
 
 
+def pixels(x: Any) -> np.ndarray:
+    """Kept images as uint8 of the same shape, for pictures: what is beyond black and white is clipped."""
+    return np.asarray(x if x.dtype == np.uint8 else kept(floats(x), jnp.uint8))
+
+
 def kept(x: jax.Array, dtype: Any) -> jax.Array:
-    """Float rows as they are kept: clipped and rounded to uint8 or int16 (NaN becomes 0); other types are converted."""
+    """Float rows as they are kept, NaN as 0: clipped and rounded to uint8 or int16, not clipped in other types."""
     name = jnp.dtype(dtype).name
     if name not in ONE:
-        return x.astype(dtype)
+        return jnp.where(jnp.isnan(x), 0, x).astype(dtype)
     low = -1.0 if name.startswith("int") else 0.0
     return jnp.round(jnp.nan_to_num(jnp.clip(x, low, 1.0)) * ONE[name]).astype(dtype)
