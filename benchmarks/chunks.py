@@ -58,7 +58,7 @@ def classifier(count: int, batch: int, form: str, spec: str = "none", net: Net =
     names, counts = tuple(str(k) for k in range(net.classes)), (EPOCH * batch // net.classes,) * net.classes
     recipe = methods.recipe_of(spec, methods.Task(counts, 1.0, names, net.shape, ()), counts)
     rule_of = partial(optimizer.make, net.optimizer, schedule=config.classifier.schedule)
-    model = model_of(config, net.classes, choice.conv)
+    model = model_of(config, net.classes, choice.conv, net.shape)
     start = partial(classifier_train.init, model=model, optimizer=rule_of(net.rate, steps=EPOCH), shape=net.shape)
     make_rule = lambda rate, total: rule_of(rate, steps=total)  # noqa: E731
     epoch_of = classifier_train.epoch_of(model, make_rule, batch, lambda values: recipe)

@@ -10,7 +10,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import environment, forms, hosts, lanes, methods, records, sweep
+from imbal_jax import environment, forms, hosts, lanes, methods, models, records, sweep
 from imbal_jax.data import Rows, split
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, stats
@@ -185,6 +185,7 @@ def claim(setting: Setting) -> None:
         "shape": list(setting.task.shape),
         "dtype": setting.data.train.x.dtype.name,
         "note": setting.data.note,
+        "scale": None if setting.data.scale is None else setting.data.scale._asdict(),
         "groups": classifier.groups_of_test(setting.data)[0].tolist(),
         "left_out": list(setting.data.left_out),
         "counts": list(setting.task.counts),
@@ -198,7 +199,8 @@ def claim(setting: Setting) -> None:
             f"{data['name']} from {data['source']}. Use another --workdir, or the same data (data.dir, data.source)"
         )
     if not begun.exists():
-        space = quality.SPACE.format(model=setting.config.classifier.model, source=setting.data.source)
+        model = models.classifier_for(setting.config.classifier.model, setting.task.shape)
+        space = quality.SPACE.format(model=model, source=setting.data.source)
         form = setting.base.form._asdict()
         here = {**environment.describe(), "data": data, "form": form, "generator_space": space}
         records.write_json(begun, here)
@@ -242,7 +244,8 @@ def check(setting: Setting) -> list[Arm]:
             gan.check_penalty(nets, there, setting.task.shape)
             gan_choice.check(there.gan.select, setting.validation.shape[1])
             gan_guard.check(there.gan.on_failure)
-        model = classifier.model_of(there, len(setting.task.counts), base.form.conv)
+        model = classifier.model_of(there, len(setting.task.counts), base.form.conv, setting.task.shape)
+        classifier.check_network(there, model, setting.task.shape)
         classifier.check_method(there, model, setting.task, arm.spec)
         classifier.check(there, setting.validation.shape[1])
     setting.over_lanes(lambda lane, shared: lane)

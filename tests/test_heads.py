@@ -76,7 +76,7 @@ def test_the_trained_network_is_the_one_that_is_asked_for(tmp_path):
     config.classifier.mean, config.classifier.std = (0.1,), (0.3,)
     setting = prepare(config, tmp_path)
     work = classifier.alone(setting)
-    plain = classifier.model_of(config, 10, "gemm")
+    plain = classifier.model_of(config, 10, "gemm", (28, 28, 1))
     assert classifier._parts(setting, work).model == standardized.Standardized(plain, (0.1,), (0.3,))
     model = classifier._parts(setting, work._replace(steps=("ldam | drw",))).model
     assert isinstance(model.model, head.Cosine) and model.std == (0.3,)

@@ -531,7 +531,7 @@ def run(tmp_path_factory):
         records.write_json(workdir / "results.json", {})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "model_of", lambda config, classes, form: toys.Linear(classes))
+        patch.setattr(stage, "model_of", lambda config, classes, form, shape: toys.Linear(classes))
         patch.setattr(experiment.build, "build", page)
         patch.setattr(experiment.table, "text", str)
         yield experiment.run

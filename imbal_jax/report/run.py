@@ -15,6 +15,7 @@ from imbal_jax.report.markup import name_of
 
 METRIC = "balanced_accuracy"
 BASELINE = "none"
+FEW_SCALES = 4  # channels or columns whose scale is written out
 TWINS = "_with_twins"  # ends the name of a metric that counts the test rows whose image is also in the training set
 MANY, FEW = 100, 20  # training rows: many-shot classes have more, few-shot ones fewer
 
@@ -291,9 +292,18 @@ def _data(kept: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[st
         "digest": kept.get("digest") or rows[0].get("digest"),
         "class_names": [str(name) for name in kept.get("class_names") or names or range(len(counts))],
         "note": kept.get("note"),
+        "scale": _scale(kept.get("scale")),
         "counts": list(counts),
         "minority": sorted(minority(counts)),
     }
+
+
+def _scale(scale: Mapping[str, Any] | None) -> str | None:
+    """How values were scaled, in words, with the numbers of a few channels or columns."""
+    if not scale or scale["how"] == "as in the file":
+        return None
+    pairs = [f"(x - {o:.6g}) / {f:.6g}" for o, f in zip(scale["offset"], scale["factor"], strict=True)]
+    return f"{scale['how']}: {', '.join(pairs[:FEW_SCALES])}{', ...' if len(pairs) > FEW_SCALES else ''}"
 
 
 def _specs(config: Mapping[str, Any]) -> list[str]:

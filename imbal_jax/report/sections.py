@@ -210,6 +210,7 @@ def measured(run: Run) -> str:
         "Data": data.get("name"),
         "Source of the data": data.get("source"),
         "Digest (SHA-256)": data.get("digest"),
+        "Scale of the values": data.get("scale"),
         "Note on the data": data.get("note"),
         "Test rows": results["test_rows"],
         "Checkpoint evaluated": results["selection"],

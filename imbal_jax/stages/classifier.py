@@ -15,6 +15,7 @@ import optax
 from imbal_jax import lanes, methods, models
 from imbal_jax.batches import Inputs, Shared, gather, padded, pick
 from imbal_jax.data import Dataset
+from imbal_jax.errors import UserError
 from imbal_jax.evaluate import measures, metrics
 from imbal_jax.lanes import purpose
 from imbal_jax.methods import Head, Recipe, Stage, Train
@@ -83,11 +84,15 @@ class Work(NamedTuple):
     shared: Shared
 
 
-def model_of(config: Any, classes: int, form: str) -> Any:
-    """The network that `config.classifier` names. Raises UserError for an unknown one."""
+def model_of(config: Any, classes: int, form: str, shape: Sequence[int]) -> Any:
+    """The network that `config.classifier` names, for examples of that shape.
+
+    Raises:
+        UserError: an unknown one, or one that takes examples of another rank.
+    """
     options = config.classifier
     initializer(options.init)
-    model = models.load(options.model, "classifier.model", "Model").Model
+    model = models.load(models.classifier_for(options.model, shape), "classifier.model", "Model").Model
     return model(classes, width=options.width, form=form, init_kernel=options.init)
 
 
@@ -104,6 +109,20 @@ def check_method(config: Any, model: Any, task: methods.Task, spec: str) -> None
     if recipe.finetunes or recipe.cosine:
         head.check(model, task.shape, config.classifier.model, spec)
     standardized.check(config.classifier.get("mean", ()), config.classifier.get("std", ()), task.shape)
+
+
+def check_network(config: Any, model: Any, shape: Sequence[int]) -> None:
+    """Raise UserError for a network that cannot take examples of that shape, such as images that are too small for it."""
+    try:
+        jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+    except UserError:
+        raise
+    except Exception as error:  # flax's and jax's errors about shapes share no base class
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"config.classifier.model is {config.classifier.model!r}, which cannot take examples of shape {tuple(shape)} "
+            f"({why[:200]}): choose another network, or other data"
+        ) from error
 
 
 def check(config: Any, validation_rows: int) -> None:
@@ -213,7 +232,7 @@ class _Parts(NamedTuple):
 
 
 def _parts(setting: Setting, work: Work) -> _Parts:
-    model = model_of(setting.config, len(work.train.counts), setting.base.form.conv)
+    model = model_of(setting.config, len(work.train.counts), setting.base.form.conv, setting.task.shape)
     step = work.steps[0]
     cosine = bool(step) and methods.recipe_of(step, setting.task, work.train.counts).cosine
     model = dressed(model, setting.config.classifier, cosine)
