@@ -13,7 +13,7 @@ import numpy as np
 from imbal_jax import environment, forms, hosts, lanes, methods, records, sweep
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, stats
-from imbal_jax.report import build, table
+from imbal_jax.report import analyses, build, table
 from imbal_jax.report.run import baseline_of, published
 from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, gan_guard, group, quality, summary
 from imbal_jax.stages.arms import Arm, arms, at
@@ -62,7 +62,7 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
             for unit in sweep.missing(every, chunk, known):
                 run_unit(config, base, workdir, unit, full=max(map(len, chunks)))
         known = meet(f"round {number}", own)
-        if rule and not undecided(config, rule, every, known):
+        if rule and not undecided(config, rule, every, known, own.parent):
             break
     report = build.build(workdir, clock()) if jax.process_index() == 0 else workdir
     if jax.process_index() == 0:
@@ -150,11 +150,22 @@ def _left_by_others(workdir: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(workdir.glob("process-*/rows.jsonl")) for row in records.read(path)]
 
 
-def undecided(config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]]) -> list[str]:
-    """The arms of which more seeds could still tell something."""
-    key, names, reference = jax.random.key(config.seed), [arm.name for arm in every], baseline_of(config)
-    mine, looks = [row for row in rows if row["method"] in names], sweep.looks(config)
-    return stats.undecided(mine, key, config.metric, methods=names, baseline=reference, margin=rule.margin, looks=looks)
+def undecided(
+    config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]], workdir: Path
+) -> list[str]:
+    """The arms of which more seeds could still tell something; this is an interim analysis, and is recorded as one."""
+    key, names = jax.random.key(config.seed), [arm.name for arm in every]
+    mine = [row for row in rows if row["method"] in names]
+    fixed = {"metric": config.metric, "baseline": baseline_of(config), "margin": float(config.margin)}
+    ledger = analyses.read(workdir)
+    if jax.process_count() > 1:  # all decide alike: by what the first process has recorded
+        ledger = hosts.gather(f"analyses of {len(rows)} rows", [ledger] if jax.process_index() == 0 else [])[0]
+    history = analyses.history(ledger, config.to_dict(), mine, fixed)
+    options: dict[str, Any] = {"baseline": fixed["baseline"], "margin": rule.margin, "history": history}
+    options["unequal_steps"] = bool(config.get("unequal_steps", False))
+    found = stats.comparisons(mine, key, metrics=(config.metric,), **options)
+    analyses.record(workdir, ledger, history.plan, analyses.analysis(found, fixed))
+    return stats.undecided(mine, key, config.metric, methods=names, **options)
 
 
 def refuse_other(config: Any, workdir: Path) -> None:
@@ -200,13 +211,11 @@ def claim(setting: Setting) -> None:
         here = {**environment.describe(), "data": data, "form": form, "generator_space": space}
         records.write_json(begun, here)
         before = here
-    looks = sweep.looks(setting.config)
     now = {**before, "data": {**data, **before.get("data", {})}}  # an older version kept less of the data
-    if before.get("looks", 1) != looks:
-        now["looks"] = looks
     if now != before:
         records.write_json(begun, now)
     records.write_json(setting.workdir / "config.json", setting.config.to_dict())
+    analyses.begin(setting.workdir, setting.config.to_dict())
 
 
 def _differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
@@ -246,7 +255,7 @@ def check(setting: Setting) -> list[Arm]:
     names = setting.task.class_names
     further = measures.of(setting.data.measures, np.zeros((len(names),) * 2, int), names)
     known = [*metrics.SCALARS, *metrics.GENERATOR, *further]
-    known += [metrics.class_key(kind, name) for kind in ("recall", "pr_auc") for name in names]
+    known += [metrics.class_key(kind, name) for kind in ("recall", "pr_auc", "roc_auc") for name in names]
     if config.metric not in known:
         raise UserError(f"config.metric is {config.metric!r}, which is no metric{nearest(config.metric, known)}")
     return found
