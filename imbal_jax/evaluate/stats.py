@@ -187,10 +187,9 @@ def comparisons(
     for name in {name for of_arm in table.values() for name in of_arm}:
         having = {method: of_arm[name] for method, of_arm in table.items() if name in of_arm}
         adjusted = holm({method: _over_analyses(found["p"], found["share"]) for method, found in having.items()})
-        tests = sum(p is not None for p in adjusted.values())
         for method, found in having.items():
             found["p_holm"] = adjusted[method]
-            word, reason = decide(name, found, margin, max(tests, 1), refusals[method], method, history)
+            word, reason = decide(name, found, margin, len(having), refusals[method], method, history)
             found |= {"verdict": word, "reason": reason}
             del found["collapsed"]
     return table
@@ -211,7 +210,7 @@ def decide(
         name: the metric.
         found: "ci95", "p_holm", "n", "share", "interval", "collapsed" (see `comparisons`).
         margin: see `verdict`.
-        tests: comparisons that Holm's adjustment is over.
+        tests: comparisons that Holm's adjustment is over at most.
         refusal: why the two arms cannot be compared at all, if so.
         arm, history: as `interim.share` takes them, to advise how many seeds are needed.
 

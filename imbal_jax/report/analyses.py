@@ -110,8 +110,7 @@ def analysis(paired: Mapping[str, Mapping[str, Any]], now: Mapping[str, Any]) ->
         now: metric, baseline and margin.
     """
     found = {arm: of_arm[now["metric"]] for arm, of_arm in paired.items() if now["metric"] in of_arm}
-    tests = max(1, sum(pair["p"] is not None for pair in found.values()))
-    able = [arm for arm, pair in found.items() if stats.possible(pair["n"], tests, pair["share"]) and _told(pair)]
+    able = [arm for arm, pair in found.items() if stats.possible(pair["n"], len(found), pair["share"]) and _told(pair)]
     return {"seeds": {arm: pair["seeds"] for arm, pair in found.items()}, "spent": able} | {name: now[name] for name in FIXED}
 
 

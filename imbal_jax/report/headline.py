@@ -66,6 +66,9 @@ def headline(run: Run) -> tuple[str, str, str]:
     interval = run.results["paired"].get(method, {}).get(metric) or {}
     verdict = interval.get("verdict", "undecided") if interval.get("ci95") else "single"
     verdict = "few" if verdict == "undecided" and interval.get("reason") else verdict
+    if all(mine == other for mine, other in pairs):
+        figure = f"{number(run.results['metric'], ours)} against {number(run.results['metric'], nothing)} {name_of(metric)}"
+        return verdict, f"{name} equals {text(_nothing(run))}: {figure}.", _evidence(run, method, interval)
     return verdict, _sentence(run, name, ours, nothing, verdict), _evidence(run, method, interval)
 
 

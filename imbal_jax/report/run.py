@@ -65,8 +65,8 @@ class Run(NamedTuple):
         generator: as in generator.json.
         folder: where plots/ lies.
         sources: the directories joined; () for one.
-        ledger: the earlier analyses, see `report.analyses`.
         results: the content of results.json, once there is any.
+        ledger: the earlier analyses, see `report.analyses`.
     """
 
     name: str
@@ -78,8 +78,8 @@ class Run(NamedTuple):
     generator: dict[str, Any]
     folder: Path
     sources: tuple[Source, ...] = ()
-    ledger: dict[str, Any] = {"plan": None, "analyses": []}
     results: dict[str, Any] = {}
+    ledger: dict[str, Any] = {"plan": None, "analyses": []}
 
 
 def read(workdir: Path) -> Run:

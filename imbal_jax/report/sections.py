@@ -71,6 +71,8 @@ def sources(run: Run) -> str:
         for source in run.sources
     ]
     note = "The runs have the same data. "
+    if not fields:
+        note += "They have the same config: one experiment, whose seeds they share out. "
     if fields:
         note += "Their configs differ in the fields shown: arms carry these in their names, and are compared with the baseline "
         note += "of the same config. "
