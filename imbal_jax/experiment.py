@@ -12,7 +12,7 @@ import numpy as np
 
 from imbal_jax import environment, forms, hosts, lanes, methods, records, sweep
 from imbal_jax.errors import Interrupted, UserError, nearest
-from imbal_jax.evaluate import measures, metrics, stats
+from imbal_jax.evaluate import interim, measures, metrics, stats
 from imbal_jax.report import analyses, build, table
 from imbal_jax.report.run import baseline_of, published
 from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, gan_guard, group, quality, summary
@@ -275,6 +275,26 @@ def announce(setting: Setting) -> None:
     for label, (name, old) in enumerate(zip(setting.task.class_names, before, strict=True)):
         mark = "  minority" if label in setting.task.minority else ""
         print(f"{name:>12} {old:>9} {setting.task.counts[label]:>9}{mark}")
+    if warning := verdict_warning(setting.config, setting.workdir):
+        print(warning)
+
+
+def verdict_warning(config: Any, workdir: Path) -> str:
+    """One line that says that the seeds asked for allow no verdict on any arm, and how many would; '' where they do."""
+    every = [{"method": arm.name, "point": arm.place} for arm in arms(config)]
+    names, baseline = [arm["method"] for arm in every], baseline_of(config)
+    compared = [arm["method"] for arm in every if stats.opponent(arm, baseline, names)]
+    n = len(analyses.seeds_of(config.to_dict()))
+    if not compared or not n:
+        return ""
+    fixed = {"metric": config.metric, "baseline": baseline, "margin": float(config.margin)}
+    history = analyses.history(analyses.read(workdir), config.to_dict(), [], fixed)
+    if history.changed:
+        return history.changed
+    shares = {arm: interim.share(n, arm, history) for arm in compared}
+    if any(stats.possible(n, len(compared), share) for share in shares.values()):
+        return ""
+    return stats.too_few(n, len(compared), max(compared, key=shares.__getitem__), history)
 
 
 def show_generator(setting: Setting, trained_gan: group.TrainedGan, judged_gan: group.JudgedGan) -> None:

@@ -417,11 +417,11 @@ def growing(tmp_path, undrawn):
 
 def test_each_report_of_more_seeds_spends_a_part_of_the_error(growing):
     shares = []
-    for seeds, analyses in ((5, []), (8, [8]), (8, [8]), (16, [8, 16]), (24, [8, 16, 24]), (8, [8, 16, 24])):
+    for seeds, made in ((5, []), (8, [8]), (8, [8]), (16, [8, 16]), (24, [8, 16, 24]), (8, [8, 16, 24])):
         results = grown(growing, seeds)
         pair = results["paired"][ARMS[1]]["balanced_accuracy"]
         shares.append(pair["share"])
-        assert pair["p_holm"] == pytest.approx(min(1, 2 * pair["p"] / pair["share"])) and results["analyses"] == analyses
+        assert pair["p_holm"] == pytest.approx(min(1, 2 * pair["p"] / pair["share"])) and results["analyses"] == made
     first = 1 - 0.05 * 5 / 8  # 5 seeds were planned, and could give no verdict
     assert shares == pytest.approx([0.95, first, first, 0.05 * (5 / 8 - 5 / 16), 0.05 * (5 / 16 - 5 / 24), first])
     assert "8 analyses" not in (growing / "report.html").read_text()
@@ -452,8 +452,8 @@ def test_only_the_chosen_metric_has_verdicts(tmp_path):
 def test_a_joined_report_knows_the_analyses_of_its_parts(tmp_path, undrawn):
     runs = [fabricate(tmp_path / name, seeds=8, failed=False) for name in ("first", "second")]
     rewrite(runs[1], [{**r, "seed": r["seed"] + 8} for r in records.read(runs[1] / "rows.jsonl")])
-    for run in runs:
-        build.build(run)
+    for folder in runs:
+        build.build(folder)
     build.join(runs, tmp_path / "both")
     results = records.read_json(tmp_path / "both" / "results.json")
     assert results["planned"]["seeds"] == 16 and results["analyses"] == [8, 16] and results["missing"] == []

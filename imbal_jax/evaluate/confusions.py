@@ -9,7 +9,6 @@ from imbal_jax.evaluate import aami, grades
 from imbal_jax.evaluate.metrics import class_key
 
 
-
 def measure(name: str, classes: Sequence[str]) -> Callable[[np.ndarray], np.ndarray] | None:
     """The function that computes a metric of `metrics.from_confusion`, `aami.measures` or `grades.quadratic_kappa`.
 

@@ -260,6 +260,10 @@ def too_few(n: int, tests: int, arm: str = "", history: interim.History | None =
     """One line that says that n seeds allow no verdict and how many would."""
     needed = seeds_needed(tests, arm, history)
     counted = f"{n} seed{'s' if n != 1 else ''} and {tests} comparison{'s' if tests != 1 else ''}"
+    if history and (times := len([earlier for earlier in history.seeds.get(arm, ()) if earlier < n])):
+        counted += f" after {times} earlier analys{'es' if times > 1 else 'is'}"
+    if history and n < history.plan.seeds:
+        counted += f" ({history.plan.seeds} seeds were planned)"
     advice = f"add --config.seeds={needed}, same workdir" if needed else "compare fewer methods"
     return f"no verdict possible with {counted}: {advice}"
 

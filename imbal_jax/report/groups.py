@@ -91,7 +91,7 @@ def _section(run: Run, field: Field) -> str:
         heads.insert(2, f"{field.main[1]} against {base}")
         lines = [[*line[:2], cell, *line[2:]] for line, cell in zip(lines, against, strict=True)]
     seeds, many = max(len(table) for table in stacked.values()), stacked[arms[0]].shape[1]
-    levels = f"the {many} {field.groups} and the {seeds} seeds, both drawn" if seeds > 1 else f"the {many} {field.groups}, drawn"
+    levels = f"the {many} {field.groups}" + (f" and the {seeds} seeds, both drawn" if seeds > 1 else ", drawn")
     note = f"Confusion matrices of all seeds pooled. Small print: 95% intervals over {levels} anew as wholes."
     note += " One seed: with others the figures would move more." if seeds == 1 else ""
     if any(shown for _, shown in against):

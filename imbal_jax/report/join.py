@@ -129,7 +129,7 @@ def _config(runs: Sequence[Run], one: bool) -> dict[str, Any]:
     specs = dict.fromkeys(spec for run in runs for spec in (*run.config.get("baselines", ()), run.config.get("method")) if spec)
     expected = {source: value for run in runs for source, value in (run.config.get("expected") or {}).items()}
     config = {**runs[0].config, "baselines": list(specs), "method": None, "expected": expected}
-    wanted = {seed for run in runs for seed in analyses.seeds_of(run.config)} | {row["seed"] for run in runs for row in run.rows}
+    wanted = {seed for run in runs for seed in (*analyses.seeds_of(run.config), *(row["seed"] for row in run.rows))}
     return config | ({"seeds": len(wanted)} if one else {})
 
 
