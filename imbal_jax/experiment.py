@@ -13,8 +13,8 @@ import numpy as np
 from imbal_jax import environment, forms, hosts, lanes, methods, models, records, sweep
 from imbal_jax.data import Rows, split
 from imbal_jax.errors import Interrupted, UserError, nearest
-from imbal_jax.evaluate import measures, metrics, stats
-from imbal_jax.report import build, table
+from imbal_jax.evaluate import interim, measures, metrics, stats
+from imbal_jax.report import analyses, build, table
 from imbal_jax.report.run import baseline_of, published
 from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, gan_guard, group, quality, summary
 from imbal_jax.stages.arms import Arm, arms, at
@@ -64,7 +64,7 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
             for unit in sweep.missing(every, chunk, known):
                 run_unit(config, base, workdir, unit, full=max(map(len, chunks)))
         known = meet(f"round {number}", own)
-        if rule and not undecided(config, rule, every, known):
+        if rule and not undecided(config, rule, every, known, own.parent):
             break
     report = build.build(workdir, clock()) if jax.process_index() == 0 else workdir
     if jax.process_index() == 0:
@@ -153,11 +153,22 @@ def _left_by_others(workdir: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(workdir.glob("process-*/rows.jsonl")) for row in records.read(path)]
 
 
-def undecided(config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]]) -> list[str]:
-    """The arms of which more seeds could still tell something."""
-    key, names, reference = jax.random.key(config.seed), [arm.name for arm in every], baseline_of(config)
-    mine, looks = [row for row in rows if row["method"] in names], sweep.looks(config)
-    return stats.undecided(mine, key, config.metric, methods=names, baseline=reference, margin=rule.margin, looks=looks)
+def undecided(
+    config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]], workdir: Path
+) -> list[str]:
+    """The arms of which more seeds could still tell something; this is an interim analysis, and is recorded as one."""
+    key, names = jax.random.key(config.seed), [arm.name for arm in every]
+    mine = [row for row in rows if row["method"] in names]
+    fixed = {"metric": config.metric, "baseline": baseline_of(config), "margin": float(config.margin)}
+    ledger = analyses.read(workdir)
+    if jax.process_count() > 1:  # all decide alike: by what the first process has recorded
+        ledger = hosts.gather(f"analyses of {len(rows)} rows", [ledger] if jax.process_index() == 0 else [])[0]
+    history = analyses.history(ledger, config.to_dict(), mine, fixed)
+    options: dict[str, Any] = {"baseline": fixed["baseline"], "margin": rule.margin, "history": history}
+    options["unequal_steps"] = bool(config.get("unequal_steps", False))
+    found = stats.comparisons(mine, key, metrics=(config.metric,), **options)
+    analyses.record(workdir, ledger, history.plan, analyses.analysis(found, fixed))
+    return stats.undecided(mine, key, config.metric, methods=names, **options)
 
 
 def refuse_other(config: Any, workdir: Path) -> None:
@@ -205,13 +216,11 @@ def claim(setting: Setting) -> None:
         here = {**environment.describe(), "data": data, "form": form, "generator_space": space}
         records.write_json(begun, here)
         before = here
-    looks = sweep.looks(setting.config)
     now = {**before, "data": {**data, **before.get("data", {})}}  # an older version kept less of the data
-    if before.get("looks", 1) != looks:
-        now["looks"] = looks
     if now != before:
         records.write_json(begun, now)
     records.write_json(setting.workdir / "config.json", setting.config.to_dict())
+    analyses.begin(setting.workdir, setting.config.to_dict())
 
 
 def _differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
@@ -255,7 +264,7 @@ def check(setting: Setting) -> list[Arm]:
     names = setting.task.class_names
     further = measures.of(setting.data.measures, np.zeros((len(names),) * 2, int), names)
     known = [*metrics.SCALARS, *metrics.GENERATOR, *further]
-    known += [metrics.class_key(kind, name) for kind in ("recall", "pr_auc") for name in names]
+    known += [metrics.class_key(kind, name) for kind in ("recall", "pr_auc", "roc_auc") for name in names]
     if config.metric not in known:
         raise UserError(f"config.metric is {config.metric!r}, which is no metric{nearest(config.metric, known)}")
     return found
@@ -285,6 +294,8 @@ def announce(setting: Setting) -> None:
         print(f"warning: fewer than {FEW} test rows of {', '.join(few[:MOST_FILES])}: {why}")
     for line in not_matched(setting):
         print(f"warning: {line}")
+    if warning := verdict_warning(setting.config, setting.workdir):
+        print(warning)
 
 
 def not_matched(setting: Setting) -> list[str]:
@@ -303,6 +314,24 @@ def not_matched(setting: Setting) -> list[str]:
 def _rows(rows: Rows) -> str:
     groups = len(np.unique(rows.groups))
     return f"{len(rows.y):,}" + (f" in {groups:,} groups" if groups < len(rows.y) else "")
+
+
+def verdict_warning(config: Any, workdir: Path) -> str:
+    """One line that says that the seeds asked for allow no verdict on any arm, and how many would; '' where they do."""
+    every = [{"method": arm.name, "point": arm.place} for arm in arms(config)]
+    names, baseline = [arm["method"] for arm in every], baseline_of(config)
+    compared = [arm["method"] for arm in every if stats.opponent(arm, baseline, names)]
+    n = len(analyses.seeds_of(config.to_dict()))
+    if not compared or not n:
+        return ""
+    fixed = {"metric": config.metric, "baseline": baseline, "margin": float(config.margin)}
+    history = analyses.history(analyses.read(workdir), config.to_dict(), [], fixed)
+    if history.changed:
+        return history.changed
+    shares = {arm: interim.share(n, arm, history) for arm in compared}
+    if any(stats.possible(n, len(compared), share) for share in shares.values()):
+        return ""
+    return stats.too_few(n, len(compared), max(compared, key=shares.__getitem__), history)
 
 
 def show_generator(setting: Setting, trained_gan: group.TrainedGan, judged_gan: group.JudgedGan) -> None:
