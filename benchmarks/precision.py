@@ -17,7 +17,11 @@ from imbal_jax.ops import conv as ops
 from imbal_jax.ops import fourier, winograd
 
 # batch, spatial size, kernel, channels in and out
-SHAPES = {"Winograd": (8, (16, 16), (3, 3), 32, 48), "patches": (8, (16, 16), (3, 3), 32, 48), "Fourier": (8, (96,), (33,), 16, 16)}
+SHAPES = {
+    "Winograd": (8, (16, 16), (3, 3), 32, 48),
+    "patches": (8, (16, 16), (3, 3), 32, 48),
+    "Fourier": (8, (96,), (33,), 16, 16),
+}
 
 
 def tf32(array: jax.Array) -> jax.Array:
