@@ -6,6 +6,7 @@ what products multiply is rounded to 10 bits of mantissa, as a GPU's tensor core
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 from unittest import mock
 
 import jax
@@ -39,10 +40,16 @@ def emulated() -> Iterator[None]:
     def rounded(a, b, dims, precision=None, **options):
         return real(tf32(a), tf32(b), dims, **options)
 
-    def matmul(a, b, **_):
+    @jax.custom_vjp
+    def matmul(a, b):
         return jnp.matmul(tf32(jnp.asarray(a)), tf32(jnp.asarray(b)))
 
-    changed = [
+    def backward(saved, dy):
+        a, b = (jnp.swapaxes(array, -1, -2) for array in saved)
+        return matmul(dy, b), matmul(a, dy)
+
+    matmul.defvjp(lambda a, b: (matmul(a, b), (a, b)), backward)
+    changed: list[Any] = [
         mock.patch.object(lax, "dot_general", rounded),
         mock.patch.object(winograd, "_matmul", lambda v, u: matmul(v.reshape(-1, v.shape[-1]), u).reshape(*v.shape[:-1], -1)),
         mock.patch.object(fourier, "matmul", matmul),
