@@ -160,3 +160,12 @@ def test_flatten_gives_plain_json(case):
     assert {"recall_6", "recall_T_shirt_top", "precision_Ankle_boot", "pr_auc_6"} < set(flat)
     assert metrics.is_metric("recall_6") and metrics.is_metric("pr_auc_6") and metrics.is_metric("ece")
     assert not any(map(metrics.is_metric, ("seed", "seconds", "confusion", "counts_after", "failed")))
+
+
+@pytest.mark.parametrize("confusion", [[[9_999_990, 5], [3, 2]], [[99_998, 0], [1, 1]], [[999_000, 300], [650, 50]]])
+def test_matthews_correlation_of_a_rare_class(confusion):
+    exact = np.array(confusion, np.float64)
+    total, actual, predicted = exact.sum(), exact.sum(1), exact.sum(0)
+    spread = (total**2 - (actual**2).sum()) * (total**2 - (predicted**2).sum())
+    expected = (np.trace(exact) * total - actual @ predicted) / np.sqrt(spread)
+    np.testing.assert_allclose(metrics.from_confusion(jnp.asarray(confusion))["mcc"], expected, rtol=1e-5)

@@ -599,3 +599,14 @@ def test_asked_to_end_the_best_epoch_is_kept(run, selected, tmp_path):
     assert starts > 2
     for name in ("rows.jsonl", "metrics.jsonl"):
         assert plain(tmp_path / name) == plain(workdir / name)
+
+
+def test_names_of_precision():
+    class Gpu:
+        platform = "gpu"
+
+    cpu = jax.devices("cpu")[0]
+    assert [classifier.dtype_of(name) for name in ("f32", "tf32", "bf16")] == [jnp.float32, jnp.float32, jnp.bfloat16]
+    assert [classifier.precision_on(cpu, name) for name in ("f32", "tf32", "bf16")] == ["f32", "f32", "bf16"]
+    assert [classifier.precision_on(Gpu(), name) for name in ("f32", "tf32", "bf16")] == ["f32", "tf32", "bf16"]
+    assert [classifier.products_of(name) for name in ("f32", "tf32", "bf16")] == ["float32", "tensorfloat32", "float32"]

@@ -242,10 +242,12 @@ def bounds(name: str) -> tuple[float, float]:
 
 
 def _matthews(hits: jax.Array, actual: jax.Array, predicted: jax.Array) -> jax.Array:
+    # By counts of each class against the rest, which are exact: 1 - sum of squares would cancel the digits of a rare class.
     total = jnp.maximum(actual.sum(), 1.0)
-    hit, actual, predicted = hits.sum() / total, actual / total, predicted / total  # shares: no overflow for large N
-    spread = (1.0 - jnp.sum(predicted**2)) * (1.0 - jnp.sum(actual**2))
-    covariance = hit - jnp.sum(actual * predicted)
+    missed, wrong = actual - hits, predicted - hits
+    correct, neither = hits / total, (total - actual - wrong) / total  # shares: no overflow for large N
+    covariance = jnp.sum(correct * neither - (missed / total) * (wrong / total))
+    spread = jnp.prod(jnp.stack([jnp.sum(n / total * ((total - n) / total)) for n in (actual, predicted)]))
     return jnp.where(spread > 0, covariance / jnp.sqrt(jnp.where(spread > 0, spread, 1.0)), 0.0)
 
 

@@ -78,7 +78,7 @@ def resolve_precision(precision: Precision = None) -> Precision:
         precision: 'highest' or 'float32' (float32 on every device); 'high' or 'tensorfloat32' (TF32 on a GPU); another of
             jax's names; or None.
     """
-    name = jax.config.jax_default_matmul_precision if precision is None else precision
+    name = jax.config.jax_default_matmul_precision if precision is None else precision  # type: ignore[attr-defined]
     if name is None:
         return lax.Precision.HIGHEST if jax.default_backend() == "cpu" else lax.Precision.HIGH
     names = {"highest": "HIGHEST", "float32": "HIGHEST", "high": "HIGH", "tensorfloat32": "HIGH"}
