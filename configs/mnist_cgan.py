@@ -55,7 +55,8 @@ def _source() -> ConfigDict:
     config.data.dir = ""  # empty: the environment variable IMBAL_DATA_DIR, else the usual places
     config.data.per_class = 0  # first so many training images of each class; 0: all
     # Rows held out, for methods that are fitted on them and for classifier.select: a share of each class's training rows
-    # after the cut (where rows have groups: of whole groups, before the cut), or the first so many rows, before the cut.
+    # after the cut (where rows have groups: of whole groups, before the cut), or the first so many rows, before the cut. Shares
+    # are drawn for each seed; of whole groups each seed takes one of up to 8 splits that match all classes about as well.
     config.data.validation = 0.0
 
     config.cut = ConfigDict()
