@@ -229,6 +229,8 @@ def _differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
     if isinstance(asked, dict) and isinstance(kept, dict):
         fields = sorted(asked.keys() | kept.keys())
         return [line for f in fields for line in _differences(asked.get(f), kept.get(f), f"{name}.{f}")]
+    if kept is None and asked == []:  # a field that an older config does not have, and that does nothing
+        return []
     return [] if asked == kept else [f"{name} is {kept!r} there and {asked!r} now"]
 
 

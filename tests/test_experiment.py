@@ -128,3 +128,9 @@ def test_a_method_that_needs_validation_rows_says_so(tmp_path):
     config.method = "temperature"
     with pytest.raises(UserError, match=r"hold some out with --config.data.validation=0.1"):
         experiment.run(config, tmp_path)
+
+
+def test_a_config_without_a_newer_field_that_does_nothing_is_the_same():
+    assert experiment._differences({"classifier": {"mean": [], "width": 1.0}}, {"classifier": {"width": 1.0}}) == []
+    (line,) = experiment._differences({"classifier": {"mean": [0.5], "width": 1.0}}, {"classifier": {"width": 1.0}})
+    assert line == "config.classifier.mean is None there and [0.5] now"

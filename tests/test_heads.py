@@ -38,6 +38,24 @@ def test_logits_are_cosines_of_the_features(cosine):
     assert np.isfinite(jax.grad(lambda x: head.unit(x, 1).sum())(jnp.zeros((2, 4)))).all()
 
 
+def test_gradients_reach_the_last_layer_and_what_is_below(cosine):
+    model, variables = cosine
+    x, direction = jnp.asarray(X / 255.0), jnp.asarray(np.random.default_rng(1).normal(size=(6, 3)))
+
+    def by_hand(kernel, features):
+        lengths = jnp.linalg.norm(features, axis=1, keepdims=True) * jnp.linalg.norm(kernel, axis=0, keepdims=True)
+        return jnp.sum(direction * (features @ kernel) / lengths)
+
+    ours = jax.grad(lambda v: jnp.sum(direction * model.apply(v, x)[0]))(variables)["params"]
+    features = model.apply(variables, x)[1]
+    np.testing.assert_allclose(
+        ours["head"]["kernel"], jax.grad(by_hand)(variables["params"]["head"]["kernel"], features), rtol=1e-3, atol=1e-5
+    )
+    assert not ours["head"]["bias"].any()
+    below = jax.tree.leaves({name: leaf for name, leaf in ours.items() if name != "head"})
+    assert all(np.abs(leaf).max() > 0 for leaf in below)
+
+
 def test_dropout_comes_before_the_cosines(cosine):
     model, variables = cosine
     z, _ = model.apply(variables, jnp.asarray(X / 255.0), train=True, rngs={"dropout": jax.random.key(1)})

@@ -196,7 +196,7 @@ def prepare(
     keys = lanes.lane_keys(config.seed, chosen)
     rows, share = dataset.train, config.data.validation
     if share and (share >= 1 or not np.array_equal(rows.groups, rows.ids)):
-        of = ("set aside", share, config.seed, *(zlib.crc32(np.ascontiguousarray(part)) for part in (rows.y, rows.groups)))
+        of = ("set aside", share, config.seed, *(zlib.crc32(part.tobytes()) for part in (rows.y, rows.groups)))
         if of not in base.programs:  # once for all chunks and points of a grid
             base.programs[of] = _set_aside(rows, share, config.seed)
         train, validation = _cut_each(config, dataset, base.programs[of], keys)
