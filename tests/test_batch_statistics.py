@@ -9,14 +9,19 @@ import numpy as np
 import optax
 import pytest
 
-from imbal_jax import lanes
+from imbal_jax import batches, lanes, methods, records
 from imbal_jax.batches import Inputs, Pool, Shared
 from imbal_jax.methods import Recipe
 from imbal_jax.models import batch_statistics as normalisation
 from imbal_jax.models import ecg_gan, resnet32, s0_cnn, s1_gan
 from imbal_jax.models.layers import BatchNorm, Dropout
+from imbal_jax.stages import classifier as stage
+from imbal_jax.stages.arms import Arm
+from imbal_jax.stages.curves import Curves
+from imbal_jax.stages.setting import inputs_of, prepare
 from imbal_jax.stored import floats
 from imbal_jax.train import batch_statistics, classifier, loop
+from tests import small
 
 SHAPE, COUNTS, BATCH = (4, 4, 1), (12, 8, 4), 8
 KEY = jax.random.key(0)
@@ -37,11 +42,13 @@ class One(nn.Module):
 class Two(nn.Module):
     """dense -> batch norm -> relu -> dense -> batch norm -> dense."""
 
+    classes: int = 3
+
     @nn.compact
     def __call__(self, x, *, train=False):
         x = BatchNorm(activation="relu")(nn.Dense(6)(x.reshape(x.shape[0], -1)), train)
         x = BatchNorm()(nn.Dense(5)(x), train)
-        return nn.Dense(3, name="head")(x), x
+        return nn.Dense(self.classes, name="head")(x), x
 
 
 def problem(many=1):
@@ -111,8 +118,6 @@ def test_later_layers_see_what_the_batches_made_of_the_earlier():
     """Against the same in float64, batch by batch; the batches are the rows in the order of the lane's key."""
     held, (inputs, shared) = started(Two()), alone()
     found = again(Two(), held)["batch_stats"]
-    from imbal_jax import batches
-
     order = batches.shuffled(lanes.purpose(inputs.key, "batch statistics"), 0, sum(COUNTS))
     x = np.asarray(floats(shared.x), np.float64).reshape(sum(COUNTS), -1)[np.asarray(order)].reshape(3, BATCH, -1)
     weights = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), held["params"])
@@ -205,3 +210,31 @@ def test_no_lane_depends_on_its_neighbours_or_devices():
 
 def test_the_number_of_batches():
     assert [batch_statistics.number_of(*each) for each in ((72, 32, 10_000), (10**6, 128, 10_000), (5, 8, 100))] == [3, 79, 1]
+
+
+@pytest.mark.parametrize("chosen", ["last", "best"])
+def test_what_a_training_gives_is_evaluated_by_new_statistics(tmp_path, monkeypatch, chosen):
+    """The stage: two seeds, over-sampling, averages of weights; with `best`, each epoch is judged by them as well."""
+    monkeypatch.setattr(stage, "model_of", lambda config, classes, form: Two(classes=classes))
+    config = small.get_config()
+    config.data.per_class, config.data.validation, config.cut.profile = 20, 0.3, "none"
+    config.classifier.update({"select": chosen, "ema": 0.9, "epochs": 4, "learning_rate": 0.05})
+    setting = prepare(config, tmp_path)
+    fitted = stage.fit(setting, Curves(tmp_path / "metrics.jsonl", setting.seeds), [Arm("affine")], setting.train)
+    recipe = methods.recipe_of("affine", setting.task, setting.train.counts)
+    inputs = inputs_of(setting.keys, setting.train.pool, setting.train.counts, {})
+    many = jnp.asarray(batch_statistics.number_of(sum(setting.train.counts), 16, batch_statistics.ROWS), jnp.int32)
+    lines = [row for row in records.read(tmp_path / "metrics.jsonl") if row["stage"] == "classifier"]
+    for lane in range(2):
+        held = jax.tree.map(lambda leaf, lane=lane: leaf[0, lane], fitted.params)
+        own = jax.tree.map(lambda leaf, lane=lane: leaf[lane], inputs)
+        settled = partial(batch_statistics.recomputed, Two(classes=10), recipe=recipe, batch=16)
+        expected = jax.jit(settled)(held, own, setting.shared, many, jnp.asarray(1.0, jnp.float32))
+        jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), held, expected)
+        if chosen == "best":  # so few rows are all seen at each epoch: the curve has the figure of the weights that are kept
+            rows = setting.validation[lane]
+            z, y = Two(classes=10).apply(held, floats(setting.shared.x[rows]))[0], setting.shared.y[rows]
+            loss = float(optax.softmax_cross_entropy_with_integer_labels(z, y).mean())
+            epoch = int(fitted.selected[0, lane])
+            line = next(row for row in lines if row["seed"] == lane and row["epoch"] == epoch)
+            assert line["val_loss"] == pytest.approx(loss, rel=1e-4)
