@@ -262,6 +262,7 @@ def test_groups_splits_and_rows_without_an_image(tmp_path):
     note = load(path).note
     assert "config.data.groups=labels.csv:patient_id" in note
     found = load(path, groups="labels.csv:patient_id", test_share=0.4)
+    assert "not used" not in found.note
     assert (
         len(np.unique([*found.train.groups, *found.test.groups])) == 6
         and not np.intersect1d(found.train.groups, found.test.groups).size
