@@ -97,7 +97,7 @@ def test_unlabelled_test_images_are_told(tmp_path):
 
 def test_classes_with_names_like_splits(tmp_path):
     assert load(write(tmp_path / "a", pictures("bus", "car", "train"))).class_names == ("bus", "car", "train")
-    assert load(write(tmp_path / "b", pictures("test tube", "training shoe"))).class_names == ("test tube", "training shoe")
+    assert load(write(tmp_path / "b", pictures("test tube", "train", "van"))).class_names == ("test tube", "train", "van")
     both = pictures(*(f"{side}/{label}" for side in ("train", "test") for label in ("train", "bus")))
     assert load(write(tmp_path / "c", both)).class_names == ("bus", "train")
 
@@ -125,6 +125,9 @@ def test_classes_with_names_like_splits(tmp_path):
         ),
         (pictures(*(f"fold_{n}/{s}/{c}" for n in range(2) for s in ("train", "test") for c in "ab")), ["a split of its own"]),
         (pictures("train") | {"train/metadata.jsonl": b"{}"}, ["metadata.jsonl is not read: save it as metadata.csv"]),
+        (pictures("data/cat", "data/dog", "figures"), ["data seems to hold the class folders (cat, dog)", "figures beside it"]),
+        (pictures("ISIC_test/a", "ISIC_val/a"), ["ISIC_test, ISIC_val name parts of a split, but not alike", "class_level=1"]),
+        (pictures("test tube", "training shoe"), ["name parts of a split, but not alike", "class_level=1"]),
         (pictures(".") | {"list.csv": b"a,b\n"}, ["no class folders", "config.data.labels=list.csv:COLUMN"]),
     ],
 )
@@ -262,6 +265,7 @@ def test_groups_splits_and_rows_without_an_image(tmp_path):
     note = load(path).note
     assert "config.data.groups=labels.csv:patient_id" in note
     found = load(path, groups="labels.csv:patient_id", test_share=0.4)
+    assert "not used" not in found.note
     assert (
         len(np.unique([*found.train.groups, *found.test.groups])) == 6
         and not np.intersect1d(found.train.groups, found.test.groups).size

@@ -266,6 +266,7 @@ def _guessed(tree: Tree, paths: Sequence[Sequence[str]], layout: _Layout) -> _La
     inside: dict[str, set[str]] = {}
     for path in paths:
         inside.setdefault(path[0], set()).add(path[1] if len(path) > 1 else "")
+    _check_names(tree, inside, layout)
     every = set().union(*inside.values())
     counts = [sum(name in names for names in inside.values()) for name in every]
     same = all(names == every for names in inside.values()) or (len(inside) > 2 * len(every) and 4 * min(counts) > len(inside))
@@ -285,6 +286,21 @@ def _guessed(tree: Tree, paths: Sequence[Sequence[str]], layout: _Layout) -> _La
     what = f"{tree.path}: the folders {_some(inside)} have the same folders in them ({_some(every)})"
     advice = f"set config.data.class_level=1 if {_some(inside)} are the classes, 2 if {_some(every)} are"
     raise UserError(f"{what}, so it is not clear which are the classes: {advice}{table_hint(tree)}")
+
+
+def _check_names(tree: Tree, inside: Mapping[str, set[str]], layout: _Layout) -> None:
+    """Raise UserError where the folders that would be the classes have names that no class has."""
+    otherwise = "if they are the classes, set config.data.class_level=1"
+    around = [name for name, names in inside.items() if folder_names.is_filler(name) and len(names - {""}) > 1]
+    if len(inside) > 1 and around:
+        names = _some(inside[around[0]] - {""})
+        what = f"{tree.path}: the folder {files.printable(around[0])} seems to hold the class folders ({names})"
+        others = _some(set(inside) - {around[0]})
+        raise UserError(f"{what}, and has {others} beside it: set config.data.path to it; {otherwise}")
+    kinds = {folder_names.split_of(name)[0] for name in inside}
+    if not layout.splits and len(kinds) > 1 and "" not in kinds:
+        what = f"{tree.path}: the folders {_some(inside)} name parts of a split, but not alike"
+        raise UserError(f"{what}: rename them to train and test; {otherwise}")
 
 
 def _some(names: Iterable[str]) -> str:
@@ -393,7 +409,8 @@ def decode(
             raise UserError(f"{tree.path}: not one of {len(entries)} images can be used; the first: {bad[0]}")
         return {"x": _stacked([results[number] for number in good]), "kept": np.array(good, np.int64), "left_out": _texts(bad)}
 
-    key = ("class folders", str(tree.path.resolve()), *form, *entries)
+    # Version 1 also kept which files could not be read at that time.
+    key = ("class folders", 2, str(tree.path.resolve()), *form, *entries)
     made = cache.kept(key, make) if len(entries) >= cache_from else make()
     return Decoded(made["x"], made["kept"], tuple(made["left_out"].tolist()))
 

@@ -197,7 +197,8 @@ def _from_npz(path: Path, asked: Asked) -> Found:
 
 def _from_images(path: Path, asked: Asked) -> Found:
     with files.opened(path) as tree:
-        labelled, notes = label_table.label(tree, asked.labels)
+        grouped = bool(asked.groups) or any(entry.name == group_file.OWN for entry in tree.entries)
+        labelled, notes = label_table.label(tree, asked.labels, grouped)
         read = (group_file.OWN, *label_table.OWN, tables.divided(asked.groups)[0])
         labelled = labelled or class_folders.label(tree, asked.class_level, read)
         form = ("folder 2", asked.size, asked.channels, asked.most_pixels, asked.range)

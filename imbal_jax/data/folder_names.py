@@ -79,7 +79,7 @@ def plain_split(name: str) -> str:
 
 def is_filler(name: str) -> bool:
     """Whether the name, such as 'images', says neither class nor split."""
-    return all(word in _FILLERS for word in words(name))
+    return bool(words(name)) and all(word in _FILLERS for word in words(name))
 
 
 def are_parts(names: Collection[str]) -> bool:

@@ -17,7 +17,7 @@ OWNERS = ("patient", "patientid", "subject", "subjectid", "lesionid", "caseid", 
 WANTED = "it must be a CSV file with the columns file and label"
 
 
-def label(tree: Tree, named: str) -> tuple[Labelled | None, tuple[str, ...]]:
+def label(tree: Tree, named: str, grouped: bool = False) -> tuple[Labelled | None, tuple[str, ...]]:
     """Classes, splits and groups of the images from a table.
 
     The table names the images in one column, as `tables.match` finds them, and the class in another: COLUMN, or label (class,
@@ -28,6 +28,7 @@ def label(tree: Tree, named: str) -> tuple[Labelled | None, tuple[str, ...]]:
         tree: what the images lie in.
         named: FILE or FILE:COLUMN; empty for the tree's own labels.csv or metadata.csv. Several of that name, such as
             train/metadata.csv and test/metadata.csv, are read as one.
+        grouped: whether groups are read from elsewhere; if not, the notes name a column that may tell them.
 
     Returns:
         (None where there is no table, or none that names classes; notes on what was seen and not read).
@@ -38,14 +39,14 @@ def label(tree: Tree, named: str) -> tuple[Labelled | None, tuple[str, ...]]:
     found = class_folders.find(tree)
     if named:
         file, column = tables.divided(named)
-        return _labelled(tree, found, [tables.read(tree, file, "labels", WANTED)], column), ()
+        return _labelled(tree, found, [tables.read(tree, file, "labels", WANTED)], column, grouped), ()
     notes: list[str] = []
     for own in OWN:
         at = [entry for entry in tree.entries if entry.name.rpartition("/")[2].lower() == own]
         known = [table for entry in at if (table := _own(tree, entry))]
         told = [table for table in known if tables.column_of(table, LABEL_COLUMNS) and tables.file_column(table, found.entries)]
         if told:
-            return _labelled(tree, found, told, ""), tuple(notes)
+            return _labelled(tree, found, told, "", grouped), tuple(notes)
         notes += [_unread(table) for table in known[:1]]
     return None, tuple(notes)
 
@@ -66,7 +67,7 @@ def _unread(table: Table) -> str:
     )
 
 
-def _labelled(tree: Tree, found: Images, given: Sequence[Table], column: str) -> Labelled:
+def _labelled(tree: Tree, found: Images, given: Sequence[Table], column: str, grouped: bool) -> Labelled:
     top_splits = folder_names.splits({_first(entry, found.top) for entry in found.entries} - {""})
     places: dict[str, Place] = {}
     lost: list[str] = []
@@ -86,7 +87,7 @@ def _labelled(tree: Tree, found: Images, given: Sequence[Table], column: str) ->
             if row.get(own):
                 side = _split(table, row, split) if split else top_splits.get(_first(by_name[name], found.top), TRAIN)
                 places[name] = Place(by_name[name], side, row[own], _group(table, row, group, name))
-        notes += _column_notes(table, own, file, group)
+        notes += _column_notes(table, own, file, bool(group) or grouped)
     if len({bool(place.group) for place in places.values()}) > 1:
         raise UserError(f"{given[0].place}: only some of the tables have a column group; give it to all or to none")
     if not places:
@@ -116,10 +117,10 @@ def _group(table: Table, row: Mapping[str, str], column: str, name: str) -> str:
     return row[column] if column else ""
 
 
-def _column_notes(table: Table, label: str, file: str, group: str) -> list[str]:
+def _column_notes(table: Table, label: str, file: str, grouped: bool) -> list[str]:
     name = table.place.rpartition("/")[2]
     notes = [f"The classes are from {table.folder}{name}, column {label}; its column {file} names the images."]
-    if not group and (owner := tables.column_of(table, OWNERS)):
+    if not grouped and (owner := tables.column_of(table, OWNERS)):
         what = f"Its column {owner} may tell which images belong together, and is not used"
         notes.append(f"{what}: set config.data.groups={table.folder}{name}:{owner} to keep them on one side of the split.")
     return notes
