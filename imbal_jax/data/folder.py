@@ -85,10 +85,10 @@ def load(
 
     Image files are scaled and cropped as `images.decode` describes. Where images of 16 bits use less than half of their
     range, as those of 12-bit cameras do, the limits of the training images become black and white. Damaged, empty and
-    oversized files are left out, and listed in `left_out`. A CSV file with the columns file and group says which images belong together (a patient's, say);
-    file is the path below PATH, with slashes. Without a test set a share of the rows is drawn for it, by whole groups, the
-    same for every experiment with the same `split_seed`. Without such a file, images that are equal in every pixel are a
-    group. Test images that are equal to a training image are kept, with `twins` set.
+    oversized files are left out, and listed in `left_out`. A CSV file with the columns file and group says which images
+    belong together (a patient's, say); file is the path below PATH, with slashes. Without a test set a share of the rows is
+    drawn for it, by whole groups, the same for every experiment with the same `split_seed`. Without such a file, images
+    that are equal in every pixel are a group. Test images that are equal to a training image are kept, with `twins` set.
 
     Args:
         directory: where a relative path is looked for after the current directory; None means IMBAL_DATA_DIR.
