@@ -1,5 +1,6 @@
 """Data sets of one's own: folders, zips and arrays become rows; what cannot be used is told."""
 
+import contextlib
 import io
 import struct
 import zipfile
@@ -9,7 +10,8 @@ import pytest
 from data_files import encoded, fails, noise, write
 
 from imbal_jax import data
-from imbal_jax.data import class_folders, folder
+from imbal_jax.data import class_folders, folder, npz
+from imbal_jax.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -459,6 +461,19 @@ def test_archives_that_lie_or_do_not_fit(tmp_path, monkeypatch):
     monkeypatch.setattr(memory, "host", lambda: 200)
     with fails("does not fit in the memory", "x ", "GiB"):
         load(path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damage_anywhere_is_one_line(tmp_path, save):
+    rng, path = np.random.default_rng(0), tmp_path / "a.npz"
+    save(path, x=X, y=Y)
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    for _ in range(300):
+        damaged = content.copy()
+        damaged[rng.integers(0, len(content), 3)] ^= np.uint8(1) << rng.integers(0, 8, 3, np.uint8)
+        path.write_bytes(damaged.tobytes())
+        with contextlib.suppress(UserError):
+            npz.read(path)
 
 
 def test_images_that_are_black_or_constant_are_told(tmp_path):

@@ -94,12 +94,14 @@ def load(
     - 'zip': the same in a zip, which is not unpacked.
     - 'npz': arrays, as `npz.read` describes them; size, channels and groups do not apply.
 
-    Image files are scaled and cropped as `images.decode` describes. Damaged, empty and oversized ones are left out, and
-    listed in `left_out`. A CSV file with the columns file and group says which images belong together (a patient's, say);
-    file is the path below PATH, with slashes. Without a test set a share of the rows is drawn for it, by whole groups, the
-    same for every experiment with the same `split_seed`. Without such a file, images that are equal in every pixel are a
-    group. Vectors and signals that are equal are not, since two cases may well agree in all that was measured; set
-    `group_copies` where they are copies. Test rows that are equal to a training row are kept, with `twins` set.
+    Image files are scaled and cropped as `images.decode` describes. Where images of 16 bits use less than half of their
+    range, as those of 12-bit cameras do, the limits of the training images become black and white. Damaged, empty and
+    oversized files are left out, and listed in `left_out`. A CSV file with the columns file and group says which images
+    belong together (a patient's, say); file is the path below PATH, with slashes. Without a test set a share of the rows is
+    drawn for it, by whole groups, the same for every experiment with the same `split_seed`. Without such a file, images
+    that are equal in every pixel are a group. Vectors and signals that are equal are not, since two cases may well agree in
+    all that was measured; set `group_copies` where they are copies. Test rows that are equal to a training row are kept,
+    with `twins` set.
 
     Args:
         directory: where a relative path is looked for after the current directory; None means IMBAL_DATA_DIR.

@@ -34,7 +34,7 @@ class Survey(NamedTuple):
 
     Attributes:
         side: the smaller of its height and width.
-        limits: of an image of more than 8 bits and one channel its lowest and highest value, without outliers; else None.
+        limits: of an image of 9 to 16 bits and one channel its lowest and highest value, without outliers; else None.
     """
 
     side: int
@@ -42,29 +42,30 @@ class Survey(NamedTuple):
 
 
 def survey(content: bytes, most_pixels: int = MOST_PIXELS) -> Survey:
-    """The size of an image file, from its header alone, and the values of one of more than 8 bits.
+    """The size of an image file, from its header alone, and the values of one of 9 to 16 bits.
 
     Raises:
         Unusable: as `decode`, as far as it is read.
     """
     with _opened(content, most_pixels) as image:
         side = min(image.size)
-        if not image.mode.startswith(DEEP):
+        if not image.mode.startswith("I"):
             return Survey(side, None)
         try:
             pixels = np.array(image)
         except Exception as error:  # as in `decode`
             raise Unusable(f"is truncated or damaged: {_line(error)}") from error
-        return Survey(side, values.limits(pixels))
+        low, high = values.limits(pixels)
+        return Survey(side, (low, high) if low >= 0 and high <= 65535 else None)
 
 
 def depth(surveys: Iterable[Survey]) -> tuple[float, float] | None:
-    """What becomes black and white of a set's images of more than 8 bits; None where there are none, or all 16 are used."""
+    """What becomes black and white of a set's images of 9 to 16 bits; None where there are none, or all 16 bits are used."""
     found = [one.limits for one in surveys if one.limits is not None]
     if not found:
         return None
     low, high = min(low for low, _ in found), max(high for _, high in found)
-    return None if high > 32767 or low < 0 or low == high else (low, high)
+    return None if high > 32767 or low == high else (low, high)
 
 
 def fill(image: "Image.Image", size: tuple[int, int]) -> "Image.Image":
@@ -187,8 +188,8 @@ def _on_background(image: "Image.Image") -> "Image.Image":
 
     image = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
     shown = [Image.alpha_composite(Image.new("RGBA", image.size, colour), image) for colour in ("white", "black")]
-    constant = all(low == high for low, high in shown[0].convert("RGB").getextrema())
-    return shown[1] if constant else shown[0]
+    on_white, on_black = (all(low == high for low, high in one.convert("RGB").getextrema()) for one in shown)
+    return shown[1] if on_white and not on_black else shown[0]
 
 
 def _line(error: BaseException) -> str:
