@@ -13,7 +13,20 @@ from imbal_jax import records
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import SCALARS
-from imbal_jax.report import analyses, build, grids, headline, markup, plots, precision_recall, run, sections, style, table
+from imbal_jax.report import (
+    analyses,
+    build,
+    charts,
+    grids,
+    headline,
+    markup,
+    plots,
+    precision_recall,
+    run,
+    sections,
+    style,
+    table,
+)
 from imbal_jax.report.run import Run, analysed
 from imbal_jax.report.run import read as read_run
 
@@ -501,6 +514,18 @@ def test_a_collapsed_classifier_is_told_as_such(tmp_path, undrawn):
     assert verdicts == {ARMS[1]: "better", ARMS[2]: "none"}  # better than a collapsed baseline is a fact
     assert "collapsed to a single predicted class in 8 of 8 seeds" in page.shown and "equivalent to" not in page.shown
     assert "collapsed in 8 of 8 seeds" in table.text(records.read_json(workdir / "results.json"))
+
+
+def test_an_interval_beyond_the_frame_has_arrowheads():
+    scale = charts.Scale(-1.0, 1.0)
+    assert [charts._bar(scale, ends).count("beyond") for ends in ((-0.5, 0.5), (-2, 0.5), (-2, 2))] == [0, 1, 2]
+    assert "▸" in charts._bar(scale, (0, 2)) and "▸" not in charts._bar(scale, (-2, 0)) and charts._bar(scale, None) == ""
+    assert charts._is_cut(scale, [None, (-2, 0)]) and not charts._is_cut(scale, [None, (-1, 1)])
+
+
+def test_print_shows_every_column():
+    css = (Path(charts.__file__).parent / "page.css").read_text().split("@media print")[1]
+    assert ".scroll { overflow: visible; }" in css and "landscape" in css
 
 
 def test_equal_differences_of_two_seeds_claim_nothing(tmp_path):

@@ -301,7 +301,7 @@ def test_the_p_value_counts_every_sign_pattern(n):
 
 def false_verdicts(sizes: list[int], plan: interim.Plan, arms: int = 1, adjusted: bool = True) -> float:
     """The share of experiments without any difference that get a 'better' or a 'worse' at one of the analyses."""
-    differences = np.concatenate([simulated(max(sizes), arms=arms, seed=seed) for seed in range(5)])
+    differences = np.concatenate([simulated(max(sizes), arms=arms, seed=seed) for seed in range(20)])
     spent: list[int] = []
     wrong = np.zeros(len(differences), bool)
     for n in sizes:
@@ -310,6 +310,9 @@ def false_verdicts(sizes: list[int], plan: interim.Plan, arms: int = 1, adjusted
             spent.append(n)
             part, level = differences[..., :n], 0.05 * share / arms  # of Holm's first step
             roughly = 2 * reference.norm.sf(np.abs(part.sum(-1)) / np.sqrt((part**2).sum(-1)))
+            if not adjusted:  # for which the normal approximation will do
+                wrong |= (roughly < level).any(axis=1)
+                continue
             near = roughly < 4 * level + 1e-4  # the others are far from it
             for run, arm in np.argwhere(near & ~wrong[:, None]):
                 wrong[run] |= stats._sign_flips(part[run, arm], SEED) < level
@@ -330,7 +333,7 @@ def false_verdicts(sizes: list[int], plan: interim.Plan, arms: int = 1, adjusted
 def test_analyses_of_growing_seeds_err_in_at_most_5_percent_of_experiments(sizes, plan, arms, unadjusted):
     found = false_verdicts(sizes, plan, arms)
     print(f"{arms} arms, {sizes}: {found:.4f}, unadjusted {(before := false_verdicts(sizes, plan, arms, False)):.4f}")
-    assert found <= 0.05 and before > unadjusted
+    assert found <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / (20 * RUNS)) and before > unadjusted  # and two standard errors
 
 
 @pytest.mark.slow

@@ -101,8 +101,9 @@ def bootstrap(
     """Percentile intervals of measures when whole groups are drawn anew, with replacement; and seeds, where there are any.
 
     With seeds (a first axis of the tables) each draw takes as many groups and, independently, as many seeds with
-    replacement, and measures their confusion matrices pooled: the two-level bootstrap. Draws in which a measure has no meaning are left out of its interval; it is (NaN, NaN) where none has. With few groups
-    the intervals are too narrow rather than too wide.
+    replacement, and measures their confusion matrices pooled: the two-level bootstrap. Draws in which a
+    measure has no meaning are left out of its interval; it is (NaN, NaN) where none has. With few groups or seeds the
+    intervals are too narrow rather than too wide.
 
     Args:
         per_group: int [G, K, K], one confusion matrix for each group of the test set; or [S, G, K, K] for each seed and group.

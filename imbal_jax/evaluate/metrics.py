@@ -56,10 +56,11 @@ def classification(logits: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
         float32 scalars `accuracy`, `balanced_accuracy` (mean recall), `macro_f1`, `g_mean` (geometric mean of the
         recalls), `mcc` (Matthews correlation for K classes, Gorodkin 2004), `pr_auc` (mean over classes of the
         one-vs-rest average precision), `roc_auc` (mean over classes of the one-vs-rest area under the ROC curve; classes
-        without a positive or a negative test row are left out, NaN where none is left), `ece` (Guo et al. 2017: 15 equal bins of the top probability), `brier`
-        (Brier 1950: squared error summed over classes, 0 to 2), `nll` (nats); float32 [K] `recall`, `precision`,
-        `average_precision` and `roc_areas` (NaN where the class has no test row); float32 [K, 20] `pr_curve` (see `precision_at`);
-        int32 [K, K] `confusion` (rows true, columns predicted). Shares lie in [0, 1].
+        without a positive or a negative test row are left out, NaN where none is left), `ece` (Guo et al. 2017: 15 equal
+        bins of the top probability), `brier` (Brier 1950: squared error summed over classes, 0 to 2), `nll` (nats);
+        float32 [K] `recall`, `precision`, `average_precision` and `roc_areas` (NaN where the class has no test row);
+        float32 [K, 20] `pr_curve` (see `precision_at`); int32 [K, K] `confusion` (rows true, columns predicted). Shares
+        lie in [0, 1].
     """
     classes = logits.shape[-1]
     y = y.astype(jnp.int32)

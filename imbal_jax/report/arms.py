@@ -103,7 +103,8 @@ def _table(run: Run) -> str:
     columns = {name: place for place, name in enumerate(measures, len(heads))} | {metric: 1}  # where a metric is shown
     epochs = [name for name in EPOCHS if any(name in found for found in run.results["methods"].values())]
     stepped = any(found["steps"] for found in run.results["methods"].values())
-    heads += [_head(run, name) for name in measures] + [*(["Steps"] if stepped else []), "Time", *(EPOCHS[name] for name in epochs), "Seeds", "Failed"]
+    heads += [_head(run, name) for name in measures] + (["Steps"] if stepped else [])
+    heads += ["Time", *(EPOCHS[name] for name in epochs), "Seeds", "Failed"]
     label = labels(run)
     rows = {arm: _row(run, arm, measures, epochs, label[arm], stepped) for arm in ranked(run)}
     apart = []
