@@ -12,7 +12,7 @@ import numpy as np
 
 from imbal_jax import environment, forms, hosts, lanes, methods, records, sweep
 from imbal_jax.errors import Interrupted, UserError, nearest
-from imbal_jax.evaluate import measures, metrics, stats
+from imbal_jax.evaluate import measures, metrics, result_rows, stats
 from imbal_jax.report import build, table
 from imbal_jax.report.run import baseline_of, published
 from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, gan_guard, group, quality, summary
@@ -56,7 +56,8 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     claim(one)
     announce(one)
     rule, own = sweep.stop_rule(config), workdir / "rows.jsonl"
-    known = meet("start", own, _left_by_others(workdir))
+    tested = classifier.test_counts(base.data)
+    known = meet("start", own, _left_by_others(workdir), tested)
     for number, chunks in enumerate(sweep.rounds(config, sweep.lanes_at_once(one, every))):
         for chunk in hosts.share(chunks):
             for unit in sweep.missing(every, chunk, known):
@@ -83,10 +84,10 @@ def networks(config: Any, coloured: bool = False) -> str:
 def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: Callable[[], bool]) -> Base:
     """Load the data and choose how to compute, as the workdir's earlier runs on such a device did."""
     kept = workdir / "environment.json"
-    before = records.read_json(kept) if kept.exists() else {}
+    before = records.read_object(kept)
     form = None
     if before.get("device_kind") == jax.devices()[0].device_kind and "form" in before:
-        earlier = forms.Choice(**before["form"])
+        earlier = forms.restored(before["form"], kept)
         if config.conv in ("auto", earlier.conv) and config.lanes in ("auto", earlier.inner):
             form = earlier
     wanted = -(-config.seeds // jax.process_count()) if config.seeds > 0 else 1
@@ -124,15 +125,18 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
             raise Interrupted("stopped between two trainings")
 
 
-def meet(name: str, path: Path, more: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+def meet(
+    name: str, path: Path, more: list[dict[str, Any]] | None = None, test_counts: list[int] | None = None
+) -> list[dict[str, Any]]:
     """The rows of all processes, each once; the first process keeps them all.
 
     Args:
         name: of this meeting.
         path: of this process's own rows.
         more: rows found elsewhere.
+        test_counts: test rows of each class, for a check of the rows on the disk.
     """
-    own = records.read(path)
+    own = result_rows.read(path, test_counts)
     everyone = hosts.gather(name, [*own, *(more or [])])
     known: dict[tuple[str, int], dict[str, Any]] = {}
     for row in (*own, *everyone):
@@ -147,7 +151,7 @@ def _left_by_others(workdir: Path) -> list[dict[str, Any]]:
     """Rows that other processes of an earlier run wrote and could not tell any more."""
     if jax.process_index():
         return []
-    return [row for path in sorted(workdir.glob("process-*/rows.jsonl")) for row in records.read(path)]
+    return [row for path in sorted(workdir.glob("process-*/rows.jsonl")) for row in result_rows.read(path)]
 
 
 def undecided(config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]]) -> list[str]:
@@ -166,7 +170,7 @@ def refuse_other(config: Any, workdir: Path) -> None:
     if not os.access(workdir, os.W_OK):
         raise UserError(f"cannot write to the workdir {workdir}; mend its permissions or choose another --workdir")
     path = workdir / "config.json"
-    if path.exists() and (different := _differences(json.loads(json.dumps(config.to_dict())), records.read_json(path))):
+    if path.exists() and (different := _differences(json.loads(json.dumps(config.to_dict())), records.read_object(path))):
         raise UserError(
             f"{workdir} holds a different experiment: {'; '.join(different)}. Use another --workdir, or the same config"
         )
@@ -186,12 +190,16 @@ def claim(setting: Setting) -> None:
         "left_out": list(setting.data.left_out),
         "counts": list(setting.task.counts),
         "minority": list(setting.task.minority),
+        "test_counts": classifier.test_counts(setting.data),
     }
     begun = setting.workdir / "environment.json"
-    before = records.read_json(begun) if begun.exists() else {"data": data}
-    if before.get("data", data)["digest"] != data["digest"]:
+    before = records.read_object(begun) or {"data": data}
+    kept = before.get("data", data)
+    if not isinstance(kept, dict) or not {"name", "source", "digest"} <= kept.keys():
+        raise UserError(f"{begun} is damaged (its 'data' describes no data set); delete it and run the same command again")
+    if kept["digest"] != data["digest"]:
         raise UserError(
-            f"{setting.workdir} was begun with other data: {before['data']['name']} from {before['data']['source']}, now "
+            f"{setting.workdir} was begun with other data: {kept['name']} from {kept['source']}, now "
             f"{data['name']} from {data['source']}. Use another --workdir, or the same data (data.dir, data.source)"
         )
     if not begun.exists():

@@ -162,7 +162,7 @@ def _described(folder: Path) -> tuple[Path, Any, Task, np.dtype]:
     run = next((path for path in folder.parents if (path / "config.json").is_file()), None)
     if run is None:
         raise UserError(f"{folder}: no config.json above it says what network it is; leave the checkpoints in their workdir")
-    content, data = records.read_json(run / "config.json"), _data(run / "environment.json")
+    content, data = records.read_object(run / "config.json"), _data(run / "environment.json")
     point = folder.parent.relative_to(_chunk(folder)).as_posix()  # 'gan.latent=64, gan.ema=0.9', or '.'
     try:
         pairs = [text.split("=") for text in point.split(", ") if point != "."]
@@ -174,7 +174,9 @@ def _described(folder: Path) -> tuple[Path, Any, Task, np.dtype]:
 
 
 def _data(path: Path) -> dict[str, Any]:
-    data = records.read_json(path).get("data", {})
+    data = records.read_object(path).get("data", {})
+    if not isinstance(data, dict):
+        raise UserError(f"{path} is damaged (its 'data' is no object); start the run's own command once more")
     if missing := [name for name in DESCRIBED if name not in data]:
         raise UserError(
             f"{path} lacks {', '.join(missing)} of the data, as an older version wrote it: start the run's own command once "
