@@ -1,6 +1,7 @@
 """An experiment from its config to its report: load, cut, then for each chunk of seeds balance, train, evaluate; report."""
 
 import json
+import math
 import os
 from collections.abc import Callable
 from functools import cache, partial
@@ -10,9 +11,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import environment, forms, hosts, lanes, methods, records, sweep
+from imbal_jax import environment, forms, hosts, lanes, memory, methods, records, sweep
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, result_rows, stats
+from imbal_jax.gan import train as gan_train
 from imbal_jax.report import build, table
 from imbal_jax.report.run import baseline_of, published
 from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, gan_guard, group, quality, summary
@@ -57,12 +59,12 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     announce(one)
     rule, own = sweep.stop_rule(config), workdir / "rows.jsonl"
     tested = classifier.test_counts(base.data)
-    known = meet("start", own, _left_by_others(workdir), tested)
+    known = meet("start", own, _left_by_others(workdir), tested, stopping)
     for number, chunks in enumerate(sweep.rounds(config, sweep.lanes_at_once(one, every))):
         for chunk in hosts.share(chunks):
             for unit in sweep.missing(every, chunk, known):
                 run_unit(config, base, workdir, unit, full=max(map(len, chunks)))
-        known = meet(f"round {number}", own)
+        known = meet(f"round {number}", own, stopping=stopping)
         if rule and not undecided(config, rule, every, known):
             break
     report = build.build(workdir, clock()) if jax.process_index() == 0 else workdir
@@ -126,7 +128,11 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
 
 
 def meet(
-    name: str, path: Path, more: list[dict[str, Any]] | None = None, test_counts: list[int] | None = None
+    name: str,
+    path: Path,
+    more: list[dict[str, Any]] | None = None,
+    test_counts: list[int] | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
     """The rows of all processes, each once; the first process keeps them all.
 
@@ -135,9 +141,10 @@ def meet(
         path: of this process's own rows.
         more: rows found elsewhere.
         test_counts: test rows of each class, for a check of the rows on the disk.
+        stopping: whether this process has to end.
     """
     own = result_rows.read(path, test_counts)
-    everyone = hosts.gather(name, [*own, *(more or [])])
+    everyone = hosts.gather(name, [*own, *(more or [])], stopping)
     known: dict[tuple[str, int], dict[str, Any]] = {}
     for row in (*own, *everyone):
         known.setdefault((row["method"], row["seed"]), row)
@@ -232,6 +239,7 @@ def check(setting: Setting) -> list[Arm]:
     found = arms(config)
     if baseline_of(config) not in {arm.spec for arm in found}:
         raise UserError(f"config.baseline is {config.baseline!r}, which is not among the methods that are run")
+    measured: set[tuple[Any, ...]] = set()
     for arm in found:
         recipe = methods.recipe_of(arm.spec, setting.task, setting.task.counts)
         if recipe.needs_validation and not setting.validation.shape[1]:
@@ -245,7 +253,11 @@ def check(setting: Setting) -> list[Arm]:
             gan.check_shape(nets, there.gan.model, setting.task.shape)
             gan_choice.check(there.gan.select, setting.validation.shape[1])
             gan_guard.check(there.gan.on_failure)
-        classifier.model_of(there, len(setting.task.counts), base.form.conv)
+        model = classifier.model_of(there, len(setting.task.counts), base.form.conv)
+        sizes = (there.classifier.model, there.classifier.width, there.gan.model, there.gan.g_width, there.gan.d_width)
+        if (key := (*sizes, there.gan.latent, group.uses_gan(arm.spec))) not in measured:
+            measured.add(key)
+            refuse_too_large(setting, model, nets if group.uses_gan(arm.spec) else None)
         classifier.check(there, setting.validation.shape[1])
     setting.over_lanes(lambda lane, shared: lane)
     sweep.stop_rule(config)
@@ -258,6 +270,28 @@ def check(setting: Setting) -> list[Arm]:
     if config.metric not in known:
         raise UserError(f"config.metric is {config.metric!r}, which is no metric{nearest(config.metric, known)}")
     return found
+
+
+def refuse_too_large(setting: Setting, model: Any, nets: Any) -> None:
+    """Raise UserError where a network alone exceeds the memory, with its size: nothing of it is allocated for this.
+
+    Args:
+        setting: of one seed.
+        model: the classifier: its weights and their gradients count.
+        nets: of the GAN, or None: the weights, their gradients and the optimisers' states count.
+    """
+
+    def size(init: Callable[..., Any], *args: Any) -> int:
+        leaves = jax.tree.leaves(jax.eval_shape(init, jax.random.key(0), *args))
+        return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+
+    device = setting.base.devices[0]
+    rows = jax.ShapeDtypeStruct((1, *setting.task.shape), np.float32)
+    memory.refuse_weights("the classifier", 2 * size(model.init, rows), device, "config.classifier.width")
+    if nets is not None:
+        state = size(partial(gan_train.init, nets=nets, shape=setting.task.shape))
+        advice = "config.gan.g_width, config.gan.d_width or config.gan.latent"
+        memory.refuse_weights("the GAN", state, device, advice)
 
 
 def announce(setting: Setting) -> None:

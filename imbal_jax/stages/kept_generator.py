@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -165,12 +166,18 @@ def _described(folder: Path) -> tuple[Path, Any, Task, np.dtype]:
     content, data = records.read_object(run / "config.json"), _data(run / "environment.json")
     point = folder.parent.relative_to(_chunk(folder)).as_posix()  # 'gan.latent=64, gan.ema=0.9', or '.'
     try:
-        pairs = [text.split("=") for text in point.split(", ") if point != "."]
-        config = at(ConfigDict(content), [(field, float(value)) for field, value in pairs])
-    except (AttributeError, KeyError, ValueError) as error:
+        config = ConfigDict(content)
+        config = at(config, _point(config, point) if point != "." else [])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _unfit(run, error) from error
     task = Task(tuple(data["counts"]), 1.0, tuple(data["class_names"]), tuple(data["shape"]), tuple(data["minority"]))
     return run, config, task, np.dtype(data["dtype"])
+
+
+def _point(config: Any, place: str) -> list[tuple[str, float | str]]:
+    """The point of a grid from the name of its folder: 'gan.latent=64, gan.augment=translation, cutout, gan.ema=0.9'."""
+    pairs = [text.split("=", 1) for text in re.split(r", (?=[\w.]+=)", place)]
+    return [(field, text if isinstance(attrgetter(field)(config), str) else float(text)) for field, text in pairs]
 
 
 def _data(path: Path) -> dict[str, Any]:
