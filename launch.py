@@ -9,14 +9,13 @@ With --distributed, the same command on every host shares the seeds among them.
 
 import errno
 import os
-import signal
 import sys
 import time
 from pathlib import Path
 
 from absl import app, flags, logging
 
-from imbal_jax import cores, environment
+from imbal_jax import cores, environment, interrupts, streams
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.flags import define, parse
 
@@ -48,7 +47,7 @@ def main(argv: list[str]) -> None:
             raise
         _stop(f"cannot write {error.filename or workdir}: {os.strerror(error.errno)}; then run the same command again")
     except Interrupted as stopped:
-        _stop(f"asked to end: {stopped}; the same command goes on from here", 128 + signal.SIGTERM)
+        _stop(f"asked to end: {stopped}; the same command goes on from here", 128 + stopped.number)
     except KeyboardInterrupt:
         _stop("interrupted: the same command goes on from here", 130)
 
@@ -56,7 +55,7 @@ def main(argv: list[str]) -> None:
 def _run(values: flags.FlagValues, workdir: Path) -> Path:
     print(f"workdir: {workdir}", flush=True)
     asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))  # a machine that is taken back says so
+    interrupts.listen(asked)
     environment.enable_compilation_cache(Path(values.compilation_cache) if values.compilation_cache else None)
     if isinstance(values.config.seeds, int):
         cores.use(values.config.seeds)
@@ -64,7 +63,17 @@ def _run(values: flags.FlagValues, workdir: Path) -> Path:
 
     if values.distributed:
         hosts.start(values.coordinator, values.processes, values.process)
-    return experiment.run(values.config, workdir, stopping=lambda: bool(asked))
+        interrupts.listen(asked)  # again: jax may have taken SIGTERM for itself
+    try:
+        report = experiment.run(values.config, workdir, stopping=hosts.stopping(asked))
+    except Interrupted as stopped:
+        hosts.finish()
+        raise Interrupted(str(stopped), *asked[:1]) from stopped
+    except Exception as problem:
+        hosts.finish(problem)
+        raise
+    hosts.finish()
+    return report
 
 
 def _report(values: flags.FlagValues, others: list[str], out: Path) -> Path:
@@ -102,5 +111,6 @@ def _stop(message: str, status: int = 2) -> None:
 
 
 if __name__ == "__main__":
+    streams.protect()
     define()
     app.run(main, flags_parser=parse)
