@@ -32,6 +32,7 @@ class About(NamedTuple):
         pairs: (arm, arm it is compared with); () for every arm against the baseline.
         suspended: arms that are not compared, and why.
         pictures: (file, caption).
+        own_length: the arms differ in length on purpose, as in a source.
     """
 
     title: str
@@ -45,6 +46,7 @@ class About(NamedTuple):
     pairs: tuple[tuple[str, str], ...] = ()
     suspended: dict[str, str] = {}
     pictures: tuple[tuple[str, str], ...] = ()
+    own_length: bool = False
 
 
 class Folder(NamedTuple):

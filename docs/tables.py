@@ -41,8 +41,13 @@ def page(folder: Folder) -> str:
 
 
 def region(folder: Folder) -> str:
-    """The part of README that stands for a folder: its arms and, where there are any, differences."""
-    lines = [*arms(folder), "", *legend(folder), "", *notes(folder), "", *differences(folder), *measured(folder)]
+    """The part of README that stands for a folder: its arms and, where there are any, differences.
+
+    Arms of another number of steps than the baseline's are named alone, unless a source has them so.
+    """
+    left_out = [] if folder.about.own_length else _pairs(folder)[1]
+    shown = folder._replace(rows=[row for row in folder.rows if row["method"] not in left_out])
+    lines = [*arms(shown), "", *legend(shown), "", *notes(shown), "", *differences(folder), *measured(folder)]
     return "\n".join(_without_doubles(lines))
 
 

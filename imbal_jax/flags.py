@@ -52,9 +52,9 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None
 
     file_help = "The experiment: a file in configs/, with :VARIANT if it has any."
     folder = _asked(sys.argv if argv is None else argv, "continue")
-    if folder and (Path(folder) / kept_config.FILE).is_file():  # else `parse` says what is wrong
+    if folder and not _wrong_fields(folder, argv):
         config_flags.DEFINE_config_dict("config", _kept(folder), file_help, flag_values=values, sys_argv=argv)
-    else:
+    else:  # of a folder that cannot be read, `parse` says what is wrong
         config_flags.DEFINE_config_file("config", None, file_help, flag_values=values, sys_argv=argv)
     for name, shown in TEXTS.items():
         flags.DEFINE_string(name, None, shown, flag_values=values)
@@ -66,6 +66,15 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None
     flags.DEFINE_multi_string("class", [], classes, flag_values=values)
     forms = "With --sample: png (the default for images) or npz."
     flags.DEFINE_enum("format", None, ["png", "npz"], forms, flag_values=values)
+
+
+def _wrong_fields(folder: str, argv: list[str] | None) -> bool:
+    """Whether a folder has no config that can be read, or fields are overridden that it does not have."""
+    try:
+        known = _names(_kept(folder).to_dict())
+    except UserError:
+        return True
+    return any(field not in known for field, _ in _overrides(sys.argv if argv is None else argv))
 
 
 def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
@@ -109,8 +118,8 @@ def _check_collecting(values: flags.FlagValues) -> None:
             raise ValueError(f"--{name} needs a folder")
     if values["collect"].present and (values["config"].present or values["continue"].present):
         raise ValueError("--collect has no place beside --config and --continue: the run's own config is read")
-    if values["continue"].present:
-        kept_config.read(Path(values["continue"].value), {})
+    if folder := values["continue"].value:
+        kept_config.read(Path(str(folder)), {})
 
 
 def _check(argv: list[str], values: flags.FlagValues, rest: list[str]) -> None:
@@ -118,13 +127,11 @@ def _check(argv: list[str], values: flags.FlagValues, rest: list[str]) -> None:
     from ml_collections import ConfigDict
 
     asked, kept = _asked(argv), values["continue"].value
-    if asked and kept:
-        raise ValueError("--config has no place beside --continue: the folder's own config is read")
     if asked and not isinstance(values["config"].value, ConfigDict):
         raise ValueError("the config file could not be used")
     if not asked and not kept:
         raise ValueError("no experiment: give --config=configs/NAME.py")
-    if any(isinstance(_default(asked or kept, field), ConfigDict) for field, _ in _overrides(argv)):
+    if any(isinstance(_default(str(asked or kept), field), ConfigDict) for field, _ in _overrides(argv)):
         raise ValueError("a group of fields cannot be set at once")
     if len(rest) > 1:
         raise ValueError(f"{rest[1]!r} is not understood: {USE}")
@@ -139,6 +146,8 @@ def _explain(argv: list[str], error: Exception) -> str:
     """One line about a mistake in `argv`."""
     text = re.sub(r"\s+", " ", str(error)).strip()
     asked, kept = _asked(argv), _asked(argv, "continue")
+    if asked is not None and kept is not None:
+        return "--config has no place beside --continue: the folder's own config is read"
     if isinstance(error, UserError) or re.match(r"--(into|collect|continue)\b", text):
         return text
     if _asked(argv, "sample") is not None or re.match(r"--\w+ needs --sample", text):
