@@ -30,6 +30,8 @@ NAMES = {  # steps (or calls) timed in one process, unless --steps says otherwis
     "method_step-mixup": 40,
     "method_step-affine": 40,
     "method_step-losses": 40,
+    "batch_statistics-efficientnet": 20,
+    "batch_statistics-resnet32": 20,
     "smote-mnist": 10,
     "smote-beats": 5,
     "smote-vectors": 5,

@@ -18,8 +18,8 @@ from imbal_jax.gan import train as gan_train
 from imbal_jax.stages.classifier import model_of
 from imbal_jax.stages.gan import nets_of
 from imbal_jax.stages.setting import inputs_of
+from imbal_jax.train import batch_statistics, loop, optimizer
 from imbal_jax.train import classifier as classifier_train
-from imbal_jax.train import loop, optimizer
 
 EPOCH = 64  # steps in an epoch
 
@@ -37,6 +37,7 @@ class Net(NamedTuple):
 S0 = Net()
 S4 = Net("s4_cnn", optimizer="adam", rate=1e-3)
 EFFICIENTNET_B0 = Net("efficientnet_b0", (48, 48, 3), 7, "adam", 1e-3)
+RESNET32 = Net("resnet32", (32, 32, 3), 10, "sgd", 0.1)
 EFFICIENTNET_SMALL = Net("efficientnet_small", (48, 48, 1), 7, "adam", 1e-3)
 S1 = Net("s1_gan", (300, 1), classes=1)  # each lane has a class of its own
 S2 = Net("s2_dcgan", (128, 128, 3), classes=1)
@@ -58,11 +59,32 @@ def classifier(count: int, batch: int, form: str, spec: str = "none", net: Net =
     names, counts = tuple(str(k) for k in range(net.classes)), (EPOCH * batch // net.classes,) * net.classes
     recipe = methods.recipe_of(spec, methods.Task(counts, 1.0, names, net.shape, ()), counts)
     rule_of = partial(optimizer.make, net.optimizer, schedule=config.classifier.schedule)
-    model = model_of(config, net.classes, choice.conv)
+    model = model_of(config, net.classes, choice.conv, net.shape)
     start = partial(classifier_train.init, model=model, optimizer=rule_of(net.rate, steps=EPOCH), shape=net.shape)
     make_rule = lambda rate, total: rule_of(rate, steps=total)  # noqa: E731
     epoch_of = classifier_train.epoch_of(model, make_rule, batch, lambda values: recipe)
     return steps(count, batch, choice, start, epoch_of, classifier_train.METRICS, net)
+
+
+def statistics(count: int, batch: int, form: str, net: Net) -> Steps:
+    """Batches whose moments are found after a training instead of steps of it; arguments as for `classifier`."""
+    config, choice = get_config("source"), _chosen(count, form)
+    config.classifier.model = net.model
+    devices, keys = lanes.devices_for(count), lanes.lane_keys(0, range(count))
+    model, shared = model_of(config, net.classes, choice.conv), lanes.replicate(_data(EPOCH * batch, net), devices)
+    rows = jnp.tile(jnp.arange(EPOCH * batch, dtype=jnp.int32), (count, 1))
+    pool = Pool(rows, jnp.zeros((count, 0, *net.shape), jnp.uint8), jnp.zeros((count, 0), jnp.int32))
+    inputs = inputs_of(keys, pool, (EPOCH * batch // net.classes,) * net.classes)
+    held = jax.jit(jax.vmap(lambda key: model.init(key, jnp.zeros((1, *net.shape)))))(keys)
+
+    def one(lane: Any, given: Any) -> Any:
+        (_, (held, inputs)), (shared, many) = lane, given
+        progress = jnp.asarray(0.5, jnp.float32)
+        return batch_statistics.recomputed(model, held, inputs, shared, many, progress, recipe=methods.Recipe(), batch=batch)
+
+    run = lanes.over_lanes(one, inner=choice.inner, devices=devices)
+    call = lambda n: jax.block_until_ready(run((), (held, inputs), (shared, jnp.asarray(n, jnp.int32))))  # noqa: E731
+    return Steps(call, devices[0].device_kind)
 
 
 def cgan(count: int, batch: int, form: str) -> Steps:

@@ -27,7 +27,7 @@ BLOCKS = 5
 PAIR_BLOCKS = 20  # of each side where both are timed in one process
 BATCH = 128  # examples in a batch, unless --batch says otherwise; of these the source's own:
 SMALLER = dict.fromkeys(("s4_step", "efficientnet_step", "mixup_step", "mixup_step-keras", "affine_epoch_overhead"), 64)
-SMALLER["dcgan_step"] = 16
+SMALLER["dcgan_step"], SMALLER["batch_statistics-efficientnet"] = 16, 64
 PACKAGES = {  # of each side, as distributions are called
     "ours": ("jax", "flax", "optax"),
     "keras": ("keras", "tensorflow"),
@@ -73,7 +73,11 @@ FORMS: dict[str, dict[str, tuple[str, ...]]] = {
     "imblearn": dict.fromkeys(("smote-mnist", "smote-beats", "smote-vectors"), ("fit_resample",)),
     "scipy": dict.fromkeys(("affine-28", "affine-64"), ("loop",)),
     "plain": dict.fromkeys(
-        ("method_step-mixup", "method_step-affine", "method_step-losses", "mixup_step", "affine_epoch_overhead"), ("none",)
+        (
+            "method_step-mixup", "method_step-affine", "method_step-losses", "mixup_step", "affine_epoch_overhead",
+            "batch_statistics-efficientnet", "batch_statistics-resnet32",
+        ),
+        ("none",),
     ),
     "single": dict.fromkeys(("sweep_scaling", "ecg_gan_step"), ("auto",)),
 }

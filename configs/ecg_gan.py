@@ -12,6 +12,13 @@ Published by the source: GAN beats made its classifier much worse than SMOTE bea
 patients on DS2 (accuracy, mean sensitivity, j-kappa): de Chazal .862 .832 .612, Mar .899 .802 .649, Zhang .883 .868 .663, an
 ensemble of SVMs .945 .703 .773.
 
+As in the source: wavelet db5 at level 9, the two finest levels zeroed and a soft threshold; windows from R-99 to R+201, each
+beat scaled to [-1, 1]; AAMI's classes; a GAN for each of S, V, F, Q on training beats alone, with its networks, Adam (beta1 .5;
+1e-3 and 2e-4), real labels .9, batch 128, 1,000 epochs, a checkpoint every 100.
+Not as there, or not known of it: training and test are other patients (`:intra` is its split by beat); the checkpoint is chosen
+by the Frechet distance to held-out beats, not by eye, and is the last one for a class with fewer than ten of them (Q);
+to=0.1 of N, the classifier and its training are ours; batch normalisation has Keras's constants.
+
 Needs the 48 records (100.dat, 100.hea, 100.atr, ...) in DIR/mitdb, DIR being config.data.dir; else they are downloaded.
 """
 
@@ -43,6 +50,7 @@ def get_config(variant: str = "inter") -> ConfigDict:
     config.data.protocol = "intra" if variant == "intra" else "inter"
     config.data.classes = "NSVFQ"
     config.data.records = ""  # '100 101 208': these alone
+    config.data.verify = True  # the files must be those that were published
     config.data.before, config.data.after = 99, 201  # samples around the R peak
     config.data.rr = variant == "rr"
     config.data.denoise = "wavelet"  # or 'none'; its steps:

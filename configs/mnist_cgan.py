@@ -7,6 +7,13 @@
 
 Published by the source, one run each: experiment 1 84.87%, experiment 2 84.53% test accuracy. It drew the latent vectors
 for synthesis uniformly, though the GAN was trained with normal ones: `latent=uniform` is that, `normal` the mended form.
+
+As in the source (experiments 1 and 2): the first 100 images of 6, 8 and 9, all of the others, the whole test set; both networks
+of the GAN and the classifier; Adam 3e-4 for both (Keras's other defaults), binary cross-entropy from logits, batch 128, 30 and
+40 epochs, Glorot's initial weights; 4,900 images each for 6, 8 and 9; 60 epochs of SGD on the cross-entropy.
+Not as there, or not known of it: the classifier's rate (.01, Keras's default) and batch (128) are not published; Adam's epsilon
+is 1e-8, Keras's 1e-7; the last, smaller batch of an epoch is left out; it does not say which epoch its figures are of: ours are
+of the last.
 """
 
 from ml_collections import ConfigDict
@@ -48,7 +55,8 @@ def _source() -> ConfigDict:
     config.data.dir = ""  # empty: the environment variable IMBAL_DATA_DIR, else the usual places
     config.data.per_class = 0  # first so many training images of each class; 0: all
     # Rows held out, for methods that are fitted on them and for classifier.select: a share of each class's training rows
-    # after the cut (where rows have groups: of whole groups, before the cut), or the first so many rows, before the cut.
+    # after the cut (where rows have groups: of whole groups, before the cut), or the first so many rows, before the cut. Shares
+    # are drawn for each seed; of whole groups each seed takes one of up to 8 splits that match all classes about as well.
     config.data.validation = 0.0
 
     config.cut = ConfigDict()
@@ -86,6 +94,8 @@ def _source() -> ConfigDict:
     config.classifier.model = "s0_cnn"
     config.classifier.width = 1.0
     config.classifier.init = "glorot_uniform"
+    config.classifier.mean = ()  # inputs are standardised to (x - mean) / std: a number each for every channel; (): as they are
+    config.classifier.std = ()
     config.classifier.epochs = 60  # passes over the real rows: as many steps for every arm, whatever it makes of them
     config.classifier.epochs_of = "real"  # or own: over each arm's own rows, as the sources have it; arms then differ in steps
     config.classifier.steps = 0  # optimiser steps in all, for every arm; 0: those of `epochs`
@@ -113,7 +123,7 @@ def _source() -> ConfigDict:
     config.quality.learning_rate = 1e-3
     config.quality.schedule = "cosine"
 
-    config.precision = "f32"  # or bf16: the trainings compute in bfloat16, weights stay float32
+    config.precision = "f32"  # of the trainings: float32 on every device; or tf32 (GPUs), bf16; weights stay float32
     config.conv = "auto"  # gemm, lax; the faster one is found by a short measurement
     config.lanes = "auto"  # vmap, loop: lanes inside a device; likewise
     config.lanes_per_device = 0  # how many run at once; 0: what the memory holds

@@ -8,6 +8,14 @@ Published by the source after 320 epochs, about 30 minutes on an 8 GB GPU, with 
 took 35 % of the real and 57 % of the generated images for what they are. It says that such images improve a classifier,
 and gives no figure.
 
+As in the source: 128 x 128 x 3 in [-1, 1], both networks by their counts of parameters, latent 100, 320 epochs, rates 1e-4 and
+1e-3, two steps of the discriminator for each of the generator, half of the generator's numbers dropped, real and generated
+images in batches of their own, a checkpoint every 10 epochs.
+Not as there, or not known of it: batches of 16 (its log counts 10 an epoch of about 600 images); Adam's beta1 (.5) and the
+discriminator's dropout (.2) are not published; the state is chosen by the Frechet distance to held-out images, or is the last
+one where a grade has fewer than ten; the grade classifier, its training and the split by patient are ours. It advises batch
+normalisation, which its networks do not have.
+
 Needs trainLabels.csv beside a folder of the photographs in DIR/retinopathy, DIR being config.data.dir.
 """
 
@@ -71,7 +79,7 @@ def _gan(config: ConfigDict, grades: str) -> None:
     config.gan.d_learning_rate = 1e-3
     config.gan.beta1 = 0.5
     config.gan.grid_every = 10
-    config.gan.select = "frechet"  # with fewer than ten validation images of a grade its training images are compared with
+    config.gan.select = "frechet"  # with fewer than ten validation images of a grade the last state is taken
     config.gan.tricks = ConfigDict()  # 1 or 0, see gan/tricks.py
     config.gan.tricks.strided = 1
     config.gan.tricks.no_hidden = 1

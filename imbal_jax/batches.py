@@ -1,4 +1,4 @@
-"""Batches by index: real rows stay one shared array of whole numbers on the device, a lane holds row numbers into it."""
+"""Batches by index: real rows stay one shared array on the device, as they are stored, a lane holds row numbers into it."""
 
 from collections.abc import Mapping
 from typing import NamedTuple
@@ -14,7 +14,7 @@ class Shared(NamedTuple):
     """What all lanes read.
 
     Attributes:
-        x: uint8 or int16 [N, ...example], the real rows; see `stored`.
+        x: uint8, int16 or float32 [N, ...example], the real rows; see `stored`.
         y: int32 [N].
     """
 

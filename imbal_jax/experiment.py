@@ -10,16 +10,18 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import environment, forms, hosts, lanes, methods, records, sweep
+from imbal_jax import environment, forms, hosts, lanes, methods, models, records, sweep
+from imbal_jax.data import Rows, split
 from imbal_jax.errors import Interrupted, UserError, nearest
-from imbal_jax.evaluate import measures, metrics, stats
-from imbal_jax.report import build, table
+from imbal_jax.evaluate import interim, measures, metrics, stats
+from imbal_jax.report import analyses, build, table
 from imbal_jax.report.run import baseline_of, published
 from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, gan_guard, group, quality, summary
 from imbal_jax.stages.arms import Arm, arms, at
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Base, Setting, begin, check_numbers, prepare
 
+FEW = 20  # test rows of a class
 MOST_FILES = 20  # that are named at the start of those that cannot be used
 # What may change from one start to the next: more of the same, or how it is computed.
 ADDABLE = {f"config.{name}" for name in ("baselines", "method", "expected", "grid", "seeds", "stop", "baseline", "metric")} | {
@@ -62,7 +64,7 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
             for unit in sweep.missing(every, chunk, known):
                 run_unit(config, base, workdir, unit, full=max(map(len, chunks)))
         known = meet(f"round {number}", own)
-        if rule and not undecided(config, rule, every, known):
+        if rule and not undecided(config, rule, every, known, own.parent):
             break
     report = build.build(workdir, clock()) if jax.process_index() == 0 else workdir
     if jax.process_index() == 0:
@@ -107,7 +109,7 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
     """
     least = full if len(unit.seeds) == full - 1 else 1
     curves = Curves(workdir / "metrics.jsonl", unit.seeds)
-    gans: dict[Any, tuple[group.TrainedGan, group.JudgedGan]] = {}
+    gans: dict[Any, tuple[Any, group.JudgedGan]] = {}
     shown = False
     for members in unit.groups:
         point = members[0].untraced
@@ -116,7 +118,8 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
             trained = cache(partial(gan.fit, setting, curves))
             gans[point] = trained, cache(partial(group.judged, setting, curves, trained))
         rows = group.run(setting, curves, members, *gans[point])
-        if group.uses_gan(members[0].spec) and setting.pictured and not shown:
+        made = gans[point][0].cache_info().currsize  # gan_synth may have nothing to generate
+        if made and group.uses_gan(members[0].spec) and setting.pictured and not shown:
             show_generator(setting, *gans[point])
             shown = True
         records.append(workdir / "rows.jsonl", rows)
@@ -150,11 +153,20 @@ def _left_by_others(workdir: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(workdir.glob("process-*/rows.jsonl")) for row in records.read(path)]
 
 
-def undecided(config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]]) -> list[str]:
-    """The arms of which more seeds could still tell something."""
-    key, names, reference = jax.random.key(config.seed), [arm.name for arm in every], baseline_of(config)
-    mine, looks = [row for row in rows if row["method"] in names], sweep.looks(config)
-    return stats.undecided(mine, key, config.metric, methods=names, baseline=reference, margin=rule.margin, looks=looks)
+def undecided(config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]], workdir: Path) -> list[str]:
+    """The arms of which more seeds could still tell something; this is an interim analysis, and is recorded as one."""
+    key, names = jax.random.key(config.seed), [arm.name for arm in every]
+    mine = [row for row in rows if row["method"] in names]
+    fixed = {"metric": config.metric, "baseline": baseline_of(config), "margin": float(config.margin)}
+    ledger = analyses.read(workdir)
+    if jax.process_count() > 1:  # all decide alike: by what the first process has recorded
+        ledger = hosts.gather(f"analyses of {len(rows)} rows", [ledger] if jax.process_index() == 0 else [])[0]
+    history = analyses.history(ledger, config.to_dict(), mine, fixed)
+    options: dict[str, Any] = {"baseline": fixed["baseline"], "margin": rule.margin, "history": history}
+    options["unequal_steps"] = bool(config.get("unequal_steps", False))
+    found = stats.comparisons(mine, key, metrics=(config.metric,), **options)
+    analyses.record(workdir, ledger, history.plan, analyses.analysis(found, fixed))
+    return stats.undecided(mine, key, config.metric, methods=names, **options)
 
 
 def refuse_other(config: Any, workdir: Path) -> None:
@@ -182,6 +194,7 @@ def claim(setting: Setting) -> None:
         "shape": list(setting.task.shape),
         "dtype": setting.data.train.x.dtype.name,
         "note": setting.data.note,
+        "scale": None if setting.data.scale is None else setting.data.scale._asdict(),
         "groups": classifier.groups_of_test(setting.data)[0].tolist(),
         "left_out": list(setting.data.left_out),
         "counts": list(setting.task.counts),
@@ -201,18 +214,17 @@ def claim(setting: Setting) -> None:
             "Use the same data (data.dir, data.source), or another --workdir"
         )
     if not begun.exists():
-        space = quality.SPACE.format(model=setting.config.classifier.model, source=setting.data.source)
+        model = models.classifier_for(setting.config.classifier.model, setting.task.shape)
+        space = quality.SPACE.format(model=model, source=setting.data.source)
         form = setting.base.form._asdict()
         here = {**environment.describe(), "data": data, "form": form, "generator_space": space}
         records.write_json(begun, here)
         before = here
-    looks = sweep.looks(setting.config)
     now = {**before, "data": {**data, **before.get("data", {})}}  # an older version kept less of the data
-    if before.get("looks", 1) != looks:
-        now["looks"] = looks
     if now != before:
         records.write_json(begun, now)
     records.write_json(setting.workdir / "config.json", setting.config.to_dict())
+    analyses.begin(setting.workdir, setting.config.to_dict())
 
 
 def differences(asked: dict[str, Any], kept: dict[str, Any]) -> list[str]:
@@ -226,6 +238,8 @@ def _differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
     if isinstance(asked, dict) and isinstance(kept, dict):
         fields = sorted(asked.keys() | kept.keys())
         return [line for f in fields for line in _differences(asked.get(f), kept.get(f), f"{name}.{f}")]
+    if kept is None and asked == []:  # a field that an older config does not have, and that does nothing
+        return []
     return [] if asked == kept else [f"{name} is {kept!r} there and {asked!r} now"]
 
 
@@ -245,10 +259,14 @@ def check(setting: Setting) -> list[Arm]:
         check_numbers(there)
         nets = gan.nets_of(there, setting.task, base.form.conv)
         if group.uses_gan(arm.spec):
+            gan.check_data(there.gan, setting.task)
             gan.check_shape(nets, there.gan.model, setting.task.shape)
+            gan.check_penalty(nets, there, setting.task.shape)
             gan_choice.check(there.gan.select, setting.validation.shape[1])
             gan_guard.check(there.gan.on_failure)
-        classifier.model_of(there, len(setting.task.counts), base.form.conv)
+        model = classifier.model_of(there, len(setting.task.counts), base.form.conv, setting.task.shape)
+        classifier.check_network(there, model, setting.task.shape)
+        classifier.check_method(there, model, setting.task, arm.spec)
         classifier.check(there, setting.validation.shape[1])
     setting.over_lanes(lambda lane, shared: lane)
     sweep.stop_rule(config)
@@ -257,26 +275,74 @@ def check(setting: Setting) -> list[Arm]:
     names = setting.task.class_names
     further = measures.of(setting.data.measures, np.zeros((len(names),) * 2, int), names)
     known = [*metrics.SCALARS, *metrics.GENERATOR, *further]
-    known += [metrics.class_key(kind, name) for kind in ("recall", "pr_auc") for name in names]
+    known += [metrics.class_key(kind, name) for kind in ("recall", "pr_auc", "roc_auc") for name in names]
     if config.metric not in known:
         raise UserError(f"config.metric is {config.metric!r}, which is no metric{nearest(config.metric, known)}")
     return found
 
 
 def announce(setting: Setting) -> None:
-    """Say where the data comes from and what the cut left."""
-    if setting.data.note:
-        print(f"{'=' * 80}\n{setting.data.note}\n{'=' * 80}")
-    before = np.bincount(setting.data.train.y, minlength=len(setting.task.counts))
-    print(f"data: {setting.data.name} from {setting.data.source}, digest {setting.data.digest[:12]}")
-    for line in setting.data.left_out[:MOST_FILES]:
+    """Say where the data comes from, how it is split, and what the cut left."""
+    data, names = setting.data, setting.task.class_names
+    if data.note:
+        print(f"{'=' * 80}\n{data.note}\n{'=' * 80}")
+    before = np.bincount(data.train.y, minlength=len(names))
+    test = np.bincount(data.test.y[~data.twins] if len(data.twins) else data.test.y, minlength=len(names))
+    print(f"data: {data.name} from {data.source}, digest {data.digest[:12]}")
+    shape = "x".join(map(str, data.train.x.shape[1:]))
+    print(f"rows: {shape} {data.train.x.dtype}; {_rows(data.train)} to train, {_rows(data.test)} to test")
+    for line in data.left_out[:MOST_FILES]:
         print(f"left out: {line}")
-    if (more := len(setting.data.left_out) - MOST_FILES) > 0:
+    if (more := len(data.left_out) - MOST_FILES) > 0:
         print(f"left out: {more} more, see environment.json")
-    print(f"{'class':>12} {'at hand':>9} {'training':>9}")
-    for label, (name, old) in enumerate(zip(setting.task.class_names, before, strict=True)):
+    print(f"{'class':>12} {'at hand':>9} {'training':>9} {'test':>9}")
+    for label, (name, old, tested) in enumerate(zip(names, before, test, strict=True)):
         mark = "  minority" if label in setting.task.minority else ""
-        print(f"{name:>12} {old:>9} {setting.task.counts[label]:>9}{mark}")
+        print(f"{name:>12} {old:>9} {setting.task.counts[label]:>9} {tested:>9}{mark}")
+    few = [f"{name} ({many})" for name, many in zip(names, test, strict=True) if many < FEW]
+    if few:
+        why = "one row more or less that is right changes their recall by 5 points or more"
+        print(f"warning: fewer than {FEW} test rows of {', '.join(few[:MOST_FILES])}: {why}")
+    for line in not_matched(setting):
+        print(f"warning: {line}")
+    if warning := verdict_warning(setting.config, setting.workdir):
+        print(warning)
+
+
+def not_matched(setting: Setting) -> list[str]:
+    """The classes of which another share is held out for validation than was asked for, a line each."""
+    rows, share = setting.data.train, setting.config.data.validation
+    if not 0 < share < 1 or np.array_equal(rows.groups, rows.ids):
+        return []
+    names = setting.task.class_names
+    return [
+        f"validation: {out} of {of} rows of class {names[label]} are held out ({out / of:.3f}; {share:g} asked): its rows lie "
+        "in too few groups, or in groups with rows of other classes"
+        for label, out, of in split.unmatched(rows.y, np.asarray(setting.validation[0]), share)
+    ]
+
+
+def _rows(rows: Rows) -> str:
+    groups = len(np.unique(rows.groups))
+    return f"{len(rows.y):,}" + (f" in {groups:,} groups" if groups < len(rows.y) else "")
+
+
+def verdict_warning(config: Any, workdir: Path) -> str:
+    """One line that says that the seeds asked for allow no verdict on any arm, and how many would; '' where they do."""
+    every = [{"method": arm.name, "point": arm.place} for arm in arms(config)]
+    names, baseline = [arm["method"] for arm in every], baseline_of(config)
+    compared = [arm["method"] for arm in every if stats.opponent(arm, baseline, names)]
+    n = len(analyses.seeds_of(config.to_dict()))
+    if not compared or not n:
+        return ""
+    fixed = {"metric": config.metric, "baseline": baseline, "margin": float(config.margin)}
+    history = analyses.history(analyses.read(workdir), config.to_dict(), [], fixed)
+    if history.changed:
+        return history.changed
+    shares = {arm: interim.share(n, arm, history) for arm in compared}
+    if any(stats.possible(n, len(compared), share) for share in shares.values()):
+        return ""
+    return stats.too_few(n, len(compared), max(compared, key=shares.__getitem__), history)
 
 
 def show_generator(setting: Setting, trained_gan: group.TrainedGan, judged_gan: group.JudgedGan) -> None:

@@ -65,7 +65,15 @@ class Choice(NamedTuple):
     measured: bool
 
 
-def choose(lanes: int, device: jax.Device, cache: Path | None, *, conv: str = "auto", inner: str = "auto") -> Choice:
+def choose(
+    lanes: int,
+    device: jax.Device,
+    cache: Path | None,
+    *,
+    conv: str = "auto",
+    inner: str = "auto",
+    precision: str = "float32",
+) -> Choice:
     """The fastest pair of convolution form and way of running lanes; the fixed rule's, where it is within 10 % of that.
 
     The fixed rule: `ops.conv.resolve_form` and `lanes.usual_inner`. With one lane both ways are
@@ -78,6 +86,7 @@ def choose(lanes: int, device: jax.Device, cache: Path | None, *, conv: str = "a
             machine. None: they are not kept. A damaged or unwritable file is logged and does no harm.
         conv: config.conv; only 'auto' is open.
         inner: config.lanes; only 'auto' is open.
+        precision: of the products, see `lanes.over_lanes`: the fastest form differs.
 
     Raises:
         UserError: an unknown conv form.
@@ -90,10 +99,13 @@ def choose(lanes: int, device: jax.Device, cache: Path | None, *, conv: str = "a
         return Choice(*rule, {}, False)
     used = min(lanes, MOST_LANES)
     asked = f"{device.device_kind}, jax {jax.__version__}, {used} lane{'s' * (used > 1)}, conv {conv}, lanes {inner}"
+    if device.platform != "cpu":  # which has float32 alone
+        asked += f", {precision}"
     kept = _read(cache)
     seconds = kept.get(asked, {})
     if set(seconds) != set(map(_name, pairs)):
-        seconds = _measure(pairs, used, device)
+        with jax.default_matmul_precision(precision):
+            seconds = _measure(pairs, used, device)
         _write(cache, kept | {asked: seconds})
     return _decide(pairs, seconds)
 
@@ -152,7 +164,7 @@ def _ready(pair: Pair, lanes: int, device: jax.Device, size: Size) -> Callable[[
     def array(*shape: int) -> jax.Array:
         return jax.device_put(0.1 * draw.standard_normal((lanes, *shape)).astype(np.float32), device)
 
-    program = over_lanes(_steps(form), inner=inner, devices=[device])
+    program = over_lanes(_steps(form), inner=inner, devices=[device], precision=None)  # that of `choose`
     state = (array(3, 3, 1, size.channels[0]), array(3, 3, *size.channels))
     images = array(size.batch, size.side, size.side, 1)  # of each lane its own, as in a training: the first layer differs
 

@@ -1,12 +1,14 @@
-"""Rows as they are kept, whole numbers, and as networks see them: pixels in [0, 1], samples of a signal in [-1, 1].
+"""Rows as they are kept and as networks see them: pixels in [0, 1], samples of a signal in [-1, 1], scaled columns.
 
-Kept rows take a quarter or half of the memory of floats, and a batch is turned into floats where it is read.
+Pixels are kept as uint8 and samples as int16, a quarter and half of the memory of floats, and a batch is turned into floats
+where it is read. What has more levels than these, or no limits, is kept as float32, as networks see it.
 """
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 # The value that stands for 1, by kind; those that have a sign go down to -1.
 ONE = {"uint8": 255.0, "int16": 32767.0}
@@ -24,10 +26,15 @@ def flat(x: Any) -> jax.Array:
     return floats(x).reshape(x.shape[0], -1)
 
 
+def pixels(x: Any) -> np.ndarray:
+    """Kept images as uint8 of the same shape, for pictures: what is beyond black and white is clipped."""
+    return np.asarray(x if x.dtype == np.uint8 else kept(floats(x), jnp.uint8))
+
+
 def kept(x: jax.Array, dtype: Any) -> jax.Array:
-    """Float rows as they are kept: clipped and rounded to uint8 or int16 (NaN becomes 0); other types are converted."""
+    """Float rows as they are kept, NaN as 0: clipped and rounded to uint8 or int16, not clipped in other types."""
     name = jnp.dtype(dtype).name
     if name not in ONE:
-        return x.astype(dtype)
+        return jnp.where(jnp.isnan(x), 0, x).astype(dtype)
     low = -1.0 if name.startswith("int") else 0.0
     return jnp.round(jnp.nan_to_num(jnp.clip(x, low, 1.0)) * ONE[name]).astype(dtype)

@@ -54,12 +54,6 @@ def stop_rule(config: Any) -> Stop | None:
     return Stop(float(asked["margin"]), asked["every"])
 
 
-def looks(config: Any) -> int:
-    """How often it is asked whether enough is known: once, at the end, without a rule when to stop."""
-    rule = stop_rule(config)
-    return -(-config.seeds // rule.every) if rule else 1
-
-
 def rounds(config: Any, per_process: int) -> list[list[tuple[int, ...]]]:
     """The chunks of seeds, round by round: after a round all processes meet.
 

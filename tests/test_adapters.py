@@ -284,3 +284,52 @@ def test_in_a_pipeline():
     assert flow.fit(x, y).score(x, y) > 0.7
     # a sampler of imbalanced-learn takes ours where it takes its own
     combine.SMOTEENN(smote=adapter.SMOTE(random_state=0), random_state=0).fit_resample(x, y)
+
+
+def frame_of(n=60):
+    """A data frame with columns of many types, and labels 40 to 20."""
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    columns = {
+        "age": rng.integers(20, 70, n),
+        "flag": rng.integers(0, 2, n).astype(bool),
+        "income": rng.normal(size=n).astype(np.float32),
+        "Age": pd.array(rng.integers(0, 9, n), dtype="Int16"),
+        "Flag": pd.array(rng.integers(0, 2, n).astype(bool), dtype="boolean"),
+        "Income": pd.array(rng.normal(size=n), dtype="Float64"),
+        "byte": rng.integers(0, 255, n).astype(np.uint8),
+        "large": rng.integers(2**60, 2**60 + 99, n),
+    }
+    return pd.DataFrame(columns), np.repeat([0, 1], [n - n // 3, n // 3])
+
+
+@pytest.mark.parametrize("estimator", [e for e in ALL if not isinstance(e, SLOW)], ids=lambda e: type(e).__name__)
+def test_frames_keep_their_types_and_rows(estimator):
+    frame, y = frame_of()
+    found, labels = estimator.fit_resample(frame, y)
+    assert (found.dtypes == frame.dtypes).all() and len(found) == len(labels)
+    if isinstance(estimator, over_sampling.base.BaseOverSampler):
+        assert found.iloc[:60].equals(frame) and len(found) == 80
+    else:
+        assert found.reset_index(drop=True).equals(frame.iloc[estimator.sample_indices_].reset_index(drop=True))
+
+
+def test_new_rows_of_a_frame_are_rounded():
+    frame, y = frame_of()
+    frame = frame.drop(columns="large")
+    found = adapter.SMOTE(random_state=0).fit_resample(frame, y)[0].iloc[60:].astype(float).to_numpy()
+    plain = adapter.SMOTE(random_state=0).fit_resample(frame.astype(float), y)[0].iloc[60:].to_numpy()
+    whole = [0, 1, 3, 4, 6]
+    np.testing.assert_array_equal(found[:, whole], np.rint(plain[:, whole]))
+    np.testing.assert_allclose(found[:, [2, 5]], plain[:, [2, 5]], rtol=1e-6)
+    noisy = adapter.RandomOverSampler(random_state=0, shrinkage=1.0)
+    moved, exact = (noisy.fit_resample(one, y)[0].iloc[60:].astype(float) for one in (frame, frame.astype(float)))
+    np.testing.assert_array_equal(moved["Age"], np.rint(exact["Age"]))
+
+
+def test_categories_are_repeated_and_not_interpolated():
+    frame, y = frame_of()
+    frame["kind"] = frame["age"].astype("category")
+    assert adapter.RandomOverSampler().fit_resample(frame, y)[0]["kind"].dtype == frame["kind"].dtype
+    with pytest.raises(ValueError, match="'kind' is categorical"):
+        adapter.SMOTE().fit_resample(frame, y)

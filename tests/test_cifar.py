@@ -59,6 +59,11 @@ def pack(path, files, folder, mode="w:gz"):
     return path
 
 
+def load(verify=False, classes=10, **where):
+    """Small files are none that were published."""
+    return data.load("cifar", **where, options={"classes": classes, "verify": verify})
+
+
 @pytest.mark.parametrize(
     ("classes", "place"),
     [(10, "cifar10"), (10, "raw/cifar10/cifar-10-batches-bin"), (10, "cifar-10-batches-bin"), (100, "cifar100"), (100, ".")],
@@ -66,15 +71,32 @@ def pack(path, files, folder, mode="w:gz"):
 def test_binary(tmp_path, classes, place):
     files, (train_x, train_y, test_x, test_y) = batches(classes)
     write(tmp_path / "d" / place, files)
-    found = data.load("cifar", directory=str(tmp_path / "d"), options={"classes": classes})
+    found = load(directory=str(tmp_path / "d"), classes=classes)
     assert (found.name, found.source, found.fraction) == (f"cifar{classes}", "binary", 3 * classes / 50_000)
     assert len(found.class_names) == classes and f"{3 * classes} of 50,000 training" in found.note
     assert (found.train.x == train_x).all() and (found.train.y == train_y).all() and found.train.y.dtype == np.int32
     assert (found.test.x == test_x).all() and (found.test.y == test_y).all()
     ids = np.concatenate([found.train.ids, found.test.ids])
     assert (ids == np.arange(4 * classes)).all() and (found.test.groups == found.test.ids).all()
-    first = data.load("cifar", directory=str(tmp_path / "d"), per_class=1, options={"classes": classes})
+    first = load(directory=str(tmp_path / "d"), per_class=1, classes=classes)
     assert len(first.train.y) == classes and first.fraction == classes / 50_000 and len(first.test.y) == classes
+
+
+@pytest.mark.parametrize("classes", [10, 100])
+def test_files_that_were_not_published_are_refused(tmp_path, classes, monkeypatch):
+    files, _ = batches(classes)
+    write(tmp_path, files)
+    note = load(directory=str(tmp_path), classes=classes).note
+    assert f"not compared with the published CIFAR-{classes} (config.data.verify=False)" in note
+    with fails(tmp_path, f"not of the published CIFAR-{classes}", "SHA-1", "replace it", "config.data.verify=False"):
+        load(directory=str(tmp_path), classes=classes, verify=True)
+    known = cifar.KNOWN[classes]
+    names = [name for split in known.files for name in split]
+    right = known._replace(sha1=tuple(hashlib.sha1(files[name]).hexdigest() for name in names))
+    monkeypatch.setitem(cifar.KNOWN, classes, right)
+    assert "compared" not in load(directory=str(tmp_path), classes=classes, verify=True).note
+    with fails("config.data.verify is 1", "True or False"):
+        load(directory=str(tmp_path), classes=classes, verify=1)
 
 
 def test_names_are_in_the_published_order():
@@ -88,18 +110,25 @@ def test_archive_gives_the_same_rows(tmp_path, classes):
     files, _ = batches(classes)
     path = pack(tmp_path / cifar.KNOWN[classes].archive, files, FOLDERS[classes])
     write(tmp_path / "d", files)
-    found = data.load("cifar", directory=str(tmp_path), options={"classes": classes})
+    found = load(directory=str(tmp_path), classes=classes)
     assert found.source == "archive"
-    assert found.digest == data.load("cifar", directory=str(tmp_path / "d"), options={"classes": classes}).digest
+    assert found.digest == load(directory=str(tmp_path / "d"), classes=classes).digest
     path.write_bytes(path.read_bytes()[:5000])
     with fails(path, "cannot read", "replace"):
-        data.load("cifar", directory=str(tmp_path), options={"classes": classes})
+        load(directory=str(tmp_path), classes=classes)
+
+
+def test_a_file_too_large_for_the_data_set_is_not_unpacked(tmp_path, monkeypatch):
+    monkeypatch.setattr(cifar, "MOST_RECORDS", 5)
+    pack(tmp_path / "cifar-10-binary.tar.gz", {"data_batch_1.bin": bytes(6 * 3073)}, FOLDERS[10])
+    with fails("data_batch_1.bin has 18,438 bytes, more than all of CIFAR-10"):
+        load(directory=str(tmp_path))
 
 
 def test_an_archive_of_the_python_version_is_not_opened(tmp_path):
     pack(tmp_path / "cifar-10-binary.tar.gz", {"data_batch_1": b"\x80\x04.", "test_batch": b"\x80\x04."}, "cifar-10-batches-py")
     with fails("cifar-10-binary.tar.gz lacks data_batch_1.bin", "binary version"):
-        data.load("cifar", directory=str(tmp_path))
+        load(directory=str(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -115,7 +144,7 @@ def test_damaged_files_are_named(tmp_path, name, change, words):
     files, _ = batches(10)
     write(tmp_path, files | {name: change(files[name])})
     with fails(tmp_path, *words):
-        data.load("cifar", directory=str(tmp_path))
+        load(directory=str(tmp_path))
 
 
 def test_a_missing_file_is_named(tmp_path):
@@ -123,17 +152,17 @@ def test_a_missing_file_is_named(tmp_path):
     del files["data_batch_4.bin"]
     write(tmp_path, files)
     with fails(tmp_path, "only a part of CIFAR-10", "add data_batch_4.bin"):
-        data.load("cifar", directory=str(tmp_path))
+        load(directory=str(tmp_path))
 
 
 def test_absent_and_wrong_options(tmp_path):
     with fails("no CIFAR-10 at hand", "put cifar-10-binary.tar.gz into DIR", "IMBAL_DATA_DIR", "no network"):
-        data.load("cifar")
+        load()
     with fails("no CIFAR-100 files", tmp_path / "raw" / "cifar100"):
-        data.load("cifar", directory=str(tmp_path), source="binary", options={"classes": 100})
+        load(directory=str(tmp_path), source="binary", classes=100)
     for classes in (20, "10", True, 10.5):
         with fails("config.data.classes", repr(classes), "10 or 100"):
-            data.load("cifar", options={"classes": classes})
+            load(classes=classes)
 
 
 class Quiet(http.server.SimpleHTTPRequestHandler):
@@ -157,7 +186,7 @@ def test_download_is_kept(tmp_path, monkeypatch):
         with monkeypatch.context() as patch:
             patch.setattr(cifar, "URL", url)
             patch.setattr(download, "fetch", functools.partial(download.fetch, url_infos={f"{url}{path.name}": info}))
-            first = data.load("cifar")
+            first = load()
         server.shutdown()
         thread.join()
-    assert first.source == "download" and data.load("cifar").digest == first.digest
+    assert first.source == "download" and load().digest == first.digest

@@ -16,6 +16,7 @@ from imbal_jax.errors import UserError
 from imbal_jax.methods import Recipe
 from imbal_jax.models import s0_cnn
 from imbal_jax.models.inference import apply_in_batches
+from imbal_jax.ops.batch_norm import batch_norm
 from imbal_jax.train import classifier, loop
 
 SHAPE, COUNTS, BATCH, STEPS = (8, 8, 1), (12, 8, 4), 8, 3
@@ -122,6 +123,28 @@ def test_batch_statistics_are_those_of_the_whole_batch(normed_alone, data, inner
     same(several, normed_alone)
     if inner == "loop":  # with lanes side by side, a product has rows of both
         assert_divided(text, BATCH // data, 6)
+
+
+def test_no_device_asks_for_the_others_rows_to_find_moments():
+    """Our own layer on maps: its central positions, sums and gradients are each device's own, and added up."""
+
+    def one(data, lane, shared):
+        split = lanes.split_batch(data, BATCH)
+
+        def loss(scale, x):
+            y, mean, variance = batch_norm(split(x * scale.reshape(1, 1, 1, 3)), scale, scale, 1e-3, "swish")
+            return (y**2).sum(), (mean, variance)
+
+        return jax.grad(loss, has_aux=True)(lane[1], shared)
+
+    x, scale = jax.random.normal(jax.random.key(0), (BATCH, 6, 6, 3)) + 50, jnp.ones((1, 3))
+    found = []
+    for devices in (1, 4):
+        used = jax.local_devices()[:devices]
+        spread = lanes.over_lanes(partial(one, devices), devices=used, data=devices, inner="loop")
+        found.append(jax.tree.map(np.asarray, spread((), scale, x)))
+    same(*found)
+    assert "all-gather(" not in spread.lowered((), scale, x).compile().as_text()
 
 
 def test_running_averages_are_kept_and_used(normed_alone):

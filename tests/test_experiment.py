@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from imbal_jax import experiment, records
@@ -128,3 +129,40 @@ def test_a_method_that_needs_validation_rows_says_so(tmp_path):
     config.method = "temperature"
     with pytest.raises(UserError, match=r"hold some out with --config.data.validation=0.1"):
         experiment.run(config, tmp_path)
+
+
+def test_a_config_without_a_newer_field_that_does_nothing_is_the_same():
+    assert experiment._differences({"classifier": {"mean": [], "width": 1.0}}, {"classifier": {"width": 1.0}}) == []
+    (line,) = experiment._differences({"classifier": {"mean": [0.5], "width": 1.0}}, {"classifier": {"width": 1.0}})
+    assert line == "config.classifier.mean is None there and [0.5] now"
+
+
+def table_config(folder, **arrays):
+    """The default config for an .npz of vectors, short."""
+    from configs import folder as own
+
+    np.savez(folder / "table.npz", **arrays)
+    config = own.get_config(str(folder / "table.npz"))
+    config.seeds, config.baselines, config.method = 1, ("none",), "smote"
+    config.classifier.epochs, config.classifier.width, config.quality.samples = 12, 0.25, 0
+    config.conv, config.lanes = "gemm", "loop"
+    return config
+
+
+def test_a_table_in_natural_units_trains_with_the_default_config(tmp_path, monkeypatch):
+    monkeypatch.setattr(experiment.build, "build", lambda workdir, seconds: records.write_json(workdir / "results.json", {}))
+    monkeypatch.setattr(experiment.table, "text", str)
+    rng, y = np.random.default_rng(0), np.repeat([0, 1], [160, 80])
+    small, large = rng.uniform(0, 0.45, 240), 1e6 + rng.normal(size=240) + 6 * y
+    x = np.stack([small, large], axis=1)
+    x[3, 0] = 1e7  # an outlier
+    config = table_config(tmp_path, x=x, y=y)
+    experiment.run(config, tmp_path / "run")
+    rows = records.read(tmp_path / "run" / "rows.jsonl")
+    assert {row["method"] for row in rows} == {"none", "smote"} and min(row["balanced_accuracy"] for row in rows) > 0.95
+    told = records.read_json(tmp_path / "run" / "environment.json")["data"]
+    assert told["dtype"] == "float32" and "standard deviation" in told["scale"]["how"] and told["scale"]["factor"][0] < 1
+    config.classifier.model = "s0_cnn"
+    with pytest.raises(UserError, match="config.classifier.model is 's0_cnn', a network for images"):
+        experiment.run(config, tmp_path / "other")
+    assert not (tmp_path / "other" / "rows.jsonl").exists()

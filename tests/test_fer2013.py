@@ -1,5 +1,6 @@
 """FER2013 from a zip, a folder and a CSV file: the same rows, decoded once, with copies of training images told."""
 
+import hashlib
 import os
 from pathlib import Path
 
@@ -222,3 +223,40 @@ def test_real_fer2013(cache, monkeypatch):
     train = {image.tobytes() for image in found.train.x}
     assert not train & {image.tobytes() for image in found.test.x}
     assert np.unique(found.train.groups).size == len(train)
+
+
+@pytest.mark.parametrize(
+    "place", ["fer2013.csv", "icml_face_data.csv", "fer2013/icml_face_data.csv", f"{fer2013.COMPETITION}/fer2013/fer2013.csv"]
+)
+@pytest.mark.parametrize("mark", ["utf-8", "utf-8-sig", "utf-16"])
+def test_names_heads_and_marks_of_the_csv(tmp_path, place, mark):
+    """Kaggle's later file has blanks in its first line; spreadsheets and PowerShell put marks at the start."""
+    (tmp_path / "plain").mkdir()
+    (tmp_path / "plain" / "fer2013.csv").write_bytes(csv())
+    text = (
+        csv().decode().replace("emotion,pixels,Usage", "emotion, Usage, pixels" if "icml" in place else "Emotion,pixels,usage ")
+    )
+    if "icml" in place:
+        head, *lines = text.split("\n")
+        cells = [line.split(",") for line in lines]
+        text = "\n".join([head, *(f"{emotion},{usage},{pixels}" for emotion, pixels, usage in cells)])
+    write(tmp_path / "d", {place: text.encode(mark)})
+    found = load(tmp_path / "d")
+    assert found.digest == load(tmp_path / "plain").digest and found.source == "csv" and not found.left_out
+
+
+def test_a_zip_of_the_csv_is_to_be_unpacked(tmp_path):
+    with fails("fer2013.zip holds fer2013.csv and no images: unpack fer2013.csv"):
+        load(write(tmp_path / "fer2013.zip", {"fer2013.csv": csv()}).parent)
+
+
+def test_other_images_of_the_same_number_are_told(tmp_path, monkeypatch):
+    monkeypatch.setattr(fer2013, "TRAIN_ROWS", 28)
+    monkeypatch.setattr(fer2013, "TEST_ROWS", 28)
+    write(tmp_path / "a", {"fer2013.csv": csv()})
+    write(tmp_path / "b" / "fer2013", files())
+    for place in ("a", "b"):
+        assert load(tmp_path / place).note.startswith("These are not the published images of FER2013")
+    monkeypatch.setattr(fer2013, "CSV_MD5", (hashlib.md5(csv()).hexdigest(),))
+    write(tmp_path / "c", {"fer2013.csv": csv()})
+    assert load(tmp_path / "c").note.startswith("3 test images")

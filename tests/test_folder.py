@@ -1,11 +1,17 @@
 """Data sets of one's own: folders, zips and arrays become rows; what cannot be used is told."""
 
+import contextlib
+import io
+import struct
+import zipfile
+
 import numpy as np
 import pytest
 from data_files import encoded, fails, noise, write
 
 from imbal_jax import data
-from imbal_jax.data import class_folders, folder
+from imbal_jax.data import class_folders, folder, npz
+from imbal_jax.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -259,11 +265,13 @@ def store(path, **arrays):
 def test_arrays(tmp_path, x, shape):
     found = load(store(tmp_path / "a.npz", x=x, y=np.tile([3, 12], 10)))
     assert (found.name, found.source, found.class_names) == ("a", "npz", ("3", "12"))
-    assert found.train.x.shape == (16, *shape) and found.train.x.dtype == np.uint8 and len(found.test.y) == 4
+    assert found.train.x.shape == (16, *shape) and len(found.test.y) == 4
+    assert found.train.x.dtype == (np.uint8 if x.dtype == np.uint8 else np.float32)
     rows = np.concatenate([found.train.ids, found.test.ids])
-    scale = 255 if x.dtype != np.uint8 and x.max() <= 1 else 1
     back = np.concatenate([found.train.x, found.test.x])
-    np.testing.assert_allclose(back.reshape(20, -1), (x * float(scale))[rows].reshape(20, -1), atol=1e-3)
+    if found.scale is not None:
+        back = back * np.array(found.scale.factor) + np.array(found.scale.offset)
+    np.testing.assert_allclose(back.reshape(20, -1), x[rows].reshape(20, -1), rtol=1e-5, atol=1e-5)
 
 
 def test_arrays_with_words_groups_and_a_test_set(tmp_path):
@@ -273,14 +281,43 @@ def test_arrays_with_words_groups_and_a_test_set(tmp_path):
     both = {"x": x / 255.0, "y": y, "x_test": noise(1, 4, 4, 4) / 300, "y_test": y[:4]}
     found = load(store(tmp_path / "b.npz", **both, group=np.arange(12), group_test=np.arange(12, 16)))
     assert len(found.train.y) == 12 and found.test.y.tolist() == [0, 1, 0, 1] and found.note == ""
-    assert (found.train.x[..., 0] == x).all() and found.test.groups.tolist() == [12, 13, 14, 15]
+    np.testing.assert_allclose(found.train.x[..., 0], x / 255, rtol=1e-6)
+    assert found.test.groups.tolist() == [12, 13, 14, 15]
     with fails("4 groups (the first: 0) have rows in the training set"):
         load(store(tmp_path / "c.npz", **both, group=np.arange(12), group_test=np.arange(4)))
 
 
-def test_equal_vectors_are_no_copies(tmp_path):
-    found = load(store(tmp_path / "a.npz", x=np.ones((20, 3), np.uint8), y=np.tile([0, 1], 10)))
-    assert not len(found.twins) and (found.train.groups == found.train.ids).all()
+@pytest.mark.parametrize("shape", [(3,), (6, 2)])
+def test_equal_vectors_and_signals_are_told_and_may_be_grouped(tmp_path, shape):
+    """Half of the rows are each there twice, the others once; counted by comparing every test row with every training row."""
+    x = noise(0, 30, *shape) / 255
+    x[20:30] = x[:10]
+    path = store(tmp_path / "a.npz", x=x, y=np.tile([0, 1], 15))
+    found = load(path, test_share=0.5)
+    same = (found.test.x[:, None] == found.train.x[None]).reshape(len(found.test.y), len(found.train.y), -1).all(-1).any(1)
+    assert same.any() and (found.twins == same).all() and (found.train.groups == found.train.ids).all()
+    assert f"{same.sum()} of {len(same)} test rows are also among the training rows" in found.note
+    assert "config.data.group_copies=True" in found.note
+    apart = load(path, test_share=0.5, group_copies=True)
+    assert not len(apart.twins) and not np.intersect1d(apart.train.groups, apart.test.groups).size
+    assert not (apart.test.x[:, None] == apart.train.x[None]).reshape(len(apart.test.y), len(apart.train.y), -1).all(-1).any()
+    assert "among the training rows" not in apart.note
+
+
+def test_a_test_set_of_training_rows_is_refused(tmp_path):
+    with fails("each of the 4 rows drawn for the test set is also a training row", "group_copies"):
+        load(store(tmp_path / "a.npz", x=np.ones((20, 3), np.uint8), y=np.tile([0, 1], 10)))
+    given = {"x": noise(0, 8, 3), "y": np.tile([0, 1], 4)}
+    with fails("each of the 8 test rows is also a training row"):
+        load(store(tmp_path / "b.npz", **given, x_test=given["x"], y_test=given["y"]))
+    files = pictures("train/", 4)
+    copies = {name.replace("train", "test"): content for name, content in files.items()}
+    with fails("each of the 8 test rows is also a training row", "replace it"):
+        load(write(tmp_path / "d", files | copies))
+    for number in range(4):
+        copies[f"test/dog/{number:02d}.png"] = encoded(noise(100 + number, 8, 8))
+    with fails("each test row of class 'cat' is also a training row"):
+        load(write(tmp_path / "e", files | copies))
 
 
 X, Y = noise(0, 8, 4, 4), np.tile([0, 1], 4)
@@ -292,14 +329,24 @@ X, Y = noise(0, 8, 4, 4), np.tile([0, 1], 4)
         ({"x": X}, ["no entry 'y'"]),
         ({"x": X, "y": Y, "x_test": X}, ["no entry 'y_test'"]),
         ({"x": X, "y": Y, "y_tests": Y}, ["'y_tests'", "did you mean 'y_test'"]),
-        ({"x": X, "y": Y[:7]}, ["y has the shape (7,)", "(8, 4, 4)"]),
-        ({"x": X, "y": Y[:, None]}, ["y has the shape (8, 1)"]),
-        ({"x": X, "y": Y / 2}, ["y is of type float64"]),
+        ({"x": X, "y": Y[:7]}, ["y has the shape (7,)", "8 rows"]),
+        ({"x": X, "y": np.stack([Y, Y], 1)}, ["y has the shape (8, 2)", "not one-hot"]),
+        ({"x": X, "y": Y / 2}, ["y holds 0.5"]),
+        ({"x": X, "y": np.where(Y, np.nan, 1.0)}, ["y holds 4 values that are NaN"]),
+        ({"x": X, "y": np.array([b"\xff", b"a"])[Y]}, ["no UTF-8"]),
+        ({"x": X, "y": Y, "labels": Y}, ["'y' and 'labels'", "mean the same"]),
+        ({"x_train": X, "y_tests": Y}, ["'y_tests'"]),
+        ({"a": X, "b": Y}, ["no entry 'x'", "a, b"]),
+        ({"x": X, "y": Y, "x_test": X / 255, "y_test": Y}, ["x is uint8 and x_test float64"]),
+        ({"x": noise(0, 8, 3, 9, 3), "y": Y}, ["channels-first"]),
+        ({"x": noise(0, 8, 7, 9, 9), "y": Y}, ["channels-first", "moveaxis"]),
+        ({"x": np.ones((8, 12, 200)), "y": Y}, ["channels-first", "swapaxes", "config.data.kind=signals"]),
+        ({"x": np.ones((8, 0)), "y": Y}, ["(8, 0)"]),
         ({"x": Y, "y": Y}, ["x has the shape (8,)"]),
         ({"x": X.astype(str), "y": Y}, ["must hold numbers"]),
-        ({"x": X - 5.0, "y": Y}, ["x goes from -", "no pixels"]),
-        ({"x": X.astype(np.uint16) * 257, "y": Y}, ["no pixels", "0 to 255"]),
-        ({"x": np.where(X > 100, np.nan, 0.5), "y": Y}, ["x goes from nan to nan"]),
+        ({"x": np.where(X > 100, np.nan, 0.5), "y": Y}, [f"x holds {(X > 100).sum()} values that are NaN or infinite"]),
+        ({"x": np.where(X > 100, np.inf, 0.5), "y": Y}, [f"x holds {(X > 100).sum()} values that are NaN or infinite"]),
+        ({"x": X * 1j, "y": Y}, ["must hold numbers"]),
         ({"x": X, "y": Y, "x_test": X[:, :3], "y_test": Y}, ["differ in shape"]),
         ({"x": X, "y": Y, "x_test": X, "y_test": Y.astype(str)}, ["both hold whole numbers, or both words"]),
         ({"x": X, "y": Y, "x_test": X, "y_test": Y, "group": Y}, ["group and group_test go together"]),
@@ -326,6 +373,124 @@ def test_damaged_arrays(tmp_path):
         load(path)
 
 
+def test_forms_of_labels(tmp_path):
+    plain = load(store(tmp_path / "a.npz", x=X, y=Y))
+    forms = [Y.astype(t) for t in (float, bool, np.uint64, ">i2", ">f4")]
+    for form in [*forms, Y[:, None], Y[:, None] * 1.0, np.eye(2)[Y], np.eye(2, dtype=bool)[Y]]:
+        found = load(store(tmp_path / "a.npz", x=X, y=form))
+        assert found.class_names == ("0", "1") and found.digest == plain.digest
+    assert load(store(tmp_path / "a.npz", x=X, y=np.array([b"N", b"V"])[Y])).class_names == ("N", "V")
+    words = load(store(tmp_path / "a.npz", x=X, y=np.array(["10", "9"])[Y], group=np.arange(8.0)))
+    assert words.class_names == ("10", "9") and words.train.y.tolist() == plain.train.y.tolist()
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("x_train", "y_train", "x_val", "y_val", "x_test", "y_test"),
+        ("train_images", "train_labels", "val_images", "val_labels", "test_images", "test_labels"),
+        ("X", "labels", "X_valid", "Y_valid", "X_test", "targets_test"),
+    ],
+)
+def test_names_of_entries(tmp_path, names):
+    arrays = [X, Y, noise(1, 4, 4, 4), Y[:4], noise(2, 4, 4, 4), Y[:4]]
+    found = load(store(tmp_path / "a.npz", **dict(zip(names, arrays, strict=True)), more=np.ones(3)))
+    assert (found.train.x[..., 0] == np.concatenate([X, arrays[2]])).all() and (found.test.x[..., 0] == arrays[4]).all()
+    assert f"4 rows of {names[2]} are joined to the training set" in found.note
+
+
+def test_channels_first(tmp_path):
+    images = noise(0, 8, 5, 6, 3)
+    plain = load(store(tmp_path / "a.npz", x=images, y=Y))
+    found = load(store(tmp_path / "a.npz", x=images.transpose(0, 3, 1, 2), y=Y))
+    assert found.digest == plain.digest and "channels-first" in found.note and "channels-first" not in plain.note
+    for shape, expected in {(3, 3, 1): (3, 3, 1), (1, 3, 3): (3, 3, 1), (4, 9, 9): (9, 9, 4), (9, 9, 2): (9, 9, 2)}.items():
+        assert load(store(tmp_path / "a.npz", x=noise(0, 8, *shape), y=Y)).train.x.shape[1:] == expected
+    signals = np.random.default_rng(0).normal(size=(8, 50, 1))
+    plain = load(store(tmp_path / "a.npz", x=signals, y=Y))
+    assert load(store(tmp_path / "a.npz", x=np.swapaxes(signals, 1, 2), y=Y)).digest == plain.digest
+    assert load(store(tmp_path / "a.npz", x=signals[..., 0], y=Y), kind="signals").digest == plain.digest
+    assert load(store(tmp_path / "a.npz", x=signals[..., 0], y=Y)).train.x.shape[1:] == (50,)
+    assert load(store(tmp_path / "a.npz", x=images, y=Y), kind="vectors").train.x.shape[1:] == (90,)
+
+
+def test_fortran_order_and_foreign_bytes_make_no_difference(tmp_path):
+    x = np.random.default_rng(0).normal(size=(8, 9, 2))
+    plain = load(store(tmp_path / "a.npz", x=x, y=Y))
+    for same in (np.asfortranarray(x), x.astype(">f8")):
+        assert load(store(tmp_path / "a.npz", x=same, y=Y)).digest == plain.digest
+
+
+def test_archives_that_lie_or_do_not_fit(tmp_path, monkeypatch):
+    from imbal_jax import memory
+
+    def members(**content):
+        with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in {"x": X, "y": Y, **content}.items():
+                data = io.BytesIO()
+                np.save(data, array) if isinstance(array, np.ndarray) else data.write(array)
+                archive.writestr(name if "." in name else f"{name}.npy", data.getvalue())
+        return tmp_path / "a.npz"
+
+    def header(shape):
+        text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {shape}, }}\n".encode()
+        return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text
+
+    with fails("a.npz", "declares the shape (8, 1000000000000)", "8,000,000,000,000 bytes"):
+        load(members(x=header((8, 10**12))))
+    with fails("a.npz", "declares the shape"):
+        load(members(x=header((10**30, 10**30))))
+    with fails("a.npz"):
+        load(members(x=header((-8, 4))))
+    with fails("declares the shape (8, 4, 4)", "and has 129"):
+        load(members(x=header((8, 4, 4)) + bytes(129)))
+    with fails("a.npz", "'notes.txt', which is no array"):
+        load(members(**{"notes.txt": b"text"}))
+    path = members()
+    content = path.read_bytes()
+    for flag, method in ((1, 8), (0, 77)):  # encrypted, of an unknown compression
+        changed = bytearray(content)
+        for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
+            start = -1
+            while (start := content.find(mark, start + 1)) >= 0:
+                struct.pack_into("<HH", changed, start + place, flag, method)
+        path.write_bytes(changed)
+        with fails("cannot read", "a.npz"):
+            load(path)
+    path.write_bytes(content)
+    monkeypatch.setattr(memory, "host", lambda: 200)
+    with fails("does not fit in the memory", "x ", "GiB"):
+        load(path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_damage_anywhere_is_one_line(tmp_path, save):
+    rng, path = np.random.default_rng(0), tmp_path / "a.npz"
+    save(path, x=X, y=Y)
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    for _ in range(300):
+        damaged = content.copy()
+        damaged[rng.integers(0, len(content), 3)] ^= np.uint8(1) << rng.integers(0, 8, 3, np.uint8)
+        path.write_bytes(damaged.tobytes())
+        with contextlib.suppress(UserError):
+            npz.read(path)
+
+
+def test_images_that_are_black_or_constant_are_told(tmp_path):
+    dark = {f"{label}/{n}.png": encoded(noise(n, 8, 8) // 16) for label in "ab" for n in range(4)}
+    dark["a/0.png"] = encoded(np.full((8, 8), 7, np.uint8))
+    note = load(write(tmp_path / "dark", dark)).note
+    assert "8 of 8 images are nearly black" in note and "a/0.png" in note and "config.data.range=0,15" in note
+    assert "1 of 8 images are of one colour (the first: a/0.png)" in note
+    found = load(tmp_path / "dark", range="0,15")
+    assert found.train.x.max() == 255 and "black" not in found.note
+    deep = {f"{label}/{n}.png": encoded(noise(n, 8, 8).astype(np.uint16) * 2) for label in "ab" for n in range(4)}
+    found = load(write(tmp_path / "deep", deep))
+    assert found.train.x.max() > 250 and len(np.unique(found.train.x)) > 100
+    assert load(tmp_path / "deep", range="0,1020").train.x.max() in (127, 128)
+    assert load(tmp_path / "deep", range="none").train.x.max() == 2
+
+
 # --- Options ----------------------------------------------------------------------------------------------------------
 
 
@@ -341,6 +506,10 @@ def test_damaged_arrays(tmp_path):
         ({"most_pixels": 0}, ["config.data.most_pixels is 0"]),
         ({"groups": 3}, ["config.data.groups is 3"]),
         ({"path": ""}, ["config.data.path is empty"]),
+        ({"range": "a,b"}, ["config.data.range is 'a,b'", "LOW,HIGH"]),
+        ({"range": "5,5"}, ["config.data.range is '5,5'"]),
+        ({"range": "0,nan"}, ["config.data.range is '0,nan'"]),
+        ({"kind": "image"}, ["config.data.kind is 'image'", "'images'"]),
         ({"sizes": 3}, ["no option config.data.sizes", "did you mean 'size'"]),
     ],
 )

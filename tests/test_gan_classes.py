@@ -8,11 +8,13 @@ import pytest
 from imbal_jax import checkpoint, experiment, methods, records
 from imbal_jax.errors import UserError
 from imbal_jax.gan import losses, sample
+from imbal_jax.gan import step as gan_step
 from imbal_jax.gan.step import Nets
-from imbal_jax.stages import gan, gan_choice
+from imbal_jax.stages import gan, gan_choice, group
+from imbal_jax.stages.arms import Arm
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import prepare
-from tests import small
+from tests import small, toys
 
 TASK = methods.Task((50, 9, 0, 4), 1.0, ("N", "S", "V", "F"), (28, 28, 1), (1, 2, 3))
 
@@ -35,6 +37,31 @@ def test_a_class_that_cannot_have_one():
         gan.own_classes("S, X", TASK)
     with pytest.raises(UserError, match="'V', which has no training rows"):
         gan.own_classes("V", TASK)
+
+
+def test_options_that_do_not_suit_the_data():
+    options = config_of("minority").gan
+    gan.check_data(options, TASK)
+    with pytest.raises(UserError, match="'minority', and no class is rare"):
+        gan.check_data(options, TASK._replace(minority=()))
+    options.augment = "translation"
+    gan.check_data(options, TASK)
+    with pytest.raises(UserError, match=r"gan.augment is 'translation', DiffAugment for images.*rows are \(300, 1\)"):
+        gan.check_data(options, TASK._replace(shape=(300, 1)))
+
+
+def test_no_gan_is_trained_where_nothing_is_to_be_generated(tmp_path, caplog):
+    """A GAN for class 0, which is as large as the largest: the arm is 'none', at the cost of 'none', and it is said."""
+    config = config_of("0")
+    config.seeds = 1
+    setting, curves = prepare(config, tmp_path), Curves(tmp_path / "metrics.jsonl", (0,))
+    trained = lambda: pytest.fail("trained for nothing")  # noqa: E731
+    (row,) = group.run(setting, curves, [Arm("gan_synth")], trained, trained)
+    seen = sum(setting.train.counts) // 16 * 16 * config.classifier.epochs
+    assert row["gan_seconds"] == 0 and row["examples_seen"] == seen and row["counts_after"] == row["counts_before"]
+    lines = [row for row in records.read(tmp_path / "metrics.jsonl") if row["stage"] == "warning"]
+    assert len(lines) == 1 and "no GAN is trained" in lines[0]["message"] and lines[0]["method"] == "gan_synth"
+    assert "equals the one without gan_synth" in caplog.text
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +125,76 @@ def test_a_generator_of_another_shape_is_refused(tmp_path):
     gan.check_shape(nets, "s0_cgan", setting.task.shape)
     with pytest.raises(UserError, match=r"makes rows of shape \(28, 28, 1\), and the data has \(300, 1\)"):
         gan.check_shape(nets, "s0_cgan", (300, 1))
+
+
+def few_held_out(tmp_path):
+    """Of the classes 8 and 9 two rows each are held out; of 1 there are 12."""
+    config = config_of("8, 1")
+    config.seeds, config.data.per_class, config.data.validation = 1, 60, 0.2
+    config.gan.select, config.gan.epochs, config.gan.grid_every = "frechet", 2, 1
+    return prepare(config, tmp_path), Curves(tmp_path / "metrics.jsonl", (0,))
+
+
+def test_training_rows_never_stand_in_for_held_out_ones(tmp_path):
+    setting, _ = few_held_out(tmp_path)
+    assert gan_choice.judged_classes(setting) == (0, 1, 2, 3, 4, 5, 7)
+    y, held = setting.data.train.y, set(np.asarray(setting.validation[0]))
+    for label in (1, 8):
+        rows = gan_choice._compared(setting, (label,), 20)
+        assert rows.shape == (1, 1, 20) and set(rows.ravel()) <= held and (y[rows] == label).all()
+    assert gan_choice.rule(setting, (1, 8)) == "frechet; last for 8" and gan_choice.rule(setting, (8,)) == "last"
+    assert gan_choice.rule(setting, (1,)) == gan_choice.rule(setting, ()) == "frechet"
+    told = gan_choice.not_judged(setting, (1, 8))
+    assert list(told) == [8] and "fewer than 10 held-out rows of class 8" in told[8] and "the last is drawn from" in told[8]
+    of_all = gan_choice.not_judged(setting, ())[None]
+    assert "of class 6, 8, 9" in of_all and "the others decide" in of_all
+    setting.config.gan.select = "last"
+    assert gan_choice.rule(setting, (1, 8)) == "last"
+
+
+@pytest.mark.slow
+def test_the_last_state_is_drawn_from_without_enough_held_out_rows(tmp_path, caplog):
+    setting, curves = few_held_out(tmp_path)
+    (tmp_path / "plots").mkdir()
+    trained, _, _ = gan.fit(setting, curves)
+    kept = checkpoint.restore(setting.folder / "chosen", {"generator": trained.generator})
+    of_8, of_1 = (curves.by_lane("gan", [f"class {label}"])[0] for label in (8, 1))
+    assert np.asarray(kept.meta["epochs"])[0, 1] == 2 and all(line["val_frechet"] is None for line in of_8)
+    assert all(line["val_frechet"] > 0 for line in of_1)
+    assert "gan, class 8: fewer than 10 held-out rows of class 8" in caplog.text and "class 1:" not in caplog.text
+    lines = [row for row in records.read(tmp_path / "metrics.jsonl") if "held-out" in row.get("message", "")]
+    assert {line["method"] for line in lines} == {"class 8"}
+
+
+def test_a_look_without_figure_keeps_the_newest_state():
+    """Classes that do not count have no part in the figure; with none that counts each newer state is taken."""
+    task = methods.Task((20, 20, 20), 1.0, ("a", "b", "c"), (3,), ())
+    _, context = toys.problem(task, 1)
+    trained = context.trained["gan"]()
+    generator, judge = (jax.tree.map(lambda leaf: leaf[0], of) for of in (trained.generator, trained.discriminator))
+    model = toys.Linear(3)
+    params = model.init(jax.random.key(0), jnp.zeros((1, 3)))
+    labels, rows = jnp.arange(3), jnp.arange(60).reshape(3, 20)
+    state = gan_step.State(generator, judge, None, None, None)
+    state = gan_choice.start(state)
+
+    @jax.jit
+    def run(counted, epoch, state, rows):
+        lane = (state, (jax.random.key(1), params, rows, labels, counted))
+        return gan_choice._look(trained.nets, model, lane, (context.shared, epoch))
+
+    def look(counted, epoch, state=state, rows=rows):
+        return run(jnp.asarray(counted, jnp.float32), jnp.asarray(epoch, jnp.int32), state, rows)
+
+    first, figure = look([1, 1, 0], 1)
+    other, same = look([1, 1, 0], 1, rows=rows.at[2].set(rows[0]))  # the third class does not count
+    assert np.isfinite(figure) and figure == same and first.best.figure == -figure == other.best.figure
+    one, two = look([1, 0, 0], 1)[1], look([0, 1, 0], 1)[1]
+    np.testing.assert_allclose(figure, (one + two) / 2, rtol=1e-5)
+    after = state
+    for epoch in (1, 2, 3):
+        after, figure = look([0, 0, 0], epoch, after)
+        assert np.isnan(figure) and after.best.epoch == epoch
 
 
 @pytest.mark.parametrize("classes", ["8, 9", pytest.param("", marks=pytest.mark.slow)])

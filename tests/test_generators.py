@@ -52,6 +52,23 @@ def test_nearest_distance_in_blocks(monkeypatch):
     np.testing.assert_allclose(ours, expected, rtol=1e-5)
 
 
+def test_near_copies_are_told_apart():
+    """Rows of length 100 at distances near 0.01: products in float32 round squared distances to about 0.001."""
+    rng = np.random.default_rng(0)
+    base = rng.normal(size=(4, 30)) * 20
+    real = (np.repeat(base, 10, axis=0) + 1e-3 * rng.normal(size=(40, 30))).astype(np.float32)
+    fake = (np.repeat(base, 5, axis=0) + 1.2e-3 * rng.normal(size=(20, 30))).astype(np.float32)
+    between = np.linalg.norm(real[:, None].astype(float) - fake[None], axis=-1)
+    ball = np.sort(np.linalg.norm(real[:, None].astype(float) - real[None], axis=-1), axis=1)[:, 3]
+    ours = generators.precision_recall_density_coverage(jnp.asarray(real), jnp.asarray(fake), k=3)
+    assert 0 < (between.min(axis=1) <= ball).mean() < 1
+    np.testing.assert_allclose(ours["precision"], (between <= ball[:, None]).any(axis=0).mean(), rtol=1e-5)
+    np.testing.assert_allclose(ours["density"], (between <= ball[:, None]).sum() / (3 * 20), rtol=1e-5)
+    np.testing.assert_allclose(ours["coverage"], (between.min(axis=1) <= ball).mean(), rtol=1e-5)
+    nearest = generators.nearest_distance(jnp.asarray(fake), jnp.asarray(real))
+    np.testing.assert_allclose(nearest, between.min(axis=0), rtol=1e-4)
+
+
 def images(n: int, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (n, 6, 6, 1)).astype(np.uint8)
 

@@ -43,9 +43,59 @@ def test_palettes_and_transparency():
 
     colour = np.repeat(np.array([[[255, 0, 0], [0, 255, 0]]], np.uint8), 2, axis=0)
     content = io.BytesIO()
-    Image.fromarray(colour).quantize(4).save(content, "PNG", transparency=b"\x80\xff")
-    assert (images.decode(content.getvalue()) == colour).all()
-    assert (images.decode(encoded(np.dstack([colour, np.full((2, 2), 9, np.uint8)]))) == colour).all()
+    palette = Image.fromarray(colour).quantize(4)
+    red = palette.getpixel((0, 0))  # its index
+    palette.save(content, "PNG", transparency=bytes(128 if index == red else 255 for index in range(2)))
+    on_white = colour.astype(float)
+    on_white[:, 0] += 127 / 255 * (255 - on_white[:, 0])  # of opacity 128
+    np.testing.assert_allclose(images.decode(content.getvalue()), on_white, atol=1)
+    faint = images.decode(encoded(np.dstack([colour, np.full((2, 2), 9, np.uint8)])))
+    np.testing.assert_allclose(faint, colour * (9 / 255) + 246, atol=1)
+
+
+@pytest.mark.parametrize(("below", "shape", "around"), [(0, 0, 255), (255, 255, 0)])
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P"])
+def test_a_shape_in_the_alpha_channel_is_seen(below, shape, around, mode):
+    from PIL import Image
+
+    inside = np.zeros((8, 8), np.uint8)
+    inside[2:5, 3:7] = 255
+    image, content = Image.new("L", (8, 8), below), io.BytesIO()
+    image.putalpha(Image.fromarray(inside))
+    if mode == "P":
+        palette = Image.fromarray((inside > 0).astype(np.uint8), "L").convert("P")
+        palette.putpalette([below] * 6)
+        palette.save(content, "PNG", transparency=b"\x00\xff")
+    else:
+        image.convert(mode).save(content, "PNG")
+    assert (images.decode(content.getvalue())[..., 0] == np.where(inside, shape, around)).all()
+
+
+def test_a_range_becomes_black_and_white():
+    deep = np.linspace(0, 4095, 48).reshape(6, 8).astype(np.uint16)
+    survey = images.survey(encoded(deep))
+    assert survey == (6, (0.0, 4095.0)) and images.depth([survey, images.Survey(9, None)]) == (0.0, 4095.0)
+    np.testing.assert_allclose(images.decode(encoded(deep), deep=(0, 4095))[..., 0], deep * (255 / 4095), atol=0.51)
+    assert images.depth([images.survey(encoded(deep * 16))]) is None  # all 16 bits are used
+    eight = noise(0, 6, 8) // 16
+    assert images.decode(encoded(eight), deep=(0, 4095)).max() == 15
+    assert (images.decode(encoded(eight), limits=(0, 15))[..., 0] == np.rint(eight / 15 * 255)).all()
+    colour = noise(1, 6, 6, 3)
+    assert (images.decode(encoded(colour), limits=(100, 200)) == np.rint(np.clip((colour - 100.0) / 100, 0, 1) * 255)).all()
+    ones = np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4)
+    np.testing.assert_allclose(images.decode(encoded(ones, "TIFF"), limits=(0, 1))[..., 0], ones * 255, atol=0.51)
+
+
+def test_a_hot_pixel_does_not_darken_a_set():
+    deep = np.random.default_rng(0).integers(0, 4096, (32, 32)).astype(np.uint16)
+    deep[3, 3] = 65535
+    assert images.depth([images.survey(encoded(deep))])[1] < 4096
+
+
+def test_what_cannot_be_used_is_not_kept_in_memory():
+    damaged = [encoded(noise(0, 40, 40))[:-200]] * 3
+    bad = images.in_parallel(images.decode, damaged)
+    assert all(isinstance(one, Unusable) and one.__traceback__ is None and one.__context__ is None for one in bad)
 
 
 def test_resizing_is_antialiased_keeps_the_aspect_and_crops_the_middle():
@@ -72,7 +122,7 @@ def test_images_stand_upright():
     image, turned = Image.fromarray(noise(0, 8, 16)), io.BytesIO()
     image.save(turned, "PNG", exif=_orientation(6))
     assert (images.decode(turned.getvalue())[..., 0] == np.rot90(noise(0, 8, 16), -1)).all()
-    assert images.shorter_side(turned.getvalue()) == 8
+    assert images.survey(turned.getvalue()).side == 8
 
 
 def _orientation(value):

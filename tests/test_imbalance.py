@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from imbal_jax.data.dataset import rank_in_class
-from imbal_jax.data.imbalance import cut, target_counts
+from imbal_jax.data.imbalance import cut, minority, target_counts
 from imbal_jax.errors import UserError
 from imbal_jax.lanes import lane_keys
 
@@ -149,3 +149,11 @@ def test_cut_errors():
 
 def test_rank_in_class():
     assert rank_in_class(np.array([2, 0, 2, 2, 0, 1])).tolist() == [0, 0, 1, 2, 1, 0]
+
+
+def test_rare_classes_have_fewer_than_half_the_rows_of_the_largest():
+    assert minority([720, 320, 32]) == {1, 2} and minority([10, 5, 4]) == {2} and minority([7, 7]) == set()
+    assert minority([600, 320, 32]) == {2}  # 720 cut to 600: a cut that names the commonest class does not make it rare
+    for classes, rare in ((10, 8), (100, 85)):
+        counts = target_counts("exponential(factor=100)", np.full(classes, 5000), 1.0)
+        assert len(minority(counts)) == rare == (counts < counts.max() / 2).sum()

@@ -82,3 +82,28 @@ def test_the_same_under_vmap():
     both, _ = jax.jit(jax.vmap(search))(points)
     for lane in range(2):
         np.testing.assert_array_equal(both[lane], jax.jit(search)(points[lane])[0])
+
+
+@pytest.mark.parametrize(("numbers", "spread"), [(5, 1e-4), (360, 1e-4)])
+def test_near_copies(numbers, spread):
+    """Clusters of 20 rows so close that the product form of their distances is all rounding."""
+    rng = np.random.default_rng(5)
+    rows = np.repeat(rng.normal(size=(8, numbers)), 20, axis=0) + spread * rng.normal(size=(160, numbers))
+    rows, own = rows.astype(np.float32), np.arange(160)
+    expected, distance = brute(rows, rows, 5, own)
+    index, squared = knn.nearest(rows, rows, 5, exclude_self=jnp.asarray(own))
+    np.testing.assert_array_equal(index, expected)
+    np.testing.assert_allclose(squared, distance, rtol=1e-5)
+    index, squared = knn.nearest_in_class(rows, (100, 60), 5, tile=(32, 64))
+    np.testing.assert_array_equal(index, expected)  # a cluster lies in one class
+    np.testing.assert_allclose(squared, distance, rtol=1e-5)
+
+
+def test_rows_longer_than_their_differences_keep_their_digits():
+    """Subtracting the centre would round what tells near copies about the origin apart."""
+    rng = np.random.default_rng(6)
+    points = np.concatenate([1e-6 * rng.normal(size=(30, 4)), rng.normal(size=(50, 4)) + 3]).astype(np.float32)
+    expected, distance = brute(points[:30], points, 3, np.arange(30))
+    index, squared = knn.nearest(points[:30], points, 3, exclude_self=jnp.arange(30))
+    np.testing.assert_array_equal(index, expected)
+    np.testing.assert_allclose(squared, distance, rtol=1e-5)

@@ -80,3 +80,11 @@ def test_purposes_are_separate_and_stable():
 def test_unknown_ways_are_refused(bad):
     with pytest.raises(UserError, match="use '"):
         lanes.over_lanes(walk, **bad)
+
+
+@pytest.mark.parametrize(("precision", "word"), [("float32", "HIGHEST"), ("tensorfloat32", "HIGH")])
+@pytest.mark.parametrize("inner", ["vmap", "loop"])
+def test_products_have_the_named_precision(precision, word, inner):
+    run = lanes.over_lanes(lambda lane, shared: lane[1] @ shared, inner=inner, devices=jax.devices()[:1], precision=precision)
+    text = run.lowered((), jnp.ones((2, 3, 3)), jnp.ones((3, 3))).as_text()
+    assert text.count("dot_general") == text.count(f"precision = [{word}, {word}]") == 1

@@ -21,6 +21,8 @@ from imbal_jax.methods import (
     sampling,
 )
 from imbal_jax.methods.method import Task
+from imbal_jax.methods.recipe import losses, mean_loss
+from imbal_jax.models import head
 
 COUNTS = (5000, 100, 20)
 GAP = (30, 0, 10)
@@ -54,8 +56,8 @@ def loss_of(method, z, t, progress=0.5):
     """As the training step puts the hooks together."""
     if method.logits is not None:
         z = method.logits(z, t, jnp.float32(progress))
-    each = (method.loss or optax.softmax_cross_entropy)(z, t)
-    return each if method.weight is None else each * (t @ method.weight(jnp.float32(progress)))
+    t = t if method.weight is None else t * method.weight(jnp.float32(progress))[None]
+    return (method.loss or optax.softmax_cross_entropy)(z, t)
 
 
 @pytest.mark.parametrize("gamma", [0.5, 2.0])
@@ -142,7 +144,8 @@ def test_ldam_formula():
 
 def test_ldam_without_margin_is_the_cross_entropy():
     z, t = logits_and_targets()
-    method = ldam.make(task(), 0.0)
+    method = ldam.make(task(), 0.0, 1.0, cosine=False)
+    assert not method.cosine and ldam.make(task()).cosine
     np.testing.assert_allclose(loss_of(method, z, t), cross_entropy(z, t), rtol=1e-5)
     np.testing.assert_array_equal(method.predict(z, None), z)
 
@@ -201,6 +204,104 @@ def test_deferred_weights():
     np.testing.assert_array_equal(drw.make(task(), start=0.0, beta=0.0).weight(jnp.float32(0.5)), 1.0)
 
 
+# --- the published losses, written out in float64 ---------------------------------------------------------------------
+
+
+def batch_of(rows=12, features=5):
+    """Features [B, D], kernel [D, K], labels [B] with all classes."""
+    rng = np.random.default_rng(3)
+    return rng.normal(size=(rows, features)), rng.normal(size=(features, 3)), np.arange(rows) % 3 * (np.arange(rows) > 3)
+
+
+def published_weights(beta, counts=COUNTS):
+    weights = (1 - beta) / (1 - beta ** np.array(counts, float))
+    return weights / weights.sum() * len(counts)
+
+
+def published_cross_entropy(logits, y, weights):
+    """PyTorch's F.cross_entropy(logits, y, weight=weights), reduction 'mean': sum of w_y nll / sum of w_y."""
+    each = -np.log(softmax(logits))[np.arange(len(y)), y]
+    return (weights[y] * each).sum() / weights[y].sum()
+
+
+def published_ldam_drw(x, kernel, y, beta, max_margin=0.5, scale=30.0):
+    """Cao et al.'s code: normalised features and weights, the margin off the true class's cosine, times s = 30."""
+    cosines = (x / np.linalg.norm(x, axis=1, keepdims=True)) @ (kernel / np.linalg.norm(kernel, axis=0, keepdims=True))
+    margin = 1 / np.sqrt(np.sqrt(COUNTS))
+    cosines[np.arange(len(y)), y] -= (margin * max_margin / margin.max())[y]
+    return published_cross_entropy(scale * cosines, y, published_weights(beta))
+
+
+def slopes(function, x, step=1e-5):
+    """The gradient by central differences."""
+    found = np.zeros_like(x)
+    for place in np.ndindex(x.shape):
+        more, less = x.copy(), x.copy()
+        more[place] += step
+        less[place] -= step
+        found[place] = (function(more) - function(less)) / (2 * step)
+    return found
+
+
+@pytest.mark.parametrize(("progress", "beta"), [(0.5, 0.0), (0.9, 0.9999)])
+def test_ldam_drw_is_the_published_loss(progress, beta):
+    x, kernel, y = batch_of()
+    recipe = methods.recipe_of("ldam | drw", task(), COUNTS)
+    assert recipe.cosine
+    t = jax.nn.one_hot(y, 3)
+
+    def ours(x, kernel):
+        return mean_loss(recipe, head.unit(x, 1) @ head.unit(kernel, 0), t, jnp.float32(progress))
+
+    value, (by_x, by_kernel) = jax.jit(jax.value_and_grad(ours, (0, 1)))(*(jnp.asarray(a, jnp.float32) for a in (x, kernel)))
+    np.testing.assert_allclose(value, published_ldam_drw(x, kernel, y, beta), rtol=1e-5)
+    np.testing.assert_allclose(by_x, slopes(lambda x: published_ldam_drw(x, kernel, y, beta), x), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(by_kernel, slopes(lambda k: published_ldam_drw(x, k, y, beta), kernel), rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.parametrize("progress", [0.5, 0.9])
+def test_drw_is_a_weighted_mean(progress):
+    x, kernel, y = batch_of()
+    z, t = (x @ kernel).astype(np.float32), np.eye(3, dtype=np.float32)[y]
+    w = published_weights(0.9999 if progress > 0.8 else 0.0)
+    recipe = methods.recipe_of("drw", task(), COUNTS)
+    value, gradient = jax.value_and_grad(lambda z: mean_loss(recipe, z, t, jnp.float32(progress)))(jnp.asarray(z))
+    np.testing.assert_allclose(value, published_cross_entropy(np.float64(z), y, w), rtol=1e-5)
+    # Each row's own gradient, softmax - target, weighted; divided by the weights, not by the rows.
+    np.testing.assert_allclose(gradient, w[y][:, None] * (softmax(z) - t) / w[y].sum(), rtol=1e-4, atol=1e-7)
+
+
+@pytest.mark.parametrize("spec", ["class_weights", "class_balanced"])
+def test_other_class_weights_are_divided_by_the_rows(spec):
+    """As Keras's class_weight and Cui et al.'s code have it."""
+    x, kernel, y = batch_of()
+    z, t = (x @ kernel).astype(np.float32), np.eye(3, dtype=np.float32)[y]
+    n = np.array(COUNTS)
+    w = published_weights(0.9999) if spec == "class_balanced" else n.sum() / (3 * n)
+    value = mean_loss(methods.recipe_of(spec, task(), COUNTS), z, t, jnp.float32(0.1))
+    np.testing.assert_allclose(value, (w[y] * cross_entropy(z, t)).mean(), rtol=1e-5)
+
+
+def test_weights_of_mixed_targets_are_those_of_each_class():
+    """lambda w_a nll_a + (1 - lambda) w_b nll_b, as every mixup of weighted losses is made."""
+    z, t = logits_and_targets()
+    w = np.array(class_weights.inverse_frequency(COUNTS, 1.0))
+    p = softmax(z)
+    for spec, gamma in (("class_weights", 0.0), ("class_weights | focal", 2.0)):
+        each = -(t * w * (1 - p) ** gamma * np.log(p)).sum(axis=1)
+        np.testing.assert_allclose(losses(methods.recipe_of(spec, task(), COUNTS), z, t, jnp.float32(0)), each, rtol=1e-4)
+    w = published_weights(0.9999)
+    value = mean_loss(methods.recipe_of("drw", task(), COUNTS), z, t, jnp.float32(0.9))
+    np.testing.assert_allclose(value, -(t * w * np.log(softmax(z))).sum() / (t @ w).sum(), rtol=1e-4)
+
+
+def test_a_normalised_last_layer_and_a_second_stage_exclude_each_other():
+    for spec in ("ldam | crt", "ldam | tau_norm"):
+        with pytest.raises(UserError, match=r"^ldam and (crt|tau_norm) do not go together: the last layer of the first gives"):
+            methods.build(spec, task())
+    methods.build("ldam(cosine=False, scale=1) | crt", task())
+
+
 def test_deferred_sampling():
     p = drs.make(task(GAP), start=0.75).sample
     np.testing.assert_allclose(p(jnp.float32(0.7)), [0.75, 0, 0.25])
@@ -223,8 +324,8 @@ def test_numbers_of_classes(classes):
     z, t = logits_and_targets(classes=classes)
     methods = [module.make(problem) for module in (*LOSSES, class_weights, class_balanced, drw)]
     samplers = [sampling.make(problem), drs.make(problem)]
-    losses, ps = jax.jit(lambda z: ([loss_of(m, z, t) for m in methods], [m.sample(jnp.float32(0.9)) for m in samplers]))(z)
-    assert np.all(np.isfinite(losses))
+    found, ps = jax.jit(lambda z: ([loss_of(m, z, t) for m in methods], [m.sample(jnp.float32(0.9)) for m in samplers]))(z)
+    assert np.all(np.isfinite(found))
     for p in ps:
         assert p.shape == (classes,) and p.dtype == jnp.float32 and float(p.sum()) == pytest.approx(1, abs=1e-5)
     assert class_balanced.effective_number(problem.counts, 0.99).sum() == pytest.approx(classes, rel=1e-5)

@@ -55,6 +55,42 @@ def test_probability_metrics_are_scikit_learns(case):
     np.testing.assert_allclose(ours["average_precision"], each, rtol=1e-5)
 
 
+def test_areas_under_the_roc_curve_are_scikit_learns(case):
+    reference = pytest.importorskip("sklearn.metrics")
+    y, p, _, ours = case
+    expected = [reference.roc_auc_score(y == k, p[:, k]) for k in range(CLASSES)]
+    np.testing.assert_allclose(ours["roc_areas"], expected, rtol=2e-4)  # float32 breaks ties of equal probabilities
+    np.testing.assert_allclose(ours["roc_auc"], reference.roc_auc_score(y, p, multi_class="ovr"), rtol=2e-4)
+
+
+def test_the_area_under_the_roc_curve_with_many_ties():
+    reference = pytest.importorskip("sklearn.metrics")
+    rng = np.random.default_rng(1)
+    score, positive = rng.integers(0, 5, 60).astype(np.float32), rng.random(60) < 0.3
+    ours = jax.jit(metrics.roc_area)(jnp.asarray(score), jnp.asarray(positive))
+    np.testing.assert_allclose(ours, reference.roc_auc_score(positive, score), rtol=1e-6)
+    assert metrics.roc_area(jnp.ones(9), jnp.arange(9) < 3) == 0.5
+    assert np.isnan(metrics.roc_area(jnp.ones(9), jnp.zeros(9))) and np.isnan(metrics.roc_area(jnp.ones(9), jnp.ones(9)))
+
+
+def test_the_roc_curve_of_a_sure_classifier_still_tells_its_rows_apart():
+    """Probabilities of 1 - 1e-9 round to 1; what orders the rows are the logits."""
+    reference = pytest.importorskip("sklearn.metrics")
+    logits, y = example()
+    sure = 40.0 * logits
+    ours = classification(jnp.asarray(sure), jnp.asarray(y))
+    others = np.stack([np.delete(sure.astype(np.float64), k, axis=1) for k in range(CLASSES)], axis=1)
+    odds = sure - np.logaddexp.reduce(others, axis=-1)
+    expected = [reference.roc_auc_score(y == k, odds[:, k]) for k in range(CLASSES)]
+    np.testing.assert_allclose(ours["roc_areas"], expected, rtol=2e-3)
+
+
+@pytest.mark.parametrize(("name", "limits"), [("accuracy", (0, 1)), ("recall_6", (0, 1)), ("mcc", (-1, 1)), ("kappa", (-1, 1))])
+def test_bounds_of_metrics(name, limits):
+    assert metrics.bounds(name) == limits
+    assert metrics.bounds("nll") == (0, np.inf) and metrics.bounds("seconds") == (-np.inf, np.inf)
+
+
 def test_brier_and_calibration_by_definition(case):
     y, p, predicted, ours = case
     np.testing.assert_allclose(ours["brier"], ((p - np.eye(CLASSES)[y]) ** 2).sum(axis=1).mean(), rtol=1e-5)
@@ -103,7 +139,8 @@ def test_a_class_without_test_rows_is_left_out_of_the_means():
     np.testing.assert_allclose(ours["balanced_accuracy"], np.nanmean(ours["recall"]), rtol=1e-6)
     flat = metrics.flatten(jax.device_get(ours), ["a", "b", "c", "d"])
     np.testing.assert_allclose(ours["pr_auc"], np.nanmean(ours["average_precision"]), rtol=1e-6)
-    assert flat["recall_d"] is flat["pr_auc_d"] is None and flat["balanced_accuracy"] > 0
+    np.testing.assert_allclose(ours["roc_auc"], np.nanmean(ours["roc_areas"]), rtol=1e-6)
+    assert flat["recall_d"] is flat["pr_auc_d"] is flat["roc_auc_d"] is None and flat["balanced_accuracy"] > 0
     assert set(flat["pr_curve"][3]) == {None} and min(flat["pr_curve"][0]) > 0
 
 
@@ -123,3 +160,12 @@ def test_flatten_gives_plain_json(case):
     assert {"recall_6", "recall_T_shirt_top", "precision_Ankle_boot", "pr_auc_6"} < set(flat)
     assert metrics.is_metric("recall_6") and metrics.is_metric("pr_auc_6") and metrics.is_metric("ece")
     assert not any(map(metrics.is_metric, ("seed", "seconds", "confusion", "counts_after", "failed")))
+
+
+@pytest.mark.parametrize("confusion", [[[9_999_990, 5], [3, 2]], [[99_998, 0], [1, 1]], [[999_000, 300], [650, 50]]])
+def test_matthews_correlation_of_a_rare_class(confusion):
+    exact = np.array(confusion, np.float64)
+    total, actual, predicted = exact.sum(), exact.sum(1), exact.sum(0)
+    spread = (total**2 - (actual**2).sum()) * (total**2 - (predicted**2).sum())
+    expected = (np.trace(exact) * total - actual @ predicted) / np.sqrt(spread)
+    np.testing.assert_allclose(metrics.from_confusion(jnp.asarray(confusion))["mcc"], expected, rtol=1e-5)

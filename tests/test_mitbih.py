@@ -13,7 +13,7 @@ import pytest
 from data_files import fails
 
 from imbal_jax import data
-from imbal_jax.data import download, heartbeats, mitbih, wfdb_files
+from imbal_jax.data import download, heartbeats, mitbih, mitbih_sums, wfdb_files
 from imbal_jax.stages.classifier import groups_of_test
 
 REAL = os.environ.get("IMBAL_DATA_DIR")
@@ -21,7 +21,7 @@ needs_mitdb = pytest.mark.skipif(
     not (Path(REAL or "nowhere") / "mitdb" / "100.hea").is_file(), reason="IMBAL_DATA_DIR names no directory with mitdb"
 )
 WINDOW = {"before": 3, "after": 4}
-PLAIN = WINDOW | {"denoise": "none", "classes": "NV", "records": "100 101"}
+PLAIN = WINDOW | {"denoise": "none", "classes": "NV", "records": "100 101", "verify": False}  # made here, not published
 TRAIN = [(2, "N"), (50, "+"), (100, "N"), (200, "V"), (300, "A"), (400, "L"), (596, "E"), (597, "N")]  # of record 101
 TEST = [(20, "V"), (90, "N"), (150, "|"), (260, "j")]  # of record 100
 
@@ -92,7 +92,7 @@ def test_rows_by_hand(two):
     assert found.fraction == 4 / (45_866 + 3_788)
 
 
-@pytest.mark.parametrize("place", ["mitdb", "raw/mitdb", "."])
+@pytest.mark.parametrize("place", [*mitbih.PLACES, "."])
 def test_places(tmp_path, two, place):
     digest = load(two.parent).digest
     shutil.copytree(two, tmp_path / "e" / place, dirs_exist_ok=True)
@@ -242,6 +242,28 @@ def test_a_file_that_differs_from_its_checksum_is_named(two, name):
     (two / name).write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with fails(two / name, "is damaged", "SHA-256", "replace it"):
         load(two.parent)
+
+
+def test_records_that_were_not_published_are_refused_whatever_lies_beside_them(two):
+    """SHA256SUMS.txt lists these records and fits them: it comes from whoever made them."""
+    assert "not compared with the published MIT-BIH (config.data.verify=False)" in load(two.parent).note
+    for _ in range(2):  # the first is not remembered as checked
+        with fails(two / "100.hea", "is damaged or another file", "60ebc904c7bf"):
+            load(two.parent, verify=True)
+
+
+def test_published_digests():
+    """Of each file of each record; those of record 100 as PhysioNet's own list has them."""
+    assert set(mitbih_sums.SHA256) == set(wfdb_files.files(mitbih.RECORDS))
+    assert mitbih_sums.SHA256["100.dat"] == "b2ea3c250e56e48f4b7b90697832b8ecd1afa1e0bb31f2dcfea4ed6e1075a639"
+    assert all(len(value) == 64 for value in mitbih_sums.SHA256.values())
+
+
+@needs_mitdb
+def test_published_digests_are_those_of_the_real_list():
+    folder = Path(REAL) / "mitdb"
+    assert wfdb_files.read_sums(folder).items() >= mitbih_sums.SHA256.items()
+    wfdb_files.verify(folder, list(mitbih_sums.SHA256), mitbih_sums.SHA256)
 
 
 def test_only_the_records_asked_for_are_checked(two):

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from imbal_jax import models
-from imbal_jax.models import efficientnet_b0, efficientnet_small, resnet32, s0_cnn, s4_cnn
+from imbal_jax.errors import UserError
+from imbal_jax.models import efficientnet_b0, efficientnet_small, mlp, resnet32, s0_cnn, s4_cnn
 from imbal_jax.models.efficientnet import EfficientNet, Stage, scaled
 from imbal_jax.models.layers import DepthwiseConv, StochasticDepth, initializer
 
@@ -144,3 +145,28 @@ def test_kernels_are_drawn_as_published():
 def test_widths_are_multiples_of_8_near_what_is_asked():
     assert [scaled(n, 1.0) for n in (16, 24, 40, 1280)] == [16, 24, 40, 1280]
     assert [scaled(32, 1.1), scaled(24, 0.5), scaled(16, 0.1), scaled(80, 1.4)] == [32, 16, 8, 112]
+
+
+def test_networks_by_the_rank_of_the_rows():
+    assert [models.classifier_for("auto", shape) for shape in ((9,), (187, 1), (8, 8, 3))] == [
+        "mlp", "ecg_cnn", "efficientnet_small",
+    ]  # fmt: skip
+    assert models.classifier_for("s0_cnn", (28, 28, 1)) == "s0_cnn"
+    with pytest.raises(UserError, match=r"'resnet32', a network for images \[H, W, C\], and the data has vectors.*of mlp$"):
+        models.classifier_for("resnet32", (9,))
+    with pytest.raises(UserError, match=r"'mlp', a network for vectors \[D\], and the data has signals .*ecg_cnn, ecg_cnn_rr"):
+        models.classifier_for("mlp", (187, 2))
+
+
+def test_an_mlp_is_two_hidden_layers():
+    net = mlp.Model(3, width=0.1)
+    x = jax.random.normal(jax.random.key(0), (5, 4))
+    held = net.init(jax.random.key(1), x)
+    z, features = net.apply(held, x)
+    first, second, head = (held["params"][name] for name in ("Dense_0", "Dense_1", "head"))
+    hidden = np.maximum(np.asarray(x) @ first["kernel"] + first["bias"], 0)
+    expected = np.maximum(hidden @ second["kernel"] + second["bias"], 0)
+    np.testing.assert_allclose(features, expected, atol=1e-5)
+    np.testing.assert_allclose(z, expected @ head["kernel"] + head["bias"], atol=1e-5)
+    with pytest.raises(UserError, match="for vectors"):
+        net.init(jax.random.key(1), x[None])

@@ -13,7 +13,20 @@ from imbal_jax import records
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import SCALARS
-from imbal_jax.report import build, grids, headline, markup, plots, precision_recall, run, sections, style, table
+from imbal_jax.report import (
+    analyses,
+    build,
+    charts,
+    grids,
+    headline,
+    markup,
+    plots,
+    precision_recall,
+    run,
+    sections,
+    style,
+    table,
+)
 from imbal_jax.report.run import Run, analysed
 from imbal_jax.report.run import read as read_run
 
@@ -210,8 +223,9 @@ def test_the_page_stands_alone(whole):
 def test_the_page_says_what_happened(whole):
     shown = parsed(whole / "report.html").shown
     for text in (
-        "gan_synth(to=5000) lost", "to doing nothing", "2 paired seeds", "source system, experiment 1 published",
-        "84.87%", "570,000", "Recall of 8", "PR-AUC of 6", "PR-AUC of 8", "undecided",
+        "gan_synth(to=5000) reached", "of doing nothing", "2 paired seeds", "source system, experiment 1 published",
+        "84.87%", "570,000", "Recall of 8", "PR-AUC of 6", "PR-AUC of 8", "undecided", "ROC AUC",
+        "no verdict possible with 2 seeds and 2 comparisons: add --config.seeds=7, same workdir",
         "±0.2 points", "python launch.py --config=configs/mnist_cgan.py",
         "over(to=5000), seed 1: the classifier's loss became NaN in epoch 4", "1 failed", "seeds 0, 1; epoch 6",
         "<the generator> learns nothing", "5,000 images only", "tfds (array_record)", "5b1f5b1f", "14 s",
@@ -313,11 +327,11 @@ def test_an_older_run_lacks_fields(tmp_path, undrawn):
 
 def test_the_table_is_sorted_by_the_chosen_metric(tmp_path, undrawn):
     workdir = fabricate(tmp_path, seeds=3, failed=False)
-    order = [text.split()[0] for text in table.text(analyse(workdir).results).splitlines()[2:]]
+    order = [text.split()[0] for text in table.text(analyse(workdir).results).splitlines()[2:5]]
     assert order == ["over(to=5000)", "none", "gan_synth(to=5000)"]
     rows = records.read(workdir / "rows.jsonl")
     rewrite(workdir, [r | {"ece": 0.1 * (r["method"] == "none")} for r in rows])
-    configure(workdir, metric="ece", baseline=ARMS[1])
+    configure(workdir, metric="ece", baseline=ARMS[1])  # nothing was reported before
     shown = parsed(build.build(workdir)).shown
     assert "3none" in shown and "1over(to=5000)" in shown  # lower is better
     assert "gan_synth(to=5000) equals over(to=5000): 0.0000 against 0.0000 ECE" in shown
@@ -361,7 +375,7 @@ def test_headline_is_plain(tmp_path, arm, verdict, words):
 
 
 def test_headline_without_a_clear_difference(tmp_path):
-    workdir = fabricate(tmp_path, seeds=4)
+    workdir = fabricate(tmp_path, seeds=8, failed=False)
     rows = records.read(workdir / "rows.jsonl")
     for r in rows:
         r["balanced_accuracy"] = 0.9 + 0.01 * ((r["seed"] + (r["method"] == ARMS[2])) % 2)
@@ -389,14 +403,138 @@ def test_a_method_whose_every_seed_failed(tmp_path, undrawn):
     assert "every seed of it failed" in parsed(build.build(workdir)).shown
 
 
-def test_a_sweep_that_looks_often_says_so(tmp_path, undrawn):
-    workdir = fabricate(tmp_path, seeds=8, failed=False)
+def test_an_older_sweep_that_was_analysed_often_says_so(tmp_path, undrawn):
+    workdir = fabricate(tmp_path, seeds=12, failed=False)
     environment = records.read_json(workdir / "environment.json")
     records.write_json(workdir / "environment.json", environment | {"looks": 4})
     page = parsed(build.build(workdir))
-    assert "2 comparisons and 4 looks" in page.shown and "4 looks at the growing data" in page.shown
+    assert "2 comparisons and 4 interim analyses" in page.shown and "of 3, 6, 9, 12 seeds" in page.shown
     p = records.read_json(workdir / "results.json")["paired"][ARMS[1]]["accuracy"]
-    assert p["p_holm"] == pytest.approx(8 * p["p"])
+    assert p["p_holm"] == pytest.approx(2 * p["p"] * 4 / 0.95)
+
+
+def grown(workdir: Path, seeds: int, **fields: object) -> dict:
+    """The results of a report of the first seeds of a run."""
+    kept = [r for r in records.read(workdir / "all.jsonl") if r["seed"] < seeds]
+    rewrite(workdir, kept)
+    build.build(configure(workdir, seeds=seeds, **fields))
+    return records.read_json(workdir / "results.json")
+
+
+@pytest.fixture
+def growing(tmp_path, undrawn):
+    workdir = fabricate(tmp_path, seeds=24, failed=False)
+    (workdir / "rows.jsonl").rename(workdir / "all.jsonl")
+    return workdir
+
+
+def test_each_report_of_more_seeds_spends_a_part_of_the_error(growing):
+    shares = []
+    for seeds, made in ((5, []), (8, [8]), (8, [8]), (16, [8, 16]), (24, [8, 16, 24]), (8, [8, 16, 24])):
+        results = grown(growing, seeds)
+        pair = results["paired"][ARMS[1]]["balanced_accuracy"]
+        shares.append(pair["share"])
+        assert pair["p_holm"] == pytest.approx(min(1, 2 * pair["p"] / pair["share"])) and results["analyses"] == made
+    first = 1 - 0.05 * 5 / 8  # 5 seeds were planned, and could give no verdict
+    assert shares == pytest.approx([0.95, first, first, 0.05 * (5 / 8 - 5 / 16), 0.05 * (5 / 16 - 5 / 24), first])
+    assert "8 analyses" not in (growing / "report.html").read_text()
+    kept = records.read_json(growing / "analyses.json")
+    assert kept["plan"] == {"seeds": 5, "power": 3} and [a["seeds"][ARMS[1]] for a in kept["analyses"]] == [5, 8, 16, 24]
+    assert "24 seeds" in parsed(build.build(configure(growing, seeds=24))).shown
+
+
+@pytest.mark.parametrize("field", [{"metric": "accuracy"}, {"margin": 0.05}, {"baseline": ARMS[1]}])
+def test_what_is_changed_after_the_first_report_gets_no_verdict(growing, field):
+    results = grown(growing, 8)
+    assert results["paired"][ARMS[1]]["balanced_accuracy"]["verdict"] == "better" and not results["changed"]
+    results = grown(growing, 16, **field)
+    metric = results["metric"]
+    assert {pair[metric]["verdict"] for pair in results["paired"].values()} == {"none"}
+    (name,) = field
+    shown = parsed(growing / "report.html").shown
+    assert f"after data had been analysed, {name}" in shown and "gained" not in shown.split("Configuration")[0]
+    results = grown(growing, 8, **{name: {"margin": 0.002}.get(name)})
+    assert results["paired"][ARMS[1]]["balanced_accuracy"]["verdict"] == "better"  # as it was first
+
+
+def test_only_the_chosen_metric_has_verdicts(tmp_path):
+    paired = analyse(fabricate(tmp_path, seeds=8, failed=False)).results["paired"][ARMS[1]]
+    assert [name for name, pair in paired.items() if pair["verdict"]] == ["balanced_accuracy"]
+
+
+def test_a_joined_report_knows_the_analyses_of_its_parts(tmp_path, undrawn):
+    runs = [fabricate(tmp_path / name, seeds=8, failed=False) for name in ("first", "second")]
+    rewrite(runs[1], [{**r, "seed": r["seed"] + 8} for r in records.read(runs[1] / "rows.jsonl")])
+    for folder in runs:
+        build.build(folder)
+    build.join(runs, tmp_path / "both")
+    results = records.read_json(tmp_path / "both" / "results.json")
+    assert results["planned"]["seeds"] == 16 and results["analyses"] == [8, 16] and results["missing"] == []
+    pair = results["paired"][ARMS[1]]["balanced_accuracy"]
+    assert pair["n"] == 16 and pair["share"] == pytest.approx(0.95 * (1 - (8 / 16) ** 3))
+    assert "one experiment" in parsed(tmp_path / "both" / "report.html").shown
+    build.build(configure(runs[0], metric="accuracy"))
+    changed = records.read_json(tmp_path / "first" / "results.json")
+    assert changed["paired"][ARMS[1]]["accuracy"]["verdict"] == "none"
+    build.join(runs, tmp_path / "again")
+    assert "metric balanced_accuracy became accuracy" in records.read_json(tmp_path / "again" / "results.json")["changed"]
+
+
+def test_seed_ranges_are_read():
+    assert [list(analyses.seeds_of({"seeds": asked})) for asked in (3, "2:4", "3", None, True)] == [
+        [0, 1, 2], [2, 3], [0, 1, 2], [], [],
+    ]  # fmt: skip
+
+
+def test_arms_of_different_length_get_no_verdict(tmp_path, undrawn):
+    workdir = fabricate(tmp_path, seeds=8, failed=False)
+    steps = {ARMS[0]: 420, ARMS[1]: 1000, ARMS[2]: 420}
+    rows = [r | {"steps": steps[r["method"]], "length": "steps"} for r in records.read(workdir / "rows.jsonl")]
+    rewrite(workdir, rows)
+    page = parsed(build.build(configure(workdir, method=ARMS[1], baselines=["none", ARMS[2]])))
+    paired = records.read_json(workdir / "results.json")["paired"]
+    words = {arm: paired[arm]["balanced_accuracy"]["verdict"] for arm in ARMS[1:]}
+    assert words == {ARMS[1]: "none", ARMS[2]: "worse"}
+    assert paired[ARMS[1]]["balanced_accuracy"]["reason"] == "trained 1,000 and 420 steps"
+    assert "trained 1,000 and 420 steps" in page.shown and "gained" not in page.shown and "no verdict" in page.shown
+    build.build(configure(workdir, unequal_steps=True))
+    pair = records.read_json(workdir / "results.json")["paired"][ARMS[1]]["balanced_accuracy"]
+    assert pair["verdict"] == "better"
+
+
+def test_a_collapsed_classifier_is_told_as_such(tmp_path, undrawn):
+    workdir = fabricate(tmp_path, seeds=8, failed=False)
+    rows = records.read(workdir / "rows.jsonl")
+    for r in rows:  # both predict one class, so they are equal
+        r |= {"balanced_accuracy": 0.1, "confusion": [[1000] + [0] * 9] * 10} if r["method"] != ARMS[1] else {}
+    rewrite(workdir, rows)
+    page = parsed(build.build(workdir))
+    paired = records.read_json(workdir / "results.json")["paired"]
+    verdicts = {arm: paired[arm]["balanced_accuracy"]["verdict"] for arm in ARMS[1:]}
+    assert verdicts == {ARMS[1]: "better", ARMS[2]: "none"}  # better than a collapsed baseline is a fact
+    assert "collapsed to a single predicted class in 8 of 8 seeds" in page.shown and "equivalent to" not in page.shown
+    assert "collapsed in 8 of 8 seeds" in table.text(records.read_json(workdir / "results.json"))
+
+
+def test_an_interval_beyond_the_frame_has_arrowheads():
+    scale = charts.Scale(-1.0, 1.0)
+    assert [charts._bar(scale, ends).count("beyond") for ends in ((-0.5, 0.5), (-2, 0.5), (-2, 2))] == [0, 1, 2]
+    assert "▸" in charts._bar(scale, (0, 2)) and "▸" not in charts._bar(scale, (-2, 0)) and charts._bar(scale, None) == ""
+    assert charts._is_cut(scale, [None, (-2, 0)]) and not charts._is_cut(scale, [None, (-1, 1)])
+
+
+def test_print_shows_every_column():
+    css = (Path(charts.__file__).parent / "page.css").read_text().split("@media print")[1]
+    assert ".scroll { overflow: visible; }" in css and "landscape" in css
+
+
+def test_equal_differences_of_two_seeds_claim_nothing(tmp_path):
+    workdir = fabricate(tmp_path, seeds=2, failed=False)
+    rows = records.read(workdir / "rows.jsonl")
+    rewrite(workdir, [r | {"balanced_accuracy": 0.9 + 0.03 * (r["method"] == ARMS[2])} for r in rows])
+    verdict, sentence, detail = headline.headline(analyse(workdir))
+    assert verdict == "few" and "no verdict" in sentence and "gained" not in sentence
+    assert "the differences of all 2 paired seeds are equal (+3.00): no interval" in detail and "+3.00 to +3.00" not in detail
 
 
 def test_an_unfinished_run_is_reported_from_its_rows(tmp_path, undrawn):

@@ -64,6 +64,24 @@ def one(array, tmp_path, **options):
     return rows.x[rows.ids == 0][0]
 
 
+def test_aptos(tmp_path):
+    """The other public set: the same images under its names give the same rows."""
+    tables = {"train.csv": table(head="id_code,diagnosis"), "test.csv": b"id_code\nx\n"}
+    for new, place in (("a", "aptos2019-blindness-detection"), ("b", "retinopathy"), ("c", ".")):
+        write(tmp_path / new / place, photographs("train_images/", ".png") | tables)
+        found = load(tmp_path / new)
+        assert len(found.train.y) + len(found.test.y) == 40 and found.fraction == 40 / 3662 and not found.left_out
+        assert "APTOS 2019" in found.note and "40 of 3,662 images" in found.note
+    write(tmp_path / "old" / "retinopathy", everything())
+    old = load(tmp_path / "old")
+    orders = [np.argsort([*each.train.ids, *each.test.ids]) for each in (found, old)]
+    one, other = (np.concatenate([d.train.x, d.test.x])[at] for d, at in zip((found, old), orders, strict=True))
+    assert (one == other).all() and found.test.groups.tolist() == old.test.groups.tolist()
+    write(tmp_path / "none" / "retinopathy", photographs() | {"grades.csv": table()})
+    with fails("has no trainLabels.csv (columns image, level) or train.csv (id_code, diagnosis), only grades.csv"):
+        load(tmp_path / "none")
+
+
 # --- Layouts ----------------------------------------------------------------------------------------------------------
 
 
@@ -196,7 +214,7 @@ def test_grey_and_dark_images(tmp_path):
 
 
 def test_sizes(tmp_path):
-    few = {f"train/{name}.jpeg": encoded(disc(24, 30, 10)) for name in names()[::4]}
+    few = {f"train/{name}.jpeg": encoded(disc(24, 30, 10, seed=seed)) for seed, name in enumerate(names()[::4])}
     write(tmp_path / "retinopathy", few | {"trainLabels.csv": table()})
     for size in (16, 17, 1024):
         assert load(tmp_path, size=size, test=0.4).train.x.shape[1:] == (size, size, 3)
@@ -265,13 +283,13 @@ def test_validation_is_drawn_by_patient(tmp_path):
 
     write(tmp_path / "retinopathy", everything())
     rows = load(tmp_path, split_seed=1).train
-    kept, held = setting._set_aside(rows, 0.2, 0)
-    assert sorted([*kept, *held]) == list(range(len(rows.y)))
-    assert not np.intersect1d(rows.groups[kept], rows.groups[held]).size
+    found = setting._set_aside(rows, 0.2, 0)
     patients = np.array([len(np.unique(rows.groups[rows.y == grade])) for grade in range(5)])
     assert (patients >= 2).all()
-    for side in (kept, held):
-        assert np.bincount(rows.y[side], minlength=5).all()
+    for kept, held in zip(*found, strict=True):
+        assert len(kept) + len(held) <= len(rows.y) and not np.intersect1d(rows.groups[kept], rows.groups[held]).size
+        for side in (kept, held):
+            assert np.bincount(rows.y[side], minlength=5).all()
 
 
 def test_per_class_keeps_the_first(tmp_path):
@@ -296,8 +314,10 @@ def test_a_grade_of_one_patient_is_for_training(tmp_path):
         found = load(tmp_path, split_seed=seed)
         check_split(found)
         assert "Grade 4 has no test rows." in found.note
-    with fails("grade 4 has no training rows, and 2 usable images in all", "lower config.data.test"):
-        load(tmp_path, test=0.8)
+    assert (load(tmp_path, test=0.8).train.y == 4).sum() == 2  # however large the test set is to be
+    write(tmp_path / "none" / "retinopathy", everything() | {"trainLabels.csv": table([*grades[:-2], 0, 0])})
+    with fails("grade 4 has no training rows, and 0 usable images in all", "lower config.data.test"):
+        load(tmp_path / "none")
 
 
 # --- Errors -----------------------------------------------------------------------------------------------------------
@@ -310,7 +330,7 @@ def test_a_grade_of_one_patient_is_for_training(tmp_path):
         (b"\xff\xfe\x00", ["cannot read", "replace the file"]),
         (b'image,level\n"10_left,0\n', ["cannot read", "unexpected end"]),
         (b"image,level\n", ["has no rows"]),
-        (b"id_code,diagnosis\na,0\n", ["has the columns id_code, diagnosis: it needs image and level"]),
+        (b"id,grade\na,0\n", ["has the columns id, grade: it needs image and level or id_code and diagnosis"]),
         (table().replace(b"10_right,0", b"10_right,5"), ["line 3: level of 10_right is '5'", "from 0 to 4"]),
         (table().replace(b"10_right,0", b"10_right,-1"), ["line 3: level of 10_right is '-1'"]),
         (table().replace(b"10_right,0", b"10_right,mild"), ["line 3: level of 10_right is 'mild'"]),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from data_files import fails
 
-from imbal_jax.data.split import by_group
+from imbal_jax.data.split import by_group, several, unmatched
 
 
 def shares(y, held):
@@ -101,3 +101,61 @@ def test_limits():
     for share in (0, 1, -0.1, 1.5, float("nan")):
         with fails("share", share, "between 0 and 1"):
             by_group(np.zeros(3, int), np.arange(3), share, 0)
+
+
+# Rows of each class in the 22 records of MIT-BIH that train between patients (DS1): N S V F Q. Most of F is in one record.
+DS1 = """1859 3 0 0 2|1507 0 520 0 0|1739 4 17 2 0|2491 0 38 2 0|2536 2 0 0 0|1820 12 43 4 0|1952 0 0 0 0|2301 1 109 0 0
+|2165 96 16 0 0|1543 0 444 0 0|2474 0 0 0 0|1535 31 47 5 0|1634 128 198 2 0|2529 2 444 1 4|2570 3 71 11 0|1542 107 210 0 0
+|1585 2 992 372 2|2620 383 1 0 0|3194 3 164 1 0|1952 94 0 0 0|2044 73 473 14 0|2253 0 1 0 0"""
+
+
+def records():
+    table = np.array([[int(n) for n in line.split()] for line in DS1.split("|")])
+    y = np.concatenate([np.repeat(np.arange(5), row) for row in table])
+    return table, y, np.repeat(np.arange(len(table)), table.sum(1))
+
+
+def test_few_large_groups_are_matched_in_all_classes_at_once():
+    """No other choice of the records comes nearer: all are tried here by another way."""
+    table, y, groups = records()
+    found = several(y, groups, 0.15, 0, 8, complete=False)
+    best = shares(y, found[0])[:4]
+    assert len(found) == 8 and len(np.unique(found, axis=0)) == 8 and all(whole(groups, held) for held in found)
+    assert (best > [0.1, 0.11, 0.14, 0.07]).all() and (best < [0.22, 0.16, 0.18, 0.1]).all()
+    every = np.array(np.meshgrid(*[[0, 1]] * 11, indexing="ij")).reshape(11, -1).T  # all choices, by two halves
+    halves = [every @ table[:11], every @ table[11:]]
+    wanted, slack = 0.15 * table.sum(0), np.array([1, 0.5, 0.5, 0.5, 1])
+    miss = lambda out: (np.maximum(np.abs(out - wanted) - slack, 0) ** 4 / wanted**4).mean(-1)  # noqa: E731
+    least = min(miss(more + halves[1]).min() for more in halves[0])
+    np.testing.assert_allclose(miss(np.bincount(y, found[0], minlength=5)), least, rtol=1e-4)
+    named = [label for label, _, _ in unmatched(y, found[0], 0.15)]
+    assert 3 in named and 2 not in named  # F, which one record has nearly all of; not V
+
+
+def test_a_test_split_of_few_groups_has_every_class_that_can_be_divided():
+    table, y, groups = records()
+    held = by_group(y, groups, 0.15, 3)
+    assert (np.bincount(y, held, minlength=5) > 0).all() and (np.bincount(y, ~held, minlength=5) > 0).all()
+
+
+def test_many_groups_that_are_hard_to_match_are_exchanged():
+    """60 patients, most of the rare class in five of them."""
+    random = np.random.default_rng(0)
+    table = np.stack([random.integers(200, 900, 60), random.integers(0, 9, 60) ** 2, np.zeros(60, int)], axis=1)
+    table[:12, 2] = [150, 90, 70, 60, 40, 5, 4, 4, 3, 3, 2, 2]
+    y = np.concatenate([np.repeat(np.arange(3), row) for row in table])
+    groups = np.repeat(np.arange(60), table.sum(1))
+    for seed in range(4):
+        held = by_group(y, groups, 0.2, seed)
+        assert whole(groups, held) and unmatched(y, held, 0.2) == []
+        np.testing.assert_allclose(shares(y, held), 0.2, atol=0.01)
+    assert (by_group(y, groups, 0.2, 3) == held).all()
+
+
+def test_a_class_of_one_group_stays_in_the_training_set():
+    y = np.concatenate([np.zeros(90, int), np.ones(30, int), [2, 2]])
+    for groups in (np.arange(len(y)) // 2, np.concatenate([np.arange(120) // 10, [12, 12]])):
+        for seed in range(10):
+            held = by_group(y, groups, 0.5, seed)
+            assert not held[-2:].any() and held.any()
+    assert unmatched(np.repeat([0, 1], [100, 40]), np.arange(140) < 20, 0.2) == [(1, 0, 40)]

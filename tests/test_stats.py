@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from imbal_jax.evaluate import stats
+from imbal_jax.evaluate import interim, stats
 
 reference = pytest.importorskip("scipy.stats")
 KEY = jax.random.key(0)
@@ -22,6 +22,15 @@ def test_summary_has_the_t_interval():
     np.testing.assert_allclose(ours["ci95"], [low, high])
     np.testing.assert_allclose([ours["mean"], ours["std"]], [values.mean(), values.std(ddof=1)])
     assert ours["worst"] == values.min() and ours["n"] == 7 and ours["left_out"] == 0
+
+
+def test_intervals_stay_within_what_a_metric_can_be():
+    assert stats.summary("accuracy", [0.99, 1.0, 0.9])["ci95"][1] == 1.0 == stats.summary("kappa", [0.99, 0.5])["ci95"][1]
+    assert stats.summary("recall_6", [0.0, 0.05])["ci95"][0] == 0.0 > stats.summary("kappa", [0.0, 0.05])["ci95"][0]
+    assert stats.summary("kappa", [-0.9, 0.9])["ci95"] == [-1.0, 1.0]
+    assert stats.summary("seconds", [1.0, 500.0])["ci95"][0] < 0  # no metric
+    rows = [{"seed": s, "method": m, "accuracy": float((s + (m == "a")) % 2)} for s in range(2) for m in ("none", "a")]
+    assert stats.comparisons(rows, KEY)["a"]["accuracy"]["ci95"] == [-1.0, 1.0]
 
 
 def test_worst_is_the_highest_where_lower_is_better():
@@ -85,16 +94,16 @@ def test_bootstrap_agrees_with_scipy_at_the_expanded_level(n):
     np.testing.assert_allclose(ours["ci95"], theirs, atol=0.08 * (theirs.high - theirs.low))
 
 
-def simulated(n: int, mean: float = 0.0, arms: int = 1, shape: str = "normal") -> np.ndarray:
+def simulated(n: int, mean: float = 0.0, arms: int = 1, shape: str = "normal", seed: int = 0) -> np.ndarray:
     """Paired differences [RUNS, arms, n] to one baseline, which all arms of a run share."""
-    rng = np.random.default_rng(n)
+    rng = np.random.default_rng((n, seed) if seed else n)
     draw = rng.standard_normal if shape == "normal" else lambda size: rng.standard_t(3, size)
     return mean + draw((RUNS, arms, n)) - draw((RUNS, 1, n))
 
 
 def p_values(differences: np.ndarray) -> np.ndarray:
     """[RUNS, arms, n] -> [RUNS, arms], in parts that fit the memory."""
-    return np.concatenate([stats._sign_flips(part, SEED) for part in np.array_split(differences, 40)])
+    return np.concatenate([stats._sign_flips(part, SEED) for part in np.array_split(differences, 100)])
 
 
 @pytest.mark.parametrize("n", [5, 8, 20])
@@ -239,20 +248,111 @@ def sweep(gains: dict[str, float], seeds: int, noise: float = 0.002, point: str 
 def test_a_sweep_is_decided_when_every_verdict_is_clear():
     gains = {"none": 0.0, "good": 0.02, "bad": -0.02, "same": 0.0001}
     rows = sweep(gains, 16, noise=0.0005)
-    assert stats.undecided(rows, KEY, "accuracy", looks=4) == []
-    assert stats.undecided(rows, KEY, "accuracy", methods=["new", "none"], looks=4) == ["new"]
+    history = interim.History(interim.Plan(16, power=1), {name: [4, 8, 12] for name in gains})  # a quarter for each
+    assert stats.undecided(rows, KEY, "accuracy", history=history) == []
+    assert stats.undecided(rows, KEY, "accuracy", methods=["new", "none"], history=history) == ["new"]
     assert stats.undecided(sweep(gains, 5, noise=0.0005), KEY, "accuracy") == ["good", "bad", "same"]  # too few pairs
-    found = stats.comparisons(rows, KEY, looks=4)
+    found = stats.comparisons(rows, KEY, history=history)
     assert [found[name]["accuracy"]["verdict"] for name in ("good", "bad", "same")] == ["better", "worse", "equivalent"]
     assert stats.undecided(rows[16:], KEY, "accuracy") == ["good", "bad", "same"]  # there is no baseline
 
 
-def test_looks_make_the_verdict_more_cautious():
+def test_earlier_analyses_make_the_verdict_more_cautious():
     rows = sweep({"none": 0.0, "good": 0.02}, 8)
-    once, often = (stats.comparisons(rows, KEY, looks=looks)["good"]["accuracy"] for looks in (1, 10))
-    assert often["p_holm"] == pytest.approx(10 * once["p_holm"]) and often["p"] == once["p"]
-    assert often["ci95"][0] < once["ci95"][0] and often["ci95"][1] > once["ci95"][1]
-    assert (once["verdict"], often["verdict"]) == ("better", "undecided")
+    plan = interim.Plan(8, power=1)
+    histories = [None, interim.History(plan), interim.History(plan, {"good": [6]}), interim.History(plan, {"good": [7, 8, 9]})]
+    alone, first, second, late = (stats.comparisons(rows, KEY, history=h)["good"]["accuracy"] for h in histories)
+    for found, share in ((alone, 1), (first, 0.95), (second, 0.95 / 4), (late, 0.95 / 8)):
+        assert found["share"] == pytest.approx(share)
+        assert found["p_holm"] == pytest.approx(found["p"] / share) and found["p"] == alone["p"]
+    assert late["ci95"][0] < second["ci95"][0] < alone["ci95"][0] and late["ci95"][1] > second["ci95"][1] > alone["ci95"][1]
+    assert (alone["verdict"], second["verdict"], late["verdict"]) == ("better", "better", "undecided")
+    assert late["reason"].startswith("no verdict possible with 8 seeds and 1 comparison after 1 earlier analysis: add --config")
+    changed = interim.History(plan, {}, "no verdict: metric a became b")
+    assert stats.comparisons(rows, KEY, history=changed)["good"]["accuracy"]["verdict"] == "none"
+
+
+@pytest.mark.parametrize("plan", [interim.Plan(6), interim.Plan(48), interim.Plan(16, power=1)])
+def test_all_analyses_together_use_no_more_than_the_error(plan):
+    every = interim.History(plan, {"a": range(1, 500)})
+    shares = [interim.share(n, "a", every) for n in range(1, 500)]
+    assert min(shares) > 0 and sum(shares) == pytest.approx(interim.spending(499, plan)) and sum(shares) < 1
+    assert sum(shares[: plan.seeds]) == pytest.approx(0.95)
+    assert interim.share(plan.seeds, "a", interim.History(plan, {"a": [plan.seeds, 400]})) == pytest.approx(0.95)
+
+
+@pytest.mark.parametrize(("tests", "seeds"), [(1, 6), (3, 7), (6, 8), (7, 9), (21, 10)])
+def test_the_seeds_that_a_number_of_comparisons_needs(tests, seeds):
+    """Holm over m tests of n pairs cannot come below 2 m / 2**n."""
+    assert stats.seeds_needed(tests) == seeds
+    assert 2 * tests / 2**seeds < 0.95 * 0.05 <= 2 * tests / 2 ** (seeds - 1)
+    assert stats.possible(seeds, tests, 0.95) and not stats.possible(seeds - 1, tests, 0.95)
+    assert stats.too_few(5, 6).endswith("with 5 seeds and 6 comparisons: add --config.seeds=8, same workdir")
+
+
+@pytest.mark.parametrize("n", [13, 18])
+def test_the_p_value_counts_every_sign_pattern(n):
+    rng = np.random.default_rng(n)
+    differences = np.stack([rng.normal(0.2, 1, n), rng.integers(-2, 3, n), np.zeros(n)])
+    patterns = 1 - 2 * ((np.arange(2**n)[:, None] >> np.arange(n)) & 1)
+    expected = [np.mean(np.abs(patterns @ d) >= abs(d.sum()) - 1e-9) for d in differences]
+    np.testing.assert_allclose(stats._sign_flips(differences, SEED), expected)
+
+
+def false_verdicts(sizes: list[int], plan: interim.Plan, arms: int = 1, adjusted: bool = True) -> float:
+    """The share of experiments without any difference that get a 'better' or a 'worse' at one of the analyses."""
+    differences = np.concatenate([simulated(max(sizes), arms=arms, seed=seed) for seed in range(20)])
+    spent: list[int] = []
+    wrong = np.zeros(len(differences), bool)
+    for n in sizes:
+        share = interim.share(n, "a", interim.History(plan, {"a": spent})) if adjusted else 1.0
+        if stats.possible(n, arms, share):
+            spent.append(n)
+            part, level = differences[..., :n], 0.05 * share / arms  # of Holm's first step
+            roughly = 2 * reference.norm.sf(np.abs(part.sum(-1)) / np.sqrt((part**2).sum(-1)))
+            if not adjusted:  # for which the normal approximation will do
+                wrong |= (roughly < level).any(axis=1)
+                continue
+            near = roughly < 4 * level + 1e-4  # the others are far from it
+            for run, arm in np.argwhere(near & ~wrong[:, None]):
+                wrong[run] |= stats._sign_flips(part[run, arm], SEED) < level
+    return float(wrong.mean())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("sizes", "plan", "arms", "unadjusted"),
+    [
+        ([6, 12, 24, 48], interim.Plan(6), 1, 0.11),
+        ([6, 12, 24, 48], interim.Plan(6), 2, 0.07),
+        ([8, 16, 24, 32, 40, 48, 56, 64], interim.Plan(16, power=1), 1, 0.12),  # 16, then 32, then 64, a rule after every 8
+        (list(range(6, 49)), interim.Plan(6), 1, 0.2),
+        (list(range(6, 49)), interim.Plan(48), 1, 0.2),
+    ],
+)
+def test_analyses_of_growing_seeds_err_in_at_most_5_percent_of_experiments(sizes, plan, arms, unadjusted):
+    found = false_verdicts(sizes, plan, arms)
+    print(f"{arms} arms, {sizes}: {found:.4f}, unadjusted {(before := false_verdicts(sizes, plan, arms, False)):.4f}")
+    assert found <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / (20 * RUNS)) and before > unadjusted  # and two standard errors
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("sizes", [[6, 12, 24, 48], [8, 16, 32, 64]])
+def test_equivalent_errs_in_at_most_5_percent_of_experiments(sizes):
+    """The true difference is the margin; an interval within the margin at any of the analyses is an error."""
+    margin = 0.8
+    differences = simulated(max(sizes), mean=margin)[:, 0]
+    history, wrong = interim.History(interim.Plan(sizes[0]), {"a": sizes}), np.zeros(RUNS, bool)
+    for n in sizes:
+        level = 0.05 * interim.share(n, "a", history)
+        part = differences[:, :n]
+        if stats._tail(n, level) * stats.RESAMPLES >= stats.FEWEST_BEYOND:
+            low, high = np.concatenate([stats._bootstrap(piece, SEED, level) for piece in np.array_split(part, 20)]).T
+        else:
+            low, high = np.array([stats._t_interval(values, level) for values in part]).T
+        wrong |= (-margin < low) & (high < margin)
+    print(f"{sizes}: {wrong.mean():.4f}")
+    assert wrong.mean() <= 0.05
 
 
 def test_an_arm_is_paired_with_the_baseline_of_its_own_point():

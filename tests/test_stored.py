@@ -23,3 +23,10 @@ def test_floats_stay_as_they_are():
     x = jnp.asarray([-3.0, 0.25], jnp.float32)
     assert (stored.floats(x) == x).all() and (stored.kept(x, jnp.float32) == x).all()
     assert stored.kept(x, jnp.bfloat16).dtype == jnp.bfloat16
+
+
+def test_pictures_of_any_kind_of_row():
+    x = np.array([[-0.5, 0.0, 0.5, 1.0, 1.5, np.nan]], np.float32)
+    assert stored.pixels(x).tolist() == [[0, 0, 128, 255, 255, 0]]
+    assert stored.pixels(np.array([[3]], np.uint8)).tolist() == [[3]]
+    assert stored.kept(jnp.asarray(x), jnp.float32).tolist()[0][-2:] == [1.5, 0.0]

@@ -16,6 +16,7 @@ import pytest
 
 from imbal_jax import batches, checkpoint, experiment, records, sweep
 from imbal_jax.errors import Interrupted, UserError
+from imbal_jax.evaluate import interim
 from imbal_jax.report import run
 from imbal_jax.stages import arms as arms_of
 from imbal_jax.stages import setting
@@ -230,12 +231,14 @@ def test_a_decided_sweep_stops(tmp_path, monkeypatch):
     config = config_of(seeds=6, stop="decided(every=2)")
     asked = []
 
-    def undecided(rows, *_, looks, **__):
-        asked.append((len(rows), looks))
+    def undecided(rows, *_, history, **__):
+        asked.append((len(rows), sorted(history.seeds.get("over", ())), history.plan))
         return [] if len(rows) >= 8 else ["over"]
 
     def run(setting, curves, arms, trained_gan, judged_gan):
-        return [{"seed": seed, "method": arms[0].name, "accuracy": 0.5} for seed in setting.seeds]
+        return [
+            {"seed": seed, "method": arms[0].name, "accuracy": 0.5, config.metric: 0.5 + 0.1 * seed} for seed in setting.seeds
+        ]
 
     monkeypatch.setattr(experiment.stats, "undecided", undecided)
     monkeypatch.setattr(experiment.group, "run", run)
@@ -243,8 +246,24 @@ def test_a_decided_sweep_stops(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment.table, "text", str)
     records.write_json(tmp_path / "results.json", {})
     experiment.run(config, tmp_path)
-    assert asked == [(4, 3), (8, 3)]
+    plan = interim.Plan(6, interim.PLANNED_LOOKS)
+    assert asked == [(4, [], plan), (8, [], plan)]  # 2 and 4 seeds could not give a verdict
+    kept = records.read_json(tmp_path / "analyses.json")
+    assert kept["plan"] == plan._asdict() and [a["seeds"] for a in kept["analyses"]] == [{"over": 2}, {"over": 4}]
     assert {row["seed"] for row in records.read(tmp_path / "rows.jsonl")} == {0, 1, 2, 3}
+
+
+def test_too_few_seeds_for_a_verdict_are_told_before_the_start(tmp_path):
+    six = ("none", "over", "under", "mixup", "class_weights", "logit_adjust")
+    config = config_of(seeds=5, baselines=six, method="smote")
+    line = "no verdict possible with 5 seeds and 6 comparisons: add --config.seeds=8, same workdir"
+    assert experiment.verdict_warning(config, tmp_path) == line
+    config.seeds = 8
+    assert experiment.verdict_warning(config, tmp_path) == ""
+    experiment.analyses.begin(tmp_path, config.to_dict())
+    config.seeds = 2  # of 8 that were planned
+    line = experiment.verdict_warning(config, tmp_path)
+    assert "2 seeds and 6 comparisons (8 seeds were planned): add --config.seeds=8" in line
 
 
 def test_a_grid_over_a_field_that_is_not_traced(tmp_path):

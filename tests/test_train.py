@@ -364,9 +364,21 @@ def test_the_first_rows_are_held_out_before_the_cut(tmp_path):
     assert not np.array_equal(*np.asarray(found.train.pool.rows))  # the lanes' own draws
 
 
-def test_classes_are_rare_for_the_cut_and_not_for_what_is_held_out(tmp_path):
-    assert prepared(tmp_path, data__validation=100).task.minority == (6, 8, 9)
+def test_classes_are_rare_by_their_training_rows(tmp_path):
+    found = prepared(tmp_path, data__validation=100).task
+    counts = np.array(found.counts)
+    assert found.minority == tuple(np.flatnonzero(counts < counts.max() / 2)) and {6, 8, 9} < set(found.minority)
     assert prepared(tmp_path, data__validation=0.2).task.minority == (6, 8, 9)
+
+
+def test_a_cut_that_names_the_commonest_class_does_not_make_it_rare(tmp_path):
+    base = begun()
+    y = np.repeat(np.arange(10), [72, 32, 3, *[60] * 7]).astype(np.int32)
+    x = base.data.train.x[: len(y)]
+    number = np.arange(len(y))
+    data = base.data._replace(train=base.data.train._replace(x=x, y=y, ids=number, groups=number), fraction=1.0)
+    task = prepared(tmp_path, base._replace(data=data), cut__profile="{0: 60}").task
+    assert task.counts[:3] == (60, 32, 3) and task.minority == (2,)
 
 
 def in_groups():
@@ -379,15 +391,35 @@ def in_groups():
 
 def test_groups_are_held_out_whole(tmp_path):
     base = in_groups()
-    found = prepared(tmp_path, base, data__validation=0.2, cut__profile="none")
-    held, groups = np.asarray(found.validation), base.data.train.groups
-    assert np.array_equal(held[0], held[1]) and 90 <= held.shape[1] <= 150
+    seeds = tuple(range(12))
+    fields = {"data__validation": 0.2, "cut__profile": "none"}
+    config = config_of(data__per_class=60, **fields)
+    found = settings.prepare(config, tmp_path, base, seeds=seeds)
+    held, groups, y = np.asarray(found.validation), base.data.train.groups, base.data.train.y
     rows = np.asarray(found.train.pool.rows)
-    assert not set(groups[held[0]]) & set(groups[rows[0]]) and held.shape[1] + rows.shape[1] == 600
-    again = prepared(tmp_path, base, data__validation=0.2, cut__profile="none")
-    assert np.array_equal(held, again.validation)
-    other = prepared(tmp_path, base, data__validation=0.2, cut__profile="none", seed=1)
-    assert not np.array_equal(np.sort(held), np.sort(np.asarray(other.validation)))
+    for mine, others in zip(held, rows, strict=True):
+        assert not set(groups[mine]) & set(groups[others]) and not set(mine) & set(others)
+        assert len(set(mine)) == len(mine) and len(set(others)) == len(others)
+        # The same numbers in all lanes, near the share, and few rows on neither side.
+        assert np.array_equal(np.bincount(y[others], minlength=10), found.train.counts)
+        np.testing.assert_allclose(np.bincount(y[mine]), 0.2 * 60, atol=3)
+    assert 560 <= held.shape[1] + rows.shape[1] <= 600
+    assert 2 < len({tuple(mine) for mine in held}) <= settings.SPLITS  # seeds have splits of their own
+    alone = settings.prepare(config, tmp_path, base, seeds=(7,))  # whichever seeds there are beside it
+    assert np.array_equal(alone.validation[0], held[7]) and np.array_equal(alone.train.pool.rows[0], rows[7])
+    other = settings.prepare(config_of(data__per_class=60, seed=1, **fields), tmp_path, base, seeds=seeds)
+    assert not np.array_equal(held, np.asarray(other.validation))
+
+
+def test_the_random_cut_of_a_lane_is_from_its_own_split(tmp_path):
+    base = in_groups()
+    config = config_of(data__per_class=60, data__validation=0.2, cut__draw="random")
+    both = settings.prepare(config, tmp_path, base, seeds=(0, 1, 2, 3))
+    alone = settings.prepare(config, tmp_path, base, seeds=(2,))
+    assert np.array_equal(alone.train.pool.rows[0], both.train.pool.rows[2])
+    groups = base.data.train.groups
+    for mine, others in zip(np.asarray(both.validation), np.asarray(both.train.pool.rows), strict=True):
+        assert not set(groups[mine]) & set(groups[others])
 
 
 def test_the_rest_of_a_group_is_not_trained_on_beside_the_first_rows(tmp_path):
@@ -499,7 +531,7 @@ def run(tmp_path_factory):
         records.write_json(workdir / "results.json", {})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "model_of", lambda config, classes, form: toys.Linear(classes))
+        patch.setattr(stage, "model_of", lambda config, classes, form, shape: toys.Linear(classes))
         patch.setattr(experiment.build, "build", page)
         patch.setattr(experiment.table, "text", str)
         yield experiment.run
@@ -567,3 +599,14 @@ def test_asked_to_end_the_best_epoch_is_kept(run, selected, tmp_path):
     assert starts > 2
     for name in ("rows.jsonl", "metrics.jsonl"):
         assert plain(tmp_path / name) == plain(workdir / name)
+
+
+def test_names_of_precision():
+    class Gpu:
+        platform = "gpu"
+
+    cpu = jax.devices("cpu")[0]
+    assert [classifier.dtype_of(name) for name in ("f32", "tf32", "bf16")] == [jnp.float32, jnp.float32, jnp.bfloat16]
+    assert [classifier.precision_on(cpu, name) for name in ("f32", "tf32", "bf16")] == ["f32", "f32", "bf16"]
+    assert [classifier.precision_on(Gpu(), name) for name in ("f32", "tf32", "bf16")] == ["f32", "tf32", "bf16"]
+    assert [classifier.products_of(name) for name in ("f32", "tf32", "bf16")] == ["float32", "tensorfloat32", "float32"]

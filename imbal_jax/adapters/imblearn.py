@@ -3,7 +3,8 @@
 Each class is a subclass of its namesake in imbalanced-learn (0.14 or later, `pip install imbalanced-learn`): the same
 arguments, attributes, checks and errors, in the same pipelines. What differs:
 
-- X may be an array [n, ...] of any rank (images, signals); its dtype stays, and integers are rounded.
+- X may be an array [n, ...] of any rank (images, signals); its dtype stays, and integers are rounded. So it is with each
+  column of a data frame, nullable types included; booleans become the nearer of the two. Categories are not interpolated.
 - Neighbours are the nearest by Euclidean distance, searched on the device in float32 (of wider types, after centring);
   rows are joined in X's own precision. A row is never its own neighbour, even among equal rows.
 - `k_neighbors` and its like may be a number or an estimator of which only `n_neighbors` is read; an estimator with another
@@ -48,8 +49,29 @@ class _AnyRank:
 
     def fit_resample(self, X: Any, y: Any, **params: Any) -> Any:
         """X and y resampled, as in imbalanced-learn, and X may be an array [n, ...]."""
+        if hasattr(X, "iloc") and getattr(X, "ndim", 0) == 2:
+            return self._resample_frame(X, y, **params)
         resampled, *rest = super().fit_resample(_as_vectors(X), y, **params)  # type: ignore[misc]
         return (resampled.reshape(-1, *X.shape[1:]) if getattr(X, "ndim", 2) > 2 else resampled, *rest)
+
+    def _resample_frame(self, X: Any, y: Any, **params: Any) -> Any:
+        """X, a data frame, and y resampled; the rows of X that stay are exactly those of X."""
+        if not self._makes_rows() or any(dtype.kind not in "biufO" or hasattr(dtype, "subtype") for dtype in X.dtypes):
+            return super().fit_resample(X, y, **params)  # type: ignore[misc]
+        categories = [name for name, dtype in X.dtypes.items() if dtype.name == "category"]
+        if categories and not isinstance(self, under_sampling.base.BaseCleaningSampler):
+            raise ValueError(f"Column {categories[0]!r} is categorical, which cannot be interpolated: use imblearn's SMOTENC.")
+        numeric = X if any(dtype.kind == "O" for dtype in X.dtypes) else X.astype("float64")
+        resampled, *rest = super().fit_resample(numeric, y, **params)  # type: ignore[misc]
+        if hasattr(self, "sample_indices_") and len(self.sample_indices_) == len(resampled):
+            return (X.iloc[self.sample_indices_].reset_index(drop=True), *rest)
+        if isinstance(self, over_sampling.base.BaseOverSampler):  # new rows come after those of X
+            return (_stacked_frames(X, _typed(resampled.iloc[len(X) :], X)), *rest)
+        return (_typed(resampled, X), *rest)
+
+    def _makes_rows(self) -> bool:
+        """Whether rows may come out that are not rows of X, or X must be numbers."""
+        return True
 
 
 class RandomOverSampler(_AnyRank, over_sampling.RandomOverSampler):
@@ -57,6 +79,9 @@ class RandomOverSampler(_AnyRank, over_sampling.RandomOverSampler):
 
     Args, attributes and errors: see `imblearn.over_sampling.RandomOverSampler`.
     """
+
+    def _makes_rows(self) -> bool:
+        return self.shrinkage is not None
 
     def _fit_resample(self, X: Any, y: np.ndarray) -> tuple[Any, np.ndarray]:
         self.shrinkage_ = factors = _shrinkage(self.shrinkage, self.sampling_strategy_)
@@ -85,6 +110,9 @@ class RandomUnderSampler(_AnyRank, under_sampling.RandomUnderSampler):
 
     Args, attributes and errors: see `imblearn.under_sampling.RandomUnderSampler`.
     """
+
+    def _makes_rows(self) -> bool:
+        return False
 
     def _fit_resample(self, X: Any, y: np.ndarray) -> tuple[Any, np.ndarray]:
         groups = _grouped(y)
@@ -383,6 +411,27 @@ def _confirmed(z, counts, k, vote) -> jax.Array:
 def _as_vectors(X: Any) -> Any:
     """Rows [n, ...] as [n, D]; whatever has no more than two axes as it is."""
     return np.asarray(X).reshape(len(X), -1) if getattr(X, "ndim", 2) > 2 else X
+
+
+def _typed(frame: Any, like: Any) -> Any:
+    """A data frame of floats in the columns' types of another: whole numbers rounded, booleans the nearer of the two."""
+    import pandas as pd
+
+    parts = []
+    for place, dtype in enumerate(like.dtypes):
+        column = frame.iloc[:, place]
+        if dtype.kind in "biu":
+            column = np.rint(column.astype("float64")).astype("int64" if dtype.kind in "bi" else "uint64")
+        parts.append(column.astype(dtype))
+    found = pd.concat(parts, axis=1)
+    found.columns = like.columns
+    return found
+
+
+def _stacked_frames(above: Any, below: Any) -> Any:
+    import pandas as pd
+
+    return pd.concat([above, below], ignore_index=True)
 
 
 def _rows(X: Any, places: np.ndarray) -> Any:

@@ -9,7 +9,7 @@ import pkgutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from imbal_jax.data.dataset import Dataset, Rows
+from imbal_jax.data.dataset import Dataset, Rows, check_twins
 from imbal_jax.errors import UserError, nearest
 
 __all__ = ["Dataset", "Rows", "load"]
@@ -33,7 +33,8 @@ def load(
         options: what else the data set's own `load` takes, by name.
 
     Raises:
-        UserError: unknown name, source or option, nothing found, or files that are damaged or hold something else.
+        UserError: unknown name, source or option, nothing found, files that are damaged or hold something else, or a test
+            set whose rows are all training rows, too.
     """
     modules = [module.name for module in pkgutil.iter_modules(__path__)]
     loader = getattr(importlib.import_module(f"{__name__}.{name}"), "load", None) if name in modules else None
@@ -41,7 +42,9 @@ def load(
         known = [module for module in modules if hasattr(importlib.import_module(f"{__name__}.{module}"), "load")]
         raise UserError(f"unknown data set {name!r} (data.name){nearest(name, known)}; known: {', '.join(known)}")
     _check_options(name, loader, options)
-    return loader(directory, source, per_class, **options)
+    found = loader(directory, source, per_class, **options)
+    check_twins(found)
+    return found
 
 
 def _check_options(name: str, loader: Callable[..., Dataset], options: Mapping[str, Any]) -> None:

@@ -5,6 +5,7 @@ which can run anything when it is opened, and is not read.
 """
 
 import functools
+import hashlib
 import io
 import tarfile
 import tempfile
@@ -15,13 +16,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imbal_jax.data import download, sources
+from imbal_jax.data import download, options, sources
 from imbal_jax.data.dataset import Absent, Dataset, Rows, cache_folder, digest
 from imbal_jax.errors import UserError
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 PIXELS = 3 * 32 * 32
 FULL = (50_000, 10_000)
+MOST_RECORDS = sum(FULL)  # in one file of an archive
 # The classes of CIFAR-100.
 FINE = """
 apple aquarium_fish baby bear beaver bed bee beetle bicycle bottle bowl boy bridge bus butterfly camel can castle
@@ -45,6 +47,7 @@ class Published(NamedTuple):
         files: of the training set, then that of the test set.
         labels: bytes of labels before the pixels of a record; the last one counts.
         class_names: [K].
+        sha1: of the files (hex), in the order of `files`, as MXNet publishes them (gluon.data.vision).
     """
 
     name: str
@@ -54,6 +57,7 @@ class Published(NamedTuple):
     files: tuple[tuple[str, ...], tuple[str, ...]]
     labels: int
     class_names: tuple[str, ...]
+    sha1: tuple[str, ...]
 
 
 KNOWN = {
@@ -65,6 +69,14 @@ KNOWN = {
         (tuple(f"data_batch_{number}.bin" for number in range(1, 6)), ("test_batch.bin",)),
         1,
         ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"),
+        (
+            "aadd24acce27caa71bf4b10992e9e7b2d74c2540",
+            "c0ba65cce70568cd57b4e03e9ac8d2a5367c1795",
+            "1dd00a74ab1d17a6e7d73e185b69dbf31242f295",
+            "aab85764eb3584312d3c7f65fd2fd016e36a258e",
+            "26e2849e66a845b7f1e4614ae70f4889ae604628",
+            "67eb016db431130d61cd03c7ad570b013799c88c",
+        ),
     ),
     100: Published(
         "cifar100",
@@ -74,11 +86,14 @@ KNOWN = {
         (("train.bin",), ("test.bin",)),
         2,
         tuple(FINE.split()),
+        ("e207cd2e05b73b1393c74c7f5e7bea451d63e08e", "8fb6623e830365ff53cf14adec797474f5478006"),
     ),
 }
 
 
-def load(directory: str | None, source: str, per_class: int | None, *, classes: int = 10) -> Dataset:
+def load(
+    directory: str | None, source: str, per_class: int | None, *, classes: int = 10, verify: bool = True
+) -> Dataset:
     """CIFAR-10 or CIFAR-100 from the first source that has it; x is uint8 [N, 32, 32, 3].
 
     Sources, in the order in which 'auto' tries them:
@@ -88,21 +103,24 @@ def load(directory: str | None, source: str, per_class: int | None, *, classes: 
     - 'archive': cifar-10-binary.tar.gz (cifar-100-binary.tar.gz) in one of the same places, not unpacked.
     - 'download': the archive, fetched with TFDS's registered checksum and kept in the cache folder.
 
-    Rows are in the order of the files; CIFAR-100's classes are the fine ones. Files with fewer images than published are
-    read; `fraction` and the note tell.
+    Rows are in the order of the files; CIFAR-100's classes are the fine ones. Whatever the source, the content of each file
+    is compared with the published one.
 
     Args:
         directory: DIR; None means the environment variable IMBAL_DATA_DIR, else no directory.
         source: 'auto' or one of the names above.
         per_class: keep the first so many training rows of each class; `fraction` shrinks accordingly.
         classes: 10 or 100.
+        verify: whether the files must be those that were published. Without it, others of the same form are read, such as a
+            part of the images; the note says so, and `fraction` how many there are.
 
     Raises:
         UserError: unknown source, other classes, no such directory, source absent, files damaged or not CIFAR.
     """
     if isinstance(classes, bool) or classes not in KNOWN:
         raise UserError(f"config.data.classes is {classes!r}: it must be 10 or 100")
-    known = KNOWN[classes]
+    options.check_flag("verify", verify)
+    known = KNOWN[classes] if verify else KNOWN[classes]._replace(sha1=())
     all_sources = {"binary": _binary, "archive": _archive, "download": _download}
     readers = {name: functools.partial(read, known) for name, read in all_sources.items()}
     return sources.read(known.title, readers, directory, source, per_class)
@@ -161,6 +179,8 @@ def _from_archive(known: Published, source: str, path: Path) -> Dataset:
             for member in archive:
                 name = member.name.rsplit("/", 1)[-1]
                 if member.isfile() and name in names:
+                    if member.size > MOST_RECORDS * (known.labels + PIXELS):
+                        raise UserError(f"{path}: {name} has {member.size:,} bytes, more than all of {known.title}; replace it")
                     content[name] = (archive.extractfile(member) or io.BytesIO()).read()
     except (OSError, EOFError, tarfile.TarError, zlib.error) as error:
         raise UserError(f"cannot read {path}: {error or 'it ends too early'}; replace the file") from error
@@ -180,10 +200,20 @@ def _dataset(known: Published, source: str, place: str, content: Mapping[str, by
             raise UserError(f"{place} is not {known.title} or is damaged: it has no {name} images of class {lacking!r}")
     have = (len(train.y), len(test.y))
     note = f"Not the whole of {known.title}: {have[0]:,} of {FULL[0]:,} training and {have[1]:,} of {FULL[1]:,} test images."
-    fraction = have[0] / FULL[0]
-    return Dataset(
-        known.name, source, digest(train, test), known.class_names, train, test, fraction, note if have != FULL else ""
-    )
+    note = note if have != FULL else ""
+    if known.sha1:
+        _verify(known, place, content)
+    else:
+        note = f"The files were not compared with the published {known.title} (config.data.verify=False). {note}".rstrip()
+    return Dataset(known.name, source, digest(train, test), known.class_names, train, test, have[0] / FULL[0], note)
+
+
+def _verify(known: Published, place: str, content: Mapping[str, bytes]) -> None:
+    names = [name for split in known.files for name in split]
+    for name, expected in zip(names, known.sha1, strict=True):
+        if (actual := hashlib.sha1(content[name], usedforsecurity=False).hexdigest()) != expected:
+            what = f"{place}: {name} is not of the published {known.title} or is damaged: its SHA-1 is {actual}, not {expected}"
+            raise UserError(f"{what}; replace it, or set config.data.verify=False to use it as it is")
 
 
 def _rows(known: Published, place: str, names: Sequence[str], content: Mapping[str, bytes]) -> Rows:

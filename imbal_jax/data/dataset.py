@@ -14,7 +14,7 @@ class Rows(NamedTuple):
     """The examples of one split, on the host.
 
     Attributes:
-        x: uint8 [N, ...example], pixels as published, or int16, samples of a signal; see `stored`.
+        x: [N, ...example]: uint8, pixels as published; int16, samples of a signal; or float32, scaled; see `stored`.
         y: int32 [N], class indices.
         ids: int64 [N], the row's number in its source, unique over train and test.
         groups: int64 [N], what must not be split between train and test (a patient); the id where there is none.
@@ -24,6 +24,20 @@ class Rows(NamedTuple):
     y: np.ndarray
     ids: np.ndarray
     groups: np.ndarray
+
+
+class Scale(NamedTuple):
+    """How stored values were made: (value - offset) / factor, for all alike or for each channel or column.
+
+    Attributes:
+        how: in words.
+        offset: of each channel or column, or one for all.
+        factor: likewise; 0 for a constant, which is stored as 0.
+    """
+
+    how: str
+    offset: tuple[float, ...]
+    factor: tuple[float, ...]
 
 
 class Dataset(NamedTuple):
@@ -44,6 +58,7 @@ class Dataset(NamedTuple):
         measures: what its field measures besides the common metrics, a kind of `evaluate.measures`.
         clusters: int64 [N test], what intervals draw anew as a whole (a patient) where a split by row leaves `test.groups`
             to be the rows themselves; of length 0 elsewhere: there the groups are.
+        scale: how the values were made from those of the source; None where they are the source's own.
     """
 
     name: str
@@ -58,6 +73,7 @@ class Dataset(NamedTuple):
     left_out: tuple[str, ...] = ()
     measures: str = ""
     clusters: np.ndarray = np.zeros(0, np.int64)
+    scale: Scale | None = None
 
 
 class Absent(UserError):
@@ -101,6 +117,13 @@ def first_rows(data: Dataset, per_class: int | None) -> Dataset:
     published = round(len(data.train.y) / data.fraction)
     train = take(data.train, rank_in_class(data.train.y) < per_class)
     return data._replace(train=train, digest=digest(train, data.test), fraction=len(train.y) / published)
+
+
+def check_twins(data: Dataset) -> None:
+    """Raise UserError where each test row is a training row too, so that nothing is left to judge by."""
+    if len(data.twins) and data.twins.all():
+        what = f"{data.name}: each of the {len(data.twins)} test rows is also a training row"
+        raise UserError(f"{what}, so the test set tells nothing: replace it, or remove it and let one be drawn")
 
 
 def cache_folder() -> Path:

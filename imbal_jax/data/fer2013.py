@@ -5,8 +5,10 @@ https://www.kaggle.com/datasets/msambare/fer2013 has it in class folders.
 Many images occur more than once, some in the training set and in the test set.
 """
 
+import codecs
 import csv
 import functools
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +21,9 @@ from imbal_jax.data.images import Unusable
 from imbal_jax.errors import UserError, nearest
 
 IN = "FER2013 in "  # of what is said to be absent
+TABLES = ("fer2013.csv", "icml_face_data.csv")
+COMPETITION = "challenges-in-representation-learning-facial-expression-recognition-challenge"
+COLUMNS = ("emotion", "pixels", "Usage")
 CLASSES = ("angry", "disgust", "fear", "happy", "neutral", "sad", "surprise")
 CSV_CLASSES = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")  # the numbers of column 'emotion'
 TRAIN, PUBLIC, PRIVATE, TEST = range(4)  # TEST: which half of the test set is not known
@@ -26,6 +31,9 @@ USAGES = {"Training": TRAIN, "PublicTest": PUBLIC, "PrivateTest": PRIVATE}
 TESTS = {"all": (PUBLIC, PRIVATE, TEST), "public": (PUBLIC,), "private": (PRIVATE,)}
 DUPLICATES = ("drop", "flag")
 TRAIN_ROWS, TEST_ROWS = 28_709, 7_178
+# Of what is published: SHA-256 of the decoded images, classes and parts of the folders; MD5 of the two CSV files.
+FOLDERS_SHA256 = "df899e57dd201a12890ae6394b96edca0989ced21f45d47eedf621df360198b5"
+CSV_MD5 = ("f8428a1edbd21e88f42c73edd2a14f95", "b114b9e04e6949e5fe8b6a98b3892b1d")
 SIZE = 48
 
 
@@ -37,12 +45,14 @@ class Faces(NamedTuple):
         y: int32 [N].
         part: TRAIN, PUBLIC, PRIVATE or TEST, int8 [N], ascending.
         left_out: "path: why" of what could not be used.
+        published: whether they are what is published.
     """
 
     x: np.ndarray
     y: np.ndarray
     part: np.ndarray
     left_out: tuple[str, ...]
+    published: bool
 
 
 def load(directory: str | None, source: str, per_class: int | None, *, test: str = "all", duplicates: str = "drop") -> Dataset:
@@ -54,8 +64,9 @@ def load(directory: str | None, source: str, per_class: int | None, *, test: str
     - 'zip': DIR/fer2013.zip, DIR/raw/fer2013.zip or DIR/raw/fer2013/fer2013.zip with train/<class>/*.jpg and
       test/<class>/PublicTest_*.jpg and PrivateTest_*.jpg.
     - 'folder': the same unpacked, in DIR/fer2013 or DIR/raw/fer2013.
-    - 'csv': fer2013.csv (emotion, pixels, Usage) in DIR, DIR/fer2013, DIR/raw or DIR/raw/fer2013. Its pixels are those
-      before JPEG, so its digest is another one.
+    - 'csv': fer2013.csv or icml_face_data.csv (emotion, pixels, Usage; Kaggle has it under both names) in DIR, DIR/fer2013,
+      DIR/raw, DIR/raw/fer2013 or the folder with the competition's name. Its pixels are those before JPEG, so its digest is
+      another one.
 
     Rows come by class and file name, or in the order of the CSV file; test rows after training rows, the public before the
     private test set. Images are decoded once and kept in the cache folder. Rows of one split with the same image are one
@@ -98,12 +109,16 @@ def _folder(root: Path) -> Faces:
 
 
 def _csv(root: Path) -> Faces:
-    folders = [root, root / "fer2013", root / "raw", root / "raw" / "fer2013"]
-    return _from_csv(sources.existing([folder / "fer2013.csv" for folder in folders], Path.is_file, IN))
+    folders = [root, root / "fer2013", root / "raw", root / "raw" / "fer2013", root / COMPETITION]
+    folders += [folder / "fer2013" for folder in folders[1:]]  # as fer2013.tar.gz unpacks
+    return _from_csv(sources.existing([folder / name for folder in folders for name in TABLES], Path.is_file, IN))
 
 
 def _from_folders(path: Path) -> Faces:
     with files.opened(path) as tree:
+        inside = next((entry.name for entry in tree.entries if entry.name.rpartition("/")[2].lower() in TABLES), "")
+        if inside and not any(entry.name.lower().endswith(images.SUFFIXES) for entry in tree.entries):
+            raise UserError(f"{path} holds {inside} and no images: unpack {inside}, and name its folder with data.dir")
         labelled = class_folders.label(tree)
         names = tuple(name.lower() for name in labelled.class_names)
         if names != CLASSES:
@@ -114,7 +129,11 @@ def _from_folders(path: Path) -> Faces:
     part = np.array([_part(e.name, test) for e, test in zip(labelled.entries, labelled.test, strict=True)], np.int8)
     y, part = labelled.y[decoded.kept], part[decoded.kept]
     order = np.argsort(part, kind="stable")
-    return Faces(decoded.x[order], y[order], part[order], labelled.left_out + decoded.left_out)
+    x, y, part = decoded.x[order], y[order], part[order]
+    total = hashlib.sha256()
+    for array in (x, y.astype("<i4"), part):
+        total.update(np.ascontiguousarray(array).data)
+    return Faces(x, y, part, labelled.left_out + decoded.left_out, total.hexdigest() == FOLDERS_SHA256)
 
 
 def _part(name: str, test: bool) -> int:
@@ -130,17 +149,21 @@ def _face(content: bytes) -> np.ndarray:
 
 def _from_csv(path: Path) -> Faces:
     known = path.stat()
-    kept = cache.kept(("fer2013.csv", str(path.resolve()), known.st_size, known.st_mtime_ns), lambda: _parse(path))
-    return Faces(kept["x"], kept["y"], kept["part"], tuple(kept["left_out"].tolist()))
+    kept = cache.kept(("fer2013.csv", 2, str(path.resolve()), known.st_size, known.st_mtime_ns), lambda: _parse(path))
+    return Faces(kept["x"], kept["y"], kept["part"], tuple(kept["left_out"].tolist()), bool(kept["published"][0]))
 
 
 def _parse(path: Path) -> Mapping[str, np.ndarray]:
     rows, left_out = [], []
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding=_encoding(path)) as file:
             table = csv.DictReader(file, skipinitialspace=True)
-            if not {"emotion", "pixels", "Usage"} <= set(table.fieldnames or ()):
-                raise UserError(f"{path} is not FER2013: its first line must name the columns emotion, pixels, Usage")
+            known = {name.lower(): name for name in COLUMNS}
+            table.fieldnames = [known.get(name.strip().lower(), name) for name in table.fieldnames or ()]
+            if not set(COLUMNS) <= set(table.fieldnames):
+                have = ", ".join(table.fieldnames)[:200]
+                what = f"{path} is not FER2013: its first line must name the columns {', '.join(COLUMNS)}"
+                raise UserError(f"{what}, and has {have}; replace the file")
             for row in table:
                 try:
                     rows.append(_parse_row(row))
@@ -153,7 +176,16 @@ def _parse(path: Path) -> Mapping[str, np.ndarray]:
     rows.sort(key=lambda row: row[0])  # stable
     x = np.frombuffer(b"".join(pixels for _, _, pixels in rows), np.uint8).reshape(-1, SIZE, SIZE, 1)
     part, y = np.array([part for part, _, _ in rows], np.int8), np.array([y for _, y, _ in rows], np.int32)
-    return {"x": x, "y": y, "part": part, "left_out": np.array(left_out, np.str_) if left_out else np.zeros(0, "U1")}
+    texts = np.array(left_out, np.str_) if left_out else np.zeros(0, "U1")
+    with path.open("rb") as file:
+        published = hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest() in CSV_MD5
+    return {"x": x, "y": y, "part": part, "left_out": texts, "published": np.array([published])}
+
+
+def _encoding(path: Path) -> str:
+    """By the mark at the file's start, which spreadsheets and PowerShell write."""
+    with path.open("rb") as file:
+        return "utf-16" if file.read(2) in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
 
 
 def _parse_row(row: Mapping[str, str]) -> tuple[int, int, bytes]:
@@ -161,7 +193,7 @@ def _parse_row(row: Mapping[str, str]) -> tuple[int, int, bytes]:
     emotion = int(row["emotion"])
     if len(pixels) != SIZE * SIZE or emotion < 0:
         raise ValueError
-    return USAGES[row["Usage"]], CLASSES.index(CSV_CLASSES[emotion]), pixels
+    return USAGES[row["Usage"].strip()], CLASSES.index(CSV_CLASSES[emotion]), pixels
 
 
 def _dataset(source: str, faces: Faces, test: str, duplicates: str) -> Dataset:
@@ -194,7 +226,8 @@ def _check_classes(source: str, rows: Sequence[Rows]) -> None:
 def _counts_note(faces: Faces) -> str:
     train, test = int((faces.part == TRAIN).sum()), int((faces.part != TRAIN).sum())
     if (train, test) == (TRAIN_ROWS, TEST_ROWS):
-        return ""
+        other = "These are not the published images of FER2013, or they were stored anew or decoded differently. "
+        return "" if faces.published else other
     return f"Not the published FER2013: {train:,} of {TRAIN_ROWS:,} training and {test:,} of {TEST_ROWS:,} test images. "
 
 

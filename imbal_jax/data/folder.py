@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imbal_jax.data import class_folders, files, group_file, images, npz, options, sources, split
+from imbal_jax.data import class_folders, files, group_file, images, label_table, npz, options, sources, split, tables, values
 from imbal_jax.data.dataset import Absent, Dataset, Rows, digest, group_ids
 from imbal_jax.data.files import Tree
 from imbal_jax.errors import UserError
@@ -29,13 +29,20 @@ class Asked(NamedTuple):
     test_share: float
     split_seed: int
     most_pixels: int
+    labels: str
+    class_level: int
+    group_copies: bool
+    folds: int
+    fold: int
+    range: str
+    kind: str
 
 
 class Found(NamedTuple):
     """Examples as they were read, before they are split.
 
     Attributes:
-        x: uint8 [N, ...example].
+        x: [N, ...example]; of image files uint8, of an .npz the numbers in the file.
         y: int32 [N].
         ids: int64 [N].
         groups: int64 [N], the smallest id of each group, or None where nothing says what belongs together.
@@ -43,6 +50,7 @@ class Found(NamedTuple):
         class_names: [K].
         left_out: "path: why" of files that could not be used.
         joined: rows that come from a validation folder.
+        notes: what was made of the layout, and what a reader of the results must know about the values.
     """
 
     x: np.ndarray
@@ -53,6 +61,7 @@ class Found(NamedTuple):
     class_names: tuple[str, ...]
     left_out: tuple[str, ...] = ()
     joined: int = 0
+    notes: tuple[str, ...] = ()
 
 
 def load(
@@ -67,21 +76,32 @@ def load(
     test_share: float = 0.2,
     split_seed: int = 0,
     most_pixels: int = images.MOST_PIXELS,
+    labels: str = "",
+    class_level: int = 0,
+    group_copies: bool = False,
+    folds: int = 0,
+    fold: int = 0,
+    range: str = "",
+    kind: str = "",
 ) -> Dataset:
-    """The data at `path`; x is uint8 [N, size, size, channels] for image files.
+    """The data at `path`; x is uint8 [N, size, size, channels] for image files; for arrays see `values.stored`.
 
     Sources, found by what lies at the path:
 
     - 'folder': PATH/<class>/<image files, any depth>, or PATH/train/<class>/ and PATH/test/<class>/. Images in PATH/val,
-      valid or validation are joined to the training set.
+      valid or validation are joined to the training set. `class_folders.label` tells which names of splits, parts, groups
+      and masks are recognised. Or images anywhere, and a table of their classes (see `labels`).
     - 'zip': the same in a zip, which is not unpacked.
     - 'npz': arrays, as `npz.read` describes them; size, channels and groups do not apply.
 
-    Image files are scaled and cropped as `images.decode` describes. Damaged, empty and oversized ones are left out, and
-    listed in `left_out`. A CSV file with the columns file and group says which images belong together (a patient's, say);
-    file is the path below PATH, with slashes. Without a test set a share of the rows is drawn for it, by whole groups, the
-    same for every experiment with the same `split_seed`. Without such a file, images that are equal in every pixel are a
-    group. Test images that are equal to a training image are kept, with `twins` set.
+    Image files are scaled and cropped as `images.decode` describes. Where images of 16 bits use less than half of their
+    range, as those of 12-bit cameras do, the limits of the training images become black and white. Damaged, empty and
+    oversized files are left out, and listed in `left_out`. A CSV file with the columns file and group says which images
+    belong together (a patient's, say); file is the path below PATH, with slashes. Without a test set a share of the rows is
+    drawn for it, by whole groups, the same for every experiment with the same `split_seed`. Without such a file, images
+    that are equal in every pixel are a group. Vectors and signals that are equal are not, since two cases may well agree in
+    all that was measured; set `group_copies` where they are copies. Test rows that are equal to a training row are kept,
+    with `twins` set.
 
     Args:
         directory: where a relative path is looked for after the current directory; None means IMBAL_DATA_DIR.
@@ -94,12 +114,26 @@ def load(
         test_share: of the rows for the test set, where the source has none.
         split_seed: of that draw.
         most_pixels: images of more are left out.
+        labels: a CSV file that names the class of each image: FILE, or FILE:COLUMN where the column is not called label; as
+            `label_table.label` describes it. Empty for PATH/labels.csv or PATH/metadata.csv if they name classes, else for
+            the folders.
+        class_level: which folder names the class, not counting those of splits, from 1 on; 0 for what their names tell.
+        group_copies: equal vectors and signals are a group, too.
+        folds: K from 2 on: instead of a share, the groups are divided into K folds, and that of number `fold` is the test
+            set. Every row is in one of them; with the same `split_seed` they are the same for every experiment.
+        fold: from 0 to K - 1.
+        range: the values that become black and white, or -1 and 1: see `values.stored`; of image files see `images.decode`.
+        kind: of the arrays in an .npz: 'images', 'signals' or 'vectors'; '' decides by their shape, see `npz.read`.
 
     Raises:
         UserError: options out of their range, nothing at the path, a layout without classes, a class with fewer than two
-            usable images or none on one side of the split, groups that lie on both sides or lack images.
+            usable images or none on one side of the split, groups that lie on both sides or lack images, a test set of which
+            every row is a training row.
     """
-    asked = Asked(path, size, channels, groups, test_share, split_seed, most_pixels)
+    asked = Asked(
+        path, size, channels, groups, test_share, split_seed, most_pixels, labels, class_level, group_copies, folds, fold,
+        range, kind,
+    )  # fmt: skip
     _check(asked)
     readers = {kind: functools.partial(_load, asked, kind) for kind in ("folder", "zip", "npz")}
     return sources.read(f"data set {path}", readers, directory, source, per_class)
@@ -108,14 +142,22 @@ def load(
 def _check(asked: Asked) -> None:
     if not isinstance(asked.path, str) or not asked.path:
         raise UserError("config.data.path is empty: name a folder, a zip or an .npz file")
-    if not isinstance(asked.groups, str):
-        raise UserError(f"config.data.groups is {asked.groups!r}: it must be the path of a CSV file, or empty")
-    lowest: dict[str, int] = {"size": 0, "split_seed": 0, "most_pixels": 1}
+    for field in ("groups", "labels"):
+        if not isinstance(value := getattr(asked, field), str):
+            raise UserError(f"config.data.{field} is {value!r}: it must be the path of a CSV file, or empty")
+    options.check_flag("group_copies", asked.group_copies)
+    lowest: dict[str, int] = {"size": 0, "split_seed": 0, "most_pixels": 1, "class_level": 0, "folds": 0, "fold": 0}
     for field, least in lowest.items():
         options.check_whole(field, getattr(asked, field), least)
     if asked.channels not in (0, 1, 3) or isinstance(asked.channels, bool):
         raise UserError(f"config.data.channels is {asked.channels!r}: it must be 1, 3 or 0 (as the images have it)")
     options.check_share("test_share", asked.test_share)
+    if asked.folds == 1 or asked.fold > max(0, asked.folds - 1):
+        allowed = "folds must be 0 or a number from 2 on, and fold one from 0 to folds - 1"
+        raise UserError(f"config.data.folds is {asked.folds} and config.data.fold is {asked.fold}: {allowed}")
+    values.limits_of(asked.range)
+    if asked.kind not in npz.KINDS:
+        raise UserError(f"config.data.kind is {asked.kind!r}: it must be one of {', '.join(map(repr, npz.KINDS))}")
 
 
 def _load(asked: Asked, kind: str, root: Path | None) -> Dataset:
@@ -146,37 +188,74 @@ def _kind(path: Path) -> str:
 
 
 def _from_npz(path: Path, asked: Asked) -> Found:
-    for field in ("size", "channels", "groups"):
+    for field in ("size", "channels", "groups", "labels", "class_level"):
         if getattr(asked, field):
             raise UserError(f"config.data.{field} is for image files; {path} is taken as it is: change the arrays themselves")
-    arrays = npz.read(path)
+    arrays = npz.read(path, asked.kind)
     ids = np.arange(len(arrays.y), dtype=np.int64)
     groups = None if arrays.groups is None else _numbered(path, arrays.groups, ids, arrays.test)
-    return Found(arrays.x, arrays.y, ids, groups, arrays.test, arrays.class_names)
+    return Found(arrays.x, arrays.y, ids, groups, arrays.test, arrays.class_names, notes=arrays.notes)
 
 
 def _from_images(path: Path, asked: Asked) -> Found:
     with files.opened(path) as tree:
-        labelled = class_folders.label(tree)
-        form = ("folder", asked.size, asked.channels, asked.most_pixels)
-        decoder = functools.partial(_decoder, tree, labelled.entries, asked)
+        grouped = bool(asked.groups) or any(entry.name == group_file.OWN for entry in tree.entries)
+        labelled, notes = label_table.label(tree, asked.labels, grouped)
+        read = (group_file.OWN, *label_table.OWN, tables.divided(asked.groups)[0])
+        labelled = labelled or class_folders.label(tree, asked.class_level, read)
+        form = ("folder 2", asked.size, asked.channels, asked.most_pixels, asked.range)
+        decoder = functools.partial(_decoder, tree, labelled.entries, labelled.test, asked)
         decoded = class_folders.decode(tree, labelled.entries, form, decoder, CACHE_FROM)
         names = [labelled.entries[number].name for number in decoded.kept]
         words = group_file.read(tree, asked.groups, names)
     ids = decoded.kept
+    if words is None and labelled.groups is not None:
+        words = labelled.groups[ids]
     test = None if labelled.test is None else labelled.test[ids]
     groups = None if words is None else _numbered(path, words, ids, test)
     left_out = labelled.left_out + decoded.left_out
-    return Found(decoded.x, labelled.y[ids], ids, groups, test, labelled.class_names, left_out, labelled.joined)
+    notes = (*labelled.notes, *notes, *_dim(decoded.x, names))
+    return Found(decoded.x, labelled.y[ids], ids, groups, test, labelled.class_names, left_out, labelled.joined, notes)
 
 
-def _decoder(tree: Tree, entries: Sequence[files.Entry], asked: Asked) -> Callable[[bytes], np.ndarray]:
-    size = asked.size
-    if not size:
-        sides = images.in_parallel(lambda entry: images.shorter_side(tree.read(entry), asked.most_pixels), entries)
-        known = [side for side in sides if isinstance(side, int)]
-        size = min(LARGEST, round(float(np.median(known)))) if known else LARGEST
-    return functools.partial(images.decode, size=(size, size), channels=asked.channels, most_pixels=asked.most_pixels)
+def _decoder(
+    tree: Tree, entries: Sequence[files.Entry], test: np.ndarray | None, asked: Asked
+) -> Callable[[bytes], np.ndarray]:
+    """What decodes the images, of a size and a range that depend on all of them, or on the training images."""
+
+    def survey(entry: files.Entry) -> images.Survey | None:
+        if asked.size and entry.name.lower().endswith((".jpg", ".jpeg")):  # nothing has to be known of it
+            return None
+        return images.survey(tree.read(entry), asked.most_pixels)
+
+    surveys = images.in_parallel(survey, entries)
+    known = [survey.side for survey in surveys if isinstance(survey, images.Survey)]
+    size = asked.size or (min(LARGEST, round(float(np.median(known)))) if known else LARGEST)
+    training = [s for i, s in enumerate(surveys) if isinstance(s, images.Survey) and (test is None or not test[i])]
+    return functools.partial(
+        images.decode,
+        size=(size, size),
+        channels=asked.channels,
+        most_pixels=asked.most_pixels,
+        limits=values.limits_of(asked.range),
+        deep=None if asked.range else images.depth(training),
+    )
+
+
+def _dim(x: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
+    """Warnings of images that are constant, or nearly black where most are."""
+    flat = x.reshape(len(x), -1)
+    top, bottom = flat.max(1), flat.min(1)
+    constant, dark = np.flatnonzero(top == bottom), np.flatnonzero(top < values.DARK)
+    found = []
+    if constant.size:
+        found.append(f"{constant.size} of {len(x)} images are of one colour (the first: {names[constant[0]]}).")
+    if dark.size > len(x) / 2 and (brightest := int(top.max())):
+        found.append(
+            f"{dark.size} of {len(x)} images are nearly black, their brightest value below {values.DARK} of 255 (the first: "
+            f"{names[dark[0]]}); --config.data.range=0,{brightest}, in the values of the files, stretches them."
+        )
+    return tuple(found)
 
 
 def _numbered(path: Path, values: np.ndarray, ids: np.ndarray, test: np.ndarray | None) -> np.ndarray:
@@ -197,24 +276,44 @@ def _check_classes(path: Path, found: Found) -> None:
 
 
 def _dataset(path: Path, kind: str, found: Found, asked: Asked) -> Dataset:
-    # Equal vectors and signals may well come from different cases; equal images are copies.
-    first = images.alike(found.x) if found.x.ndim == 4 else np.arange(len(found.x))
-    test = found.test
-    if test is None:
-        groups = found.ids[first] if found.groups is None else found.groups
-        test = split.by_group(found.y, groups, asked.test_share, asked.split_seed)
+    first = images.alike(found.x)
+    copies = found.x.ndim == 4 or asked.group_copies  # equal images are copies; equal vectors may be different cases
+    alone = found.ids[first] if copies else found.ids
+    test = _test_rows(path, found, found.groups if found.groups is not None else alone, asked)
     _check_sides(path, found, test)
+    held = values.stored(path, found.x, ~test, asked.range) if kind == "npz" else values.Stored(found.x, None)
     parts = []
     for side in (~test, test):
         ids = found.ids[side]
         # Divided so, copies on both sides, which `twins` tells of, are no group.
-        own = group_ids(first[side], ids) if found.groups is None else found.groups[side]
-        parts.append(Rows(found.x[side], found.y[side], ids, own))
+        own = group_ids(first[side], ids) if copies else ids
+        parts.append(Rows(held.x[side], found.y[side], ids, own if found.groups is None else found.groups[side]))
     twins = np.isin(first[test], first[~test])
-    note = _note(found, test, int(twins.sum()))
+    if twins.all() and not copies and found.test is None:
+        what = f"{path}: each of the {len(twins)} rows drawn for the test set is also a training row"
+        raise UserError(f"{what}: set config.data.group_copies=True if equal rows are copies, or give a test set")
+    left = found.y[test][~twins]
+    if len(left) and len(lacking := np.setdiff1d(found.y, left)):
+        what = f"{path}: each test row of class {found.class_names[lacking[0]]!r} is also a training row"
+        raise UserError(f"{what}, so the test set tells nothing of that class: replace these rows")
+    note = _note(found._replace(notes=found.notes + held.notes), test, int(twins.sum()), asked)
+    if found.test is None:
+        note = " ".join([note, *split.said(found.y, test, asked.test_share, found.class_names, "Class")])
     kept = twins if twins.any() else np.zeros(0, bool)
-    name = path.resolve().name if kind == "folder" else path.stem
-    return Dataset(name, kind, digest(*parts), found.class_names, parts[0], parts[1], 1.0, note, kept, found.left_out)
+    name = files.printable(path.resolve().name if kind == "folder" else path.stem)
+    own = (name, kind, digest(*parts), found.class_names, parts[0], parts[1], 1.0, note, kept, found.left_out)
+    return Dataset(*own, scale=held.scale)
+
+
+def _test_rows(path: Path, found: Found, groups: np.ndarray, asked: Asked) -> np.ndarray:
+    """Which rows are the test set, bool [N]."""
+    if found.test is None:
+        if asked.folds:
+            return split.fold_by_group(found.y, groups, asked.folds, asked.fold, asked.split_seed)
+        return split.by_group(found.y, groups, asked.test_share, asked.split_seed)
+    if asked.folds:
+        raise UserError(f"{path} has a test set, so config.data.folds={asked.folds} does not apply: set it to 0")
+    return found.test
 
 
 def _check_sides(path: Path, found: Found, test: np.ndarray) -> None:
@@ -227,15 +326,20 @@ def _check_sides(path: Path, found: Found, test: np.ndarray) -> None:
             raise UserError(f"{path}: class {lacking!r} has no {name} rows; {why}")
 
 
-def _note(found: Found, test: np.ndarray, twins: int) -> str:
-    parts = []
+def _note(found: Found, test: np.ndarray, twins: int, asked: Asked) -> str:
+    parts = list(found.notes)
     if found.joined:
         parts.append(f"{found.joined} images of the validation folder are joined to the training set.")
     if found.test is None:
         how = ", by whole groups" if found.groups is not None else ""
-        parts.append(f"No test set came with the data: {test.sum()} of {len(test)} rows were drawn for it{how}.")
+        drawn = f"fold {asked.fold} of {asked.folds}, {test.sum()} of {len(test)} rows, is it" if asked.folds else ""
+        parts.append(f"No test set came with the data: {drawn or f'{test.sum()} of {len(test)} rows were drawn for it'}{how}.")
     if twins:
-        parts.append(f"{twins} of {test.sum()} test images are also among the training images.")
+        what = "images are also among the training images" if found.x.ndim == 4 else "rows are also among the training rows"
+        parts.append(f"{twins} of {test.sum()} test {what}.")
+        if found.x.ndim != 4 and found.test is None:
+            parts.append("If equal rows are copies of one case, set config.data.group_copies=True.")
     if found.left_out:
         parts.append(f"{len(found.left_out)} files were left out.")
+    parts += found.notes
     return " ".join(parts)

@@ -1,17 +1,15 @@
 """The CSV file that says which images belong together."""
 
-import csv
-import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
+from imbal_jax.data import tables
 from imbal_jax.data.files import Tree
-from imbal_jax.data.images import Unusable
 from imbal_jax.errors import UserError
 
 OWN = "groups.csv"
+WANTED = "it must be a CSV file with the columns file and group"
 
 
 def read(tree: Tree, named: str, names: Sequence[str]) -> np.ndarray | None:
@@ -19,7 +17,7 @@ def read(tree: Tree, named: str, names: Sequence[str]) -> np.ndarray | None:
 
     Args:
         tree: what the images lie in. Its own file groups.csv at the top is read where no other is named.
-        named: the path of another file, or empty.
+        named: another file, FILE or FILE:COLUMN, as `tables.read` and `tables.match` find file and images; or empty.
         names: of the images, as the tree has them.
 
     Returns:
@@ -28,28 +26,28 @@ def read(tree: Tree, named: str, names: Sequence[str]) -> np.ndarray | None:
     Raises:
         UserError: the file is not there, not readable or no such CSV, or lacks images.
     """
-    own = next((entry for entry in tree.entries if entry.name == OWN), None)
-    place = Path(named).expanduser() if named else tree.path / OWN
-    try:
-        if named:
-            content = place.read_bytes()
-        elif own:
-            content = tree.read(own)
-        else:
-            return None
-        groups = _parse(place, content.decode("utf-8-sig"))
-    except (OSError, Unusable, UnicodeDecodeError, csv.Error) as error:
-        wanted = "it must be a CSV file with the columns file and group"
-        raise UserError(f"cannot read the groups in {place}: {error}; {wanted}") from error
+    if not named and all(entry.name != OWN for entry in tree.entries):
+        return None
+    file, column = tables.divided(named or OWN)
+    table = tables.read(tree, file, "groups", WANTED)
+    wanted = set(names)
+    images = [entry for entry in tree.entries if entry.name in wanted]
+    place = tables.file_column(table, images) if column else tables.column_of(table, ["file", "filename"])
+    column = tables.asked_column(table, column, "groups") if column else tables.column_of(table, ["group"])
+    if not place or not column:
+        raise UserError(f"{table.place} has the columns {', '.join(table.columns)}: it needs file and group")
+    return of(table.place, tables.match(table, place, images)[0], column, names)
+
+
+def of(place: str, rows: dict, column: str, names: Sequence[str]) -> np.ndarray:
+    """The text of the column for each image, [N].
+
+    Raises:
+        UserError: an image has none.
+    """
+    groups = {name: row.get(column, "") for name, row in rows.items()}
     missing = [name for name in names if not groups.get(name)]
     if missing:
         lack = f"{place} has no group for {len(missing)} of {len(names)} images (the first: {missing[0]})"
         raise UserError(f"{lack}: add them; file is the path below the data set's folder")
     return np.array([groups[name] for name in names])
-
-
-def _parse(place: Path, text: str) -> dict[str, str]:
-    rows = csv.DictReader(io.StringIO(text, newline=""), strict=True)
-    if not {"file", "group"} <= set(rows.fieldnames or ()):
-        raise UserError(f"{place} has the columns {', '.join(rows.fieldnames or ())}: it needs file and group")
-    return {row["file"]: row["group"] for row in rows}

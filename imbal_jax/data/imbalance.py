@@ -3,6 +3,7 @@
 import ast
 import functools
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
@@ -50,6 +51,15 @@ def target_counts(profile: str, counts: np.ndarray, fraction: float) -> np.ndarr
     if name == "exponential":
         return _exponential(factor, counts)
     return _step(profile, factor, options["minority"], counts)
+
+
+def minority(counts: Sequence[int]) -> set[int]:
+    """The rare classes of a training set: those with fewer than half the rows of the largest class.
+
+    Args:
+        counts: training rows of each class after the cut, before any balancing, [K].
+    """
+    return {label for label, count in enumerate(counts) if 2 * count < max(counts)}
 
 
 def cut(y: np.ndarray, counts: np.ndarray, draw: str, keys: jax.Array) -> np.ndarray:

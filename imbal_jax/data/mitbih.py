@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imbal_jax.data import cache, download, heartbeats, options, sources, wfdb_files
+from imbal_jax.data import cache, download, heartbeats, mitbih_sums, options, sources, wfdb_files
 from imbal_jax.data.dataset import Absent, Dataset, Rows, cache_folder, digest
 from imbal_jax.data.heartbeats import CLASSES, Form, Shrinkage
 from imbal_jax.errors import UserError, nearest
@@ -28,6 +28,8 @@ LEADS = ("MLII", "V5")
 FREQUENCY = 360
 TEST_SHARE = 0.2  # of each class, without patients
 FEW = 20  # training beats of a class
+OWN_NAME = "mit-bih-arrhythmia-database-1.0.0"  # PhysioNet's, of its zip and of the folder in that
+PLACES = ("mitdb", "raw/mitdb", OWN_NAME, f"raw/{OWN_NAME}", f"{OWN_NAME}/{OWN_NAME}", "physionet.org/files/mitdb/1.0.0")
 PROBE = "https://physionet.org/files/mitdb/1.0.0/RECORDS"
 CHOICES: dict[str, tuple[Any, ...]] = {
     "protocol": ("inter", "intra"),
@@ -72,15 +74,18 @@ def load(
     classes: str = CLASSES,
     records: str = "",
     split_seed: int = 0,
+    verify: bool = True,
 ) -> Dataset:
     """MIT-BIH from the first source that has it; x is int16 [N, T, 1], round(value * 32767) of values in [-1, 1].
 
     The classes are N {N L R e j}, S {A a J S}, V {V E}, F {F} and Q {/ f Q}; other annotations are no beats. Lead MLII, or
     V5 where a record lacks it. Sources, in the order in which 'auto' tries them:
 
-    - 'folder': the 48 records (.hea, .dat, .atr) in DIR/mitdb, DIR/raw/mitdb or DIR. They are checked against
-      SHA256SUMS.txt where it lies beside them.
+    - 'folder': the 48 records (.hea, .dat, .atr) in DIR/mitdb, DIR/raw/mitdb, DIR/mit-bih-arrhythmia-database-1.0.0 (as
+      PhysioNet's zip unpacks), DIR/physionet.org/files/mitdb/1.0.0 (as wget leaves it) or DIR.
     - 'download': the same, fetched from PhysioNet (about 100 MB) and kept in the cache folder.
+
+    Whatever the source, each file that is read is compared with version 1.0.0 as published (`mitbih_sums`).
 
     Rows come by record, then time; `ids` number all annotated beats of the records read, those that are not used too.
     Prepared beats are kept in the cache folder.
@@ -101,6 +106,8 @@ def load(
         classes: the AAMI classes that are kept, in this order; at least two.
         records: which ones to use, such as '100 101 208'; '' means all 48.
         split_seed: of the draw of protocol 'intra'.
+        verify: whether the files must be those that were published. Without it, other records of the same form are read, and
+            compared with SHA256SUMS.txt where it lies beside them and lists them; the note says so.
 
     Raises:
         UserError: unknown source or option, no such directory, source absent, incomplete or damaged, or a class without a
@@ -110,11 +117,14 @@ def load(
     whole = {"level": level, "zeroed": zeroed, "before": before, "after": after, "split_seed": split_seed}
     for option, value in whole.items():
         options.check_whole(option, value, int(option in ("level", "after")))
+    options.check_flag("verify", verify)
     _check_classes(classes)
     chosen = _chosen(records, protocol)
     shrinkage = Shrinkage(wavelet, level, zeroed, threshold) if denoise == "wavelet" else None
     form = Form(shrinkage, scale, before, after, rr)
-    make = functools.partial(_dataset, form=form, records=chosen, protocol=protocol, classes=classes, seed=split_seed)
+    make = functools.partial(
+        _dataset, form=form, records=chosen, protocol=protocol, classes=classes, seed=split_seed, verify=verify
+    )
     readers = {"folder": functools.partial(_folder, make), "download": functools.partial(_download, make)}
     return sources.read("MIT-BIH", readers, directory, source, per_class)
 
@@ -159,11 +169,13 @@ def _folder(make: Callable[[str, Path], Dataset], root: Path | None) -> Dataset:
     if root is None:
         where = "put them (100.hea, 100.dat, 100.atr, ...) into DIR/mitdb and name DIR with data.dir or IMBAL_DATA_DIR"
         raise Absent(f"no MIT-BIH records: {where}")
-    places = [root / "mitdb", root / "raw" / "mitdb", root]
+    places = [*(root / name for name in PLACES), root]
     for place in places:
         if wfdb_files.holds_any(place, RECORDS):
             return make("folder", place)
-    raise Absent(f"no MIT-BIH records (100.hea, 100.dat, 100.atr, ...) in {sources.either(places)}")
+    archive = next((root / f"{name}.zip" for name in PLACES if (root / f"{name}.zip").is_file()), None)
+    unpack = f"; unpack {archive} there" if archive else ""
+    raise Absent(f"no MIT-BIH records (100.hea, 100.dat, 100.atr, ...) in {sources.either(places)}{unpack}")
 
 
 def _download(make: Callable[[str, Path], Dataset], root: Path | None) -> Dataset:
@@ -179,21 +191,28 @@ def _download(make: Callable[[str, Path], Dataset], root: Path | None) -> Datase
         return make("download", folder)
 
 
-def prepare(folder: Path, records: Sequence[str], form: Form) -> tuple[Beats, int]:
+def prepare(folder: Path, records: Sequence[str], form: Form, sums: Mapping[str, str]) -> tuple[Beats, int]:
     """All beats of the records, and how many beats are annotated there; from the cache where they were prepared before.
+
+    Args:
+        folder: where the records lie.
+        records: which ones.
+        form: how they become beats.
+        sums: the SHA-256 that files must have, by name; those that it lacks are not checked.
 
     Raises:
         UserError: unknown wavelet, or files are missing, differ from their checksums, or cannot be read.
     """
     wfdb_files.check_complete(folder, records)
-    names, sums = wfdb_files.files(records), wfdb_files.read_sums(folder)
+    names = wfdb_files.files(records)
     known = [(name, sums.get(name), (folder / name).stat()) for name in names]
     stamps = [(name, digest, stat.st_size, stat.st_mtime_ns) for name, digest, stat in known]
 
     def make() -> Mapping[str, np.ndarray]:
         if form.shrinkage:
             _check_wavelet(form.shrinkage.wavelet)
-        wfdb_files.verify(folder, names, sums)
+        otherwise = ", or set config.data.verify=False to use it as it is" if sums is mitbih_sums.SHA256 else ""
+        wfdb_files.verify(folder, names, sums, f"replace it{otherwise}")
         return _read_all(folder, records, form)
 
     found = cache.kept(("mitbih", 2, str(folder.resolve()), *stamps, *form), make)
@@ -212,9 +231,10 @@ def _read_all(folder: Path, records: Sequence[str], form: Form) -> dict[str, np.
 
 
 def _dataset(
-    source: str, folder: Path, *, form: Form, records: Sequence[str], protocol: str, classes: str, seed: int
+    source: str, folder: Path, *, form: Form, records: Sequence[str], protocol: str, classes: str, seed: int, verify: bool
 ) -> Dataset:
-    beats, annotated = prepare(folder, records, form)
+    sums = mitbih_sums.SHA256 if verify else wfdb_files.read_sums(folder)
+    beats, annotated = prepare(folder, records, form, sums)
     new_number = np.array([classes.find(letter) for letter in CLASSES], np.int32)
     y = new_number[beats.y]
     test = np.isin(beats.record, DS2) if protocol == "inter" else _drawn(beats.y, seed)
@@ -224,7 +244,7 @@ def _dataset(
     groups = beats.record.astype(np.int64) if protocol == "inter" else beats.ids
     sides = [Rows(beats.x[side], y[side], beats.ids[side], groups[side]) for side in (train, test)]
     fraction = 1.0 if len(records) == len(RECORDS) else min(1.0, train.sum() / _published(protocol, classes))
-    notes = _origin_notes(folder, records, protocol, annotated - len(beats.y))
+    notes = _origin_notes(records, protocol, annotated - len(beats.y), sums, verify)
     notes += _class_notes(classes, y[train], beats.record[train], y[test])
     found = Dataset("mitbih", source, digest(*sides), tuple(classes), sides[0], sides[1], float(fraction), " ".join(notes))
     clusters = found.clusters if protocol == "inter" else beats.record[test].astype(np.int64)
@@ -257,12 +277,13 @@ def _check_present(folder: Path, classes: str, train: np.ndarray, test: np.ndarr
         raise UserError(f"the test records in {folder} have no beats of the classes {classes}; choose other records")
 
 
-def _origin_notes(folder: Path, records: Sequence[str], protocol: str, lost: int) -> list[str]:
+def _origin_notes(records: Sequence[str], protocol: str, lost: int, sums: Mapping[str, str], verify: bool) -> list[str]:
     """What is to be known of the files and of the split."""
     notes = []
     if len(records) < len(RECORDS):
         notes.append(f"Only the records {' '.join(records)} of the {len(RECORDS)} of MIT-BIH.")
-    sums = wfdb_files.read_sums(folder)
+    if not verify:
+        notes.append("The records were not compared with the published MIT-BIH (config.data.verify=False).")
     unchecked = [name for name in wfdb_files.files(records) if name not in sums]
     if unchecked:
         notes.append(f"{len(unchecked)} files could not be checked: {wfdb_files.SUMS} is missing or does not list them.")

@@ -21,3 +21,9 @@ def check_share(option: str, value: Any) -> None:
     """Raise UserError where config.data.<option> does not lie between 0 and 1."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < 1:
         raise UserError(f"config.data.{option} is {value!r}: it must lie between 0 and 1")
+
+
+def check_flag(option: str, value: Any) -> None:
+    """Raise UserError where config.data.<option> is neither True nor False."""
+    if not isinstance(value, bool):
+        raise UserError(f"config.data.{option} is {value!r}: it must be True or False")

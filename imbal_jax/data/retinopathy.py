@@ -13,12 +13,13 @@ import numpy as np
 
 from imbal_jax.data import files, images, options, retinopathy_files, sources, split
 from imbal_jax.data.dataset import Absent, Dataset, Rows, digest, group_ids
-from imbal_jax.data.retinopathy_files import CLASSES, TABLE, Photographs
+from imbal_jax.data.retinopathy_files import APTOS, CLASSES, PUBLISHED, TABLE, Photographs
 from imbal_jax.errors import UserError
 
-PUBLISHED = 35_126  # labelled images
-ZIPS = ("retinopathy.zip", "raw/retinopathy.zip")
-FOLDERS = ("retinopathy", "raw/retinopathy", "diabetic-retinopathy-detection", "diabetic_retinopathy_detection")
+APTOS_NAMES = ("aptos2019-blindness-detection", "aptos2019")
+ZIPS = ("retinopathy.zip", "raw/retinopathy.zip", *(f"{name}.zip" for name in APTOS_NAMES))
+KAGGLE = ("diabetic-retinopathy-detection", "diabetic_retinopathy_detection")
+FOLDERS = ("retinopathy", "raw/retinopathy", *KAGGLE, *APTOS_NAMES)
 SIZES = (16, 1024)
 
 
@@ -48,6 +49,10 @@ def load(
     - 'folder': the same unpacked, in DIR/retinopathy, DIR/raw/retinopathy, DIR/diabetic-retinopathy-detection (Kaggle's name)
       or DIR/diabetic_retinopathy_detection; or in DIR itself, such as the manual directory of TensorFlow Datasets with
       trainLabels.csv beside train/ or sample/.
+
+    APTOS 2019, the other public set with these grades, is read as well: train.csv (id_code, diagnosis) beside train_images/,
+    in one of these folders or in DIR/aptos2019-blindness-detection (Kaggle's name), or that with .zip. Its names tell no
+    patients, so each image is taken for one.
 
     The dark border is cut off, as far as at most 2% of a row's or column's pixels are brighter than 10 of 255. What is left
     is made square by black bars, not by cutting: so the disc keeps its shape, also where the camera cut it, and nothing at
@@ -100,8 +105,10 @@ def _zip(root: Path) -> Path:
 
 def _folder(root: Path) -> Path:
     places = [*(root / name for name in FOLDERS), root / TABLE]
+    if (root / APTOS).is_file():
+        places.append(root / "train_images")
     found = sources.existing(places, lambda place: place.is_file() if place.name == TABLE else place.is_dir())
-    return root if found.name == TABLE else found
+    return root if found.name in (TABLE, "train_images") else found
 
 
 def _dataset(path: Path, kind: str, found: Photographs, asked: Asked) -> Dataset:
@@ -111,7 +118,8 @@ def _dataset(path: Path, kind: str, found: Photographs, asked: Asked) -> Dataset
     train, test = (Rows(found.x[side], found.y[side], found.ids[side], groups[side]) for side in (~held, held))
     first = images.alike(found.x)
     twins = np.isin(first[held], first[~held])
-    note, fraction = _note(found, test, twins), min(1.0, len(held) / PUBLISHED)
+    note = " ".join([_note(found, test, twins), *split.said(found.y, held, asked.test, CLASSES, "Grade")])
+    fraction = min(1.0, len(held) / PUBLISHED[found.table])
     data = Dataset("retinopathy", kind, digest(train, test), CLASSES, train, test, fraction, note)
     return data._replace(twins=twins if twins.any() else data.twins, left_out=found.left_out, measures="grades")
 
@@ -128,8 +136,10 @@ def _check_sides(path: Path, y: np.ndarray, held: np.ndarray) -> None:
 
 def _note(found: Photographs, test: Rows, twins: np.ndarray) -> str:
     notes = []
-    if len(found.y) != PUBLISHED:
-        notes.append(f"Not the published data: {len(found.y):,} of {PUBLISHED:,} images.")
+    if found.table == APTOS:
+        notes.append("The images are those of APTOS 2019, not of EyePACS.")
+    if len(found.y) != PUBLISHED[found.table]:
+        notes.append(f"Not the published data: {len(found.y):,} of {PUBLISHED[found.table]:,} images.")
     patients, of = len(np.unique(test.groups)), len(np.unique(found.patients))
     notes.append(f"The test set was drawn by patient: {len(test.y):,} images of {patients:,} of {of:,} patients.")
     notes += [f"Grade {name} has no test rows." for grade, name in enumerate(CLASSES) if not (test.y == grade).any()]
@@ -138,7 +148,7 @@ def _note(found: Photographs, test: Rows, twins: np.ndarray) -> str:
     if found.alone:
         notes.append(f"{found.alone:,} images are not named <patient>_left or _right; each is taken for a patient.")
     if found.left_out:
-        notes.append(f"{len(found.left_out):,} rows of {TABLE} were left out.")
+        notes.append(f"{len(found.left_out):,} rows of {found.table} were left out.")
     if found.unlabelled:
-        notes.append(f"{found.unlabelled:,} image files are not in {TABLE} and were not used.")
+        notes.append(f"{found.unlabelled:,} image files are not in {found.table} and were not used.")
     return " ".join(notes)

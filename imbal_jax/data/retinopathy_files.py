@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 CLASSES = ("0", "1", "2", "3", "4")
 TABLE = "trainLabels.csv"
+APTOS = "train.csv"  # of the set of 2019
+COLUMNS = (("image", "level"), ("id_code", "diagnosis"))  # of the one and of the other
+PUBLISHED = {TABLE: 35_126, APTOS: 3_662}  # labelled images
 ENDINGS = (".jpeg", ".jpg", ".png")
 DARK = 10  # of 255; the rings that JPEG leaves around the disc are below
 NOISE = 0.02  # of a row or column of pixels: hot pixels and specks of dust are fewer
@@ -34,6 +37,7 @@ class Photographs(NamedTuple):
         left_out: "path: why" of what cannot be used.
         unlabelled: how many image files are not in the table.
         alone: how many images have names that tell no patient and eye; each is taken for a patient.
+        table: the name of the table: `TABLE` or `APTOS`.
     """
 
     x: np.ndarray
@@ -43,6 +47,7 @@ class Photographs(NamedTuple):
     left_out: tuple[str, ...]
     unlabelled: int
     alone: int
+    table: str
 
 
 class _Eye(NamedTuple):
@@ -54,7 +59,9 @@ class _Eye(NamedTuple):
 
 
 def read(tree: Tree, size: int, crop: bool) -> Photographs:
-    """The images that trainLabels.csv names, from any folder of the tree, by `fit`; from the cache where they are there.
+    """The images that the table of grades names, from any folder of the tree, by `fit`; from the cache where they are there.
+
+    The table is trainLabels.csv with the columns image and level, or train.csv of APTOS 2019 with id_code and diagnosis.
 
     Where several folders have an image, that with the most labelled images gives it: train/, and not sample/.
 
@@ -64,16 +71,16 @@ def read(tree: Tree, size: int, crop: bool) -> Photographs:
         crop: cut off the dark border.
 
     Raises:
-        UserError: no table, a damaged one, one without the columns image and level or without rows; a level that is none of
+        UserError: no table, a damaged one, one without these columns or without rows; a level that is none of
             0 to 4, two levels for one image; no image that can be used.
     """
-    eyes = _table(tree)
+    eyes, own = _table(tree)
     entries, unlabelled = _entries(tree, {eye.name for eye in eyes})
     if not entries:
-        what = f"{tree.path} holds none of the {len(eyes):,} images that {TABLE} names"
+        what = f"{tree.path} holds none of the {len(eyes):,} images that {own} names"
         raise UserError(f"{what}: put them, such as {eyes[0].name}{ENDINGS[0]}, into a folder beside it")
     there = np.array([number for number, eye in enumerate(eyes) if eye.name in entries], np.int64)
-    missing = [f"{TABLE}, line {eye.line}: there is no image {eye.name}" for eye in eyes if eye.name not in entries]
+    missing = [f"{own}, line {eye.line}: there is no image {eye.name}" for eye in eyes if eye.name not in entries]
     decoded = class_folders.decode(
         tree,
         [entries[eyes[number].name] for number in there],
@@ -86,7 +93,7 @@ def read(tree: Tree, size: int, crop: bool) -> Photographs:
     y = np.array([eyes[number].grade for number in ids], np.int32)
     patients = [_patient(eyes[number].name) for number in ids]
     alone = sum(patient == eyes[number].name for patient, number in zip(patients, ids, strict=True))
-    return Photographs(decoded.x, y, ids, np.array(patients), (*missing, *decoded.left_out), unlabelled, alone)
+    return Photographs(decoded.x, y, ids, np.array(patients), (*missing, *decoded.left_out), unlabelled, alone, own)
 
 
 def _patient(name: str) -> str:
@@ -94,14 +101,21 @@ def _patient(name: str) -> str:
     return patient if eye in ("left", "right") else name
 
 
-def _table(tree: Tree) -> list[_Eye]:
-    tables = [entry for entry in tree.entries if entry.name.rsplit("/", 1)[-1].lower() == TABLE.lower()]
-    if not tables:
-        raise UserError(f"{tree.path} has no {TABLE} (columns image, level): put it there, unpacked")
-    entry = min(tables, key=lambda entry: (entry.name.count("/"), entry.name))
+def _table(tree: Tree) -> tuple[list[_Eye], str]:
+    """The rows of the table, and its name."""
+    for own in (TABLE, APTOS):
+        at = [entry for entry in tree.entries if entry.name.rsplit("/", 1)[-1].lower() == own.lower()]
+        if at:
+            break
+    else:
+        others = sorted(entry.name for entry in tree.entries if entry.name.lower().endswith(".csv"))
+        have = f", only {', '.join(others[:3])}" if others else ""
+        known = f"{TABLE} (columns {', '.join(COLUMNS[0])}) or {APTOS} ({', '.join(COLUMNS[1])})"
+        raise UserError(f"{tree.path} has no {known}{have}: put it there, unpacked")
+    entry = min(at, key=lambda entry: (entry.name.count("/"), entry.name))
     place = f"{tree.path}/{entry.name}"
     try:
-        return _parse(place, tree.read(entry).decode("utf-8-sig"))
+        return _parse(place, tree.read(entry).decode("utf-8-sig")), own
     except (Unusable, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"cannot read {place}: {error}; replace the file") from error
 
@@ -109,8 +123,12 @@ def _table(tree: Tree) -> list[_Eye]:
 def _parse(place: str, text: str) -> list[_Eye]:
     eyes: dict[str, _Eye] = {}
     table = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
-    if not {"image", "level"} <= set(table.fieldnames or ()):
-        raise UserError(f"{place} has the columns {', '.join(table.fieldnames or ())}: it needs image and level")
+    names = [name.strip().lower() for name in table.fieldnames or ()]
+    columns = next((pair for pair in COLUMNS if set(pair) <= set(names)), None)
+    if not columns:
+        wanted = " or ".join(" and ".join(pair) for pair in COLUMNS)
+        raise UserError(f"{place} has the columns {', '.join(table.fieldnames or ())}: it needs {wanted}")
+    table.fieldnames = [COLUMNS[0][columns.index(name)] if name in columns else name for name in names]
     for row in table:
         eye = _eye(row, table.line_num, f"{place}, line {table.line_num}")
         known = eyes.setdefault(eye.name, eye)

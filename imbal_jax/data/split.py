@@ -1,19 +1,30 @@
 """Splits that tear no group apart."""
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 
 from imbal_jax.errors import UserError
+
+FEW = 22  # groups, of which every choice is looked at
+GOOD = 0.2  # a split is as good as the best one if its `_miss` is larger by at most this
+TINY = 0.03  # what it costs in `_miss` not to hold out a class that may be left out; see `several`
+UNMATCHED = 0.15  # of the rows asked for: a class that misses them by more is named
+UNSEEN = 0.02  # of the rows asked for: below it a drawn split is left as it is
+PAIRS = 128  # groups of a side that are tried for an exchange at once
 
 
 def by_group(y: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Which rows are held out, bool [N]: whole groups, about `share` of the rows of each class.
 
-    Groups are drawn from the largest to the smallest, in random order where they are about equally large. Each is held out
-    with the chance that keeps every class on its share, a class's rows counting the more the fewer it has; not if that
-    were too much for the smaller groups to make up for. Among the smallest groups of a class the choice is exact instead of
-    random. So a class of single rows misses its share by half a row at most, others by about half of a small group. A class
-    of two or more groups has rows on both sides, unless groups of several classes are so entangled that moving one group
-    at a time does not bring this about.
+    Of up to 22 groups every choice is looked at: one of the up to 8 that come nearest to the share in all classes at once is
+    taken. More groups are drawn from the largest to the smallest, in random order where they are about equally large. Each is
+    held out with the chance that keeps every class on its share, a class's rows counting the more the fewer it has; not if
+    that were too much for the smaller groups to make up for. Among the smallest groups of a class the choice is exact instead
+    of random. So a class of single rows misses its share by half a row at most, others by about half of a small group. Where a
+    class still misses its share, groups are moved and exchanged as long as that brings all classes nearer. A class of two or
+    more groups has rows on both sides, unless groups of several classes are so entangled that this cannot be found.
 
     Args:
         y: labels, int [N]; any numbers.
@@ -24,19 +35,197 @@ def by_group(y: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.n
     Raises:
         UserError: a share that is not between 0 and 1.
     """
+    return several(y, groups, share, seed, 1)[0]
+
+
+def several(y: np.ndarray, groups: np.ndarray, share: float, seed: int, many: int, complete: bool = True) -> np.ndarray:
+    """Up to `many` different splits as `by_group` makes them, bool [P, N], P at least 1.
+
+    Args:
+        y, groups, share, seed: as for `by_group`.
+        many: at most.
+        complete: whether a class of less than a thousandth of the rows, of which fewer than two are asked, must have some on
+            both sides, too, however much worse the other classes are matched for it; else only where they are matched about
+            as well.
+    """
     if not 0 < share < 1:
         raise UserError(f"the share of rows to hold out is {share}: it must lie between 0 and 1")
     if not len(y):
-        return np.zeros(0, bool)
+        return np.zeros((1, 0), bool)
     group = np.unique(groups, return_inverse=True)[1]
     label = np.unique(y, return_inverse=True)[1]
     classes = int(label.max()) + 1
     pairs, counts = np.unique(group * classes + label, return_counts=True)
+    number = int(group.max()) + 1
+    if number <= FEW and number < len(y):  # single rows are drawn: that is exact
+        table = np.zeros((number, classes), np.float32)
+        table[pairs // classes, pairs % classes] = counts
+        random = np.random.default_rng(seed)
+        found = _nearest(table, _asked(table, share, complete), 8 if many == 1 else many, random)
+        return (found[random.integers(len(found))][None] if many == 1 else found)[:, group]
+    seeds = [seed] if many == 1 else [(seed, place) for place in range(many)]
+    found = np.stack([_drawn(group, label, pairs, counts, classes, share, np.random.default_rng(one)) for one in seeds])
+    return np.unique(found, axis=0)[:, group] if many > 1 else found[:, group]
+
+
+def unmatched(y: np.ndarray, held: np.ndarray, share: float) -> list[tuple[int, int, int]]:
+    """The classes whose held-out rows are not about `share` of theirs: (class, rows held out, rows).
+
+    Args:
+        y: labels, int [N], from 0.
+        held: which rows are held out, bool [N] or their numbers.
+        share: asked for.
+    """
+    rows = np.bincount(y)
+    out = np.bincount(y[held], minlength=len(rows))
+    misses = np.abs(out - share * rows) > np.maximum(UNMATCHED * share * rows, 1)
+    return [(int(k), int(out[k]), int(rows[k])) for k in np.flatnonzero(misses)]
+
+
+def said(y: np.ndarray, held: np.ndarray, share: float, names: Sequence[str], what: str) -> list[str]:
+    """A sentence for each class that `unmatched` finds; `what` is what a class is called, such as 'Class' or 'Grade'."""
+    why = "its rows lie in too few groups, or in groups with rows of other classes"
+    return [
+        f"{what} {names[label]}: {out} of {of} rows ({out / of:.1%}) are in the test set, not {share:.0%}, because {why}."
+        for label, out, of in unmatched(y, held, share)
+    ]
+
+
+class _Asked(NamedTuple):
+    """What a split is judged by, for each class [K].
+
+    Attributes:
+        wanted: rows to hold out.
+        totals: all of its rows.
+        missing: what it costs to hold out none, see `_miss`.
+        slack: rows too many or too few that do not count: half of its smallest group, 1 at most.
+    """
+
+    wanted: np.ndarray
+    totals: np.ndarray
+    missing: np.ndarray
+    slack: np.ndarray
+
+
+def _asked(table: np.ndarray, share: float, complete: bool = True) -> _Asked:
+    """For groups' class counts [G, K]. A class of one group need not be held out: it stays in the training set."""
+    totals = table.sum(0)
+    wanted = share * totals
+    smallest = np.where(table > 0, table, np.inf).min(0)
+    tiny = (wanted < 2) & (totals < totals.sum() / 1000)
+    missing = ((table > 0).sum(0) > 1) * np.where(tiny & (not complete), TINY, 1)
+    return _Asked(wanted, totals, missing.astype(np.float32), np.minimum(smallest / 2, 1))
+
+
+def _miss(out: np.ndarray, asked: _Asked) -> np.ndarray:
+    """How far splits are from what is asked, [...]: `out` [..., K] are the rows that they hold out of each class.
+
+    The fourth-power mean over the classes of the rows too many or too few as a share of those wanted: between
+    the mean, which lets a small class go, and the largest, which lets all others go for the one that cannot be matched. Each
+    class of several groups of which no row is held out costs 1 (a tiny one TINY, see `several`); without training rows, 10.
+    """
+    relative = np.maximum(np.abs(out - asked.wanted) - asked.slack, 0) / asked.wanted
+    squared = relative * relative
+    missing = (out == 0) @ asked.missing + 10 * (out == asked.totals).sum(-1)
+    return np.sqrt(np.sqrt((squared * squared).mean(-1))) + missing
+
+
+def _nearest(table: np.ndarray, asked: _Asked, many: int, random: np.random.Generator) -> np.ndarray:
+    """The up to `many` best choices of groups, bool [P, G], best first; among equally good ones at random.
+
+    All hold out some rows of the classes of which the best one does, and of no others.
+    """
+    low, most = min(len(table), 14), 8 * many
+    sums = _sums(table[:low])
+    scores, places = np.zeros(0), np.zeros(0, np.int64)
+    for number, more in enumerate(_sums(table[low:])):
+        score = _miss(sums + more, asked) + 1e-6 * random.random(len(sums))
+        best = np.argpartition(score, most)[:most] if len(score) > most else np.arange(len(score))
+        scores, places = np.concatenate([scores, score[best]]), np.concatenate([places, best + number * len(sums)])
+        keep = np.argsort(scores)[:most]
+        scores, places = scores[keep], places[keep]
+    places = places[scores <= scores[0] + GOOD]
+    chosen = (places[:, None] >> np.arange(len(table)) & 1).astype(bool)
+    has = chosen @ table > 0
+    return chosen[(has == has[0]).all(1)][:many]
+
+
+def _sums(table: np.ndarray) -> np.ndarray:
+    """The class counts of every choice of the groups, [2^G, K]; bit g of a choice's number says whether it has group g."""
+    found = np.zeros((1, table.shape[1]), table.dtype)
+    for row in table:
+        found = np.concatenate([found, found + row])
+    return found
+
+
+def _drawn(
+    group: np.ndarray,
+    label: np.ndarray,
+    pairs: np.ndarray,
+    counts: np.ndarray,
+    classes: int,
+    share: float,
+    random: np.random.Generator,
+) -> np.ndarray:
+    """Which of many groups are held out, bool [G]."""
     starts = np.searchsorted(pairs // classes, np.arange(group.max() + 2))
-    random = np.random.default_rng(seed)
     held = _draw(np.bincount(group), starts, pairs % classes, counts, np.bincount(label), share, random)
     _mend(held, pairs // classes, pairs % classes, counts, classes, random)
-    return held[group]
+    alone = np.bincount(pairs % classes, minlength=classes) == 1  # such a class cannot be divided: it stays
+    held[(pairs // classes)[alone[pairs % classes]]] = False
+    totals = np.bincount(label)
+    out = np.bincount(label, held[group], classes)
+    if (np.abs(out - share * totals) > np.maximum(UNSEEN * share * totals, 1)).any() and held.size * classes <= 10**7:
+        table = np.zeros((held.size, classes), np.float32)
+        table[pairs // classes, pairs % classes] = counts
+        _improve(held, table, _asked(table, share), random)
+    return held
+
+
+def _improve(held: np.ndarray, table: np.ndarray, asked: _Asked, random: np.random.Generator) -> None:
+    """Move the group or exchange the two groups that brings all classes nearest, in place, until nothing brings them nearer."""
+    now = float(_miss(table[held].sum(0), asked))
+    idle = 0
+    for _ in range(500):
+        out = table[held].sum(0)
+        moves = _miss(out + np.where(held, -1, 1)[:, None] * table, asked)
+        ours, theirs = (random.permutation(np.flatnonzero(side))[:PAIRS] for side in (held, ~held))
+        swaps = _miss(out - table[ours][:, None] + table[theirs][None], asked)
+        if min(best := float(moves.min()), float(swaps.min(initial=np.inf))) >= now - 1e-9:
+            idle += 1
+            if idle == 3 or len(held) <= PAIRS:
+                return
+            continue
+        idle = 0
+        if best <= swaps.min(initial=np.inf):
+            changed = [int(moves.argmin())]
+        else:
+            one, other = np.unravel_index(int(swaps.argmin()), swaps.shape)
+            changed, best = [int(ours[one]), int(theirs[other])], float(swaps.min())
+        held[changed], now = ~held[changed], best
+
+
+def fold_by_group(y: np.ndarray, groups: np.ndarray, folds: int, fold: int, seed: int) -> np.ndarray:
+    """Which rows are in one of K folds, bool [N]: whole groups, about 1/K of the rows of each class.
+
+    Each row is in one fold. The folds are drawn one after the other by `by_group` from the rows that are left.
+
+    Args:
+        y, groups, seed: as in `by_group`.
+        folds: K, from 2 on.
+        fold: which one, from 0 to K - 1.
+
+    Raises:
+        UserError: there are fewer groups than folds.
+    """
+    if (many := len(np.unique(groups))) < folds:
+        raise UserError(f"{folds} folds were asked for, but there are {many} groups of rows: ask for fewer folds")
+    rest = np.arange(len(y))
+    for number in range(fold + 1):
+        last = number == folds - 1
+        held = np.ones(len(rest), bool) if last else by_group(y[rest], groups[rest], 1 / (folds - number), seed)
+        drawn, rest = rest[held], rest[~held]
+    return np.isin(np.arange(len(y)), drawn)
 
 
 def _draw(

@@ -82,8 +82,8 @@ def read_sums(folder: Path) -> dict[str, str]:
     return {name: digest.lower() for digest, name in re.findall(r"^([0-9a-fA-F]{64})[ \t]+\*?(\S+)[ \t\r]*$", text, re.M)}
 
 
-def verify(folder: Path, names: Sequence[str], sums: Mapping[str, str]) -> None:
-    """Raise UserError at the first file that differs from its checksum; those that `sums` lacks are passed over."""
+def verify(folder: Path, names: Sequence[str], sums: Mapping[str, str], advice: str = "replace it") -> None:
+    """Raise UserError at the first file that differs from its checksum; those that `sums` lacks are not checked."""
     for name in names:
         if name not in sums:
             continue
@@ -93,7 +93,8 @@ def verify(folder: Path, names: Sequence[str], sums: Mapping[str, str]) -> None:
         except OSError as error:
             raise UserError(f"cannot read {folder / name}: {error.strerror}; replace the file") from error
         if actual != sums[name]:
-            raise UserError(f"{folder / name} is damaged: its SHA-256 is {actual}, not {sums[name]} ({SUMS}); replace it")
+            what = f"{folder / name} is damaged or another file: its SHA-256 is {actual}, not {sums[name]}"
+            raise UserError(f"{what}; {advice}")
 
 
 def read(folder: Path, name: str, leads: Sequence[str], frequency: float) -> Record:

@@ -1,36 +1,117 @@
 """Intervals over groups of test rows, such as patients: how far a figure would move with other patients, not other seeds.
 
 Rows of one patient resemble each other, so the number of patients, not that of rows, says how sure a figure is (Field and
-Welsh 2007, "Bootstrapping clustered data"). Host-side NumPy.
+Welsh 2007, "Bootstrapping clustered data"). Trainings with other seeds move it too: `bootstrap` draws both levels anew where
+it is given several seeds, and `two_level` gives the interval of a difference over both. Host-side NumPy.
 """
 
 from collections.abc import Callable, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
 Measure = Callable[[np.ndarray], Mapping[str, np.ndarray]]
+DRAWS = 2000
+CHUNK = 4_000_000  # numbers in the resampled tables that are kept at once
+
+
+class Difference(NamedTuple):
+    """The mean over seeds of what one classifier has more than another.
+
+    Attributes:
+        mean: over the seeds.
+        interval: (low, high).
+        df: degrees of freedom of its Student's t.
+        groups: of the test set.
+        seeds: pairs of classifiers.
+    """
+
+    mean: float
+    interval: tuple[float, float]
+    df: float
+    groups: int
+    seeds: int
+
+
+def two_level(
+    tables: np.ndarray,
+    minus: np.ndarray,
+    measure: Callable[[np.ndarray], np.ndarray],
+    key_seed: int,
+    level: float = 0.05,
+    draws: int = DRAWS,
+) -> Difference | None:
+    """The interval of a paired difference over groups of test rows and seeds, both taken as samples.
+
+    The variance of the two-level bootstrap (Owen 2007, "The pigeonhole bootstrap"), which draws groups and seeds anew and
+    independently, with its correction for few groups and few seeds: over groups by resampling, over seeds by the formula
+    that resampling them would approach. The degrees of freedom of the sum are Satterthwaite's (1946).
+
+    Args:
+        tables: int [S, G, K, K], a confusion matrix (rows true, columns predicted) for each seed and group.
+        minus: int [S, G, K, K], the other classifier's on the same seeds and groups.
+        measure: [..., K, K] -> float [...], NaN where it has no meaning.
+        key_seed: of the draws of groups.
+        level: the interval covers 1 - level.
+        draws: of groups.
+
+    Returns:
+        None with fewer than two seeds or groups, or where a seed has no number.
+
+    Raises:
+        ValueError: shapes that differ.
+    """
+    from scipy import special
+
+    mine, theirs = np.asarray(tables, np.float64), np.asarray(minus, np.float64)
+    if mine.shape != theirs.shape or mine.ndim != 4:
+        raise ValueError(f"two_level() needs tables [S, G, K, K] of one shape, not {mine.shape} and {theirs.shape}")
+    seeds, groups = mine.shape[:2]
+    if seeds < 2 or groups < 2:
+        return None
+    of_seeds = measure(mine.sum(1)) - measure(theirs.sum(1))
+    if not np.isfinite(of_seeds).all():
+        return None
+    times = np.random.default_rng(key_seed).multinomial(groups, np.full(groups, 1.0 / groups), draws).astype(np.float64)
+    drawn = np.mean([_redrawn(a, times, measure) - _redrawn(b, times, measure) for a, b in zip(mine, theirs, strict=True)], 0)
+    over_groups = float(np.nanvar(drawn)) * groups / (groups - 1) if np.isfinite(drawn).any() else 0.0
+    over_seeds = float(of_seeds.var(ddof=1)) / seeds
+    both = over_groups + over_seeds
+    mean = float(of_seeds.mean())
+    df = both**2 / (over_groups**2 / (groups - 1) + over_seeds**2 / (seeds - 1)) if both > 0 else float(seeds - 1)
+    half = float(special.stdtrit(df, 1.0 - level / 2)) * both**0.5
+    return Difference(mean, (mean - half, mean + half), df, groups, seeds)
+
+
+def _redrawn(table: np.ndarray, times: np.ndarray, measure: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """[G, K, K] and how often each group is drawn [B, G] -> the measure [B], in parts that fit the memory."""
+    groups, classes = table.shape[:2]
+    parts = np.array_split(times, max(1, -(-len(times) * classes**2 // CHUNK)))
+    return np.concatenate([measure((part @ table.reshape(groups, -1)).reshape(-1, classes, classes)) for part in parts])
 
 
 def bootstrap(
     per_group: np.ndarray,
     measure: Measure,
     key_seed: int,
-    draws: int = 2000,
+    draws: int = DRAWS,
     level: float = 0.95,
     minus: np.ndarray | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of measures when whole groups are drawn anew, with replacement.
+    """Percentile intervals of measures when whole groups are drawn anew, with replacement; and seeds, where there are any.
 
-    Draws in which a measure has no meaning are left out of its interval; it is (NaN, NaN) where none has. With few groups
-    the intervals are too narrow rather than too wide.
+    With seeds (a first axis of the tables) each draw takes as many groups and, independently, as many seeds with
+    replacement, and measures their confusion matrices pooled: the two-level bootstrap. Draws in which a
+    measure has no meaning are left out of its interval; it is (NaN, NaN) where none has. With few groups or seeds the
+    intervals are too narrow rather than too wide.
 
     Args:
-        per_group: int [G, K, K], one confusion matrix for each group of the test set.
+        per_group: int [G, K, K], one confusion matrix for each group of the test set; or [S, G, K, K] for each seed and group.
         measure: int [..., K, K] -> {name: float [...]}, NaN where it has no meaning.
         key_seed: of the draws; the same one gives the same intervals on every machine.
         draws: how many.
         level: the share of the draws within an interval.
-        minus: int [G, K, K], another classifier's on the same groups: then the intervals are of what the first one's
+        minus: of the same shape, another classifier's on the same groups: then the intervals are of what the first one's
             measures have more than its own, on the same draws.
 
     Returns:
@@ -40,19 +121,22 @@ def bootstrap(
         ValueError: no group, other shapes, no draws, or a level that is not between 0 and 1.
     """
     table = _checked(per_group)
-    groups, classes = table.shape[:2]
-    if not groups or draws < 1 or not 0 < level < 1:
+    seeds, groups, classes = table.shape[:3]
+    if not groups or not seeds or draws < 1 or not 0 < level < 1:
         raise ValueError(f"bootstrap() got {groups} groups, {draws} draws and level {level}")
-    times = np.random.default_rng(key_seed).multinomial(groups, np.full(groups, 1.0 / groups), draws)
+    rng = np.random.default_rng(key_seed)
+    times = rng.multinomial(groups, np.full(groups, 1.0 / groups), draws)
+    of_seed = rng.multinomial(seeds, np.full(seeds, 1.0 / seeds), draws)
 
     def drawn(table: np.ndarray) -> Mapping[str, np.ndarray]:
-        return measure((times @ table.reshape(groups, -1)).reshape(draws, classes, classes))
+        pooled = sum(of_seed[:, s, None] * (times @ table[s].reshape(groups, -1)) for s in range(seeds))
+        return measure(np.asarray(pooled).reshape(draws, classes, classes))
 
     found, tail = drawn(table), (1.0 - level) / 2.0
     if minus is not None:
         other = _checked(minus)
         if other.shape != table.shape:
-            raise ValueError(f"bootstrap() got {groups} groups, and {len(other)} to compare with")
+            raise ValueError(f"bootstrap() got {groups} groups, and {other.shape[1]} to compare with")
         less = drawn(other)
         found = {name: values - less[name] for name, values in found.items()}
     return {name: _interval(values, tail) for name, values in found.items()}
@@ -60,9 +144,9 @@ def bootstrap(
 
 def _checked(per_group: np.ndarray) -> np.ndarray:
     table = np.asarray(per_group)
-    if table.ndim != 3 or table.shape[1] != table.shape[2]:
+    if table.ndim not in (3, 4) or table.shape[-1] != table.shape[-2]:
         raise ValueError(f"bootstrap() needs confusion matrices [G, K, K], not an array of shape {table.shape}")
-    return table.astype(np.int64)
+    return (table if table.ndim == 4 else table[None]).astype(np.int64)
 
 
 def _interval(values: np.ndarray, tail: float) -> tuple[float, float]:

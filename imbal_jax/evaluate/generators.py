@@ -14,7 +14,6 @@ from imbal_jax.stored import flat
 T = TypeVar("T")
 
 BLOCK = 512  # rows of a distance matrix that are in memory at once
-NOISE = 4e-6  # squared distances below this share of the squared lengths are rounding in float32
 LOWER_IS_BETTER = frozenset({"frechet", "copies"})
 
 
@@ -38,7 +37,6 @@ def quality(
     """
     fake, train = flat(fake_pixels), flat(train_pixels)
     nearest = nearest_distance(fake, train)
-    # The second nearest training row of a training row is its nearest other one (the nearest is itself).
     threshold = jnp.percentile(jnp.sqrt(_radius(train, 1)), 1.0)
     return {
         "frechet": frechet(real_features, fake_features),
@@ -87,16 +85,15 @@ def precision_recall_density_coverage(real: jax.Array, fake: jax.Array, k: int =
     real_ball, fake_ball = _radius(real, k), _radius(fake, k)
     real_k = max(min(k, real.shape[0] - 1), 1)
 
-    def of_fake(row: jax.Array) -> tuple[jax.Array, jax.Array]:
-        inside = _squared(row, real) <= real_ball
+    def of_fake(squared: jax.Array) -> tuple[jax.Array, jax.Array]:
+        inside = squared <= real_ball
         return inside.any(), inside.sum().astype(jnp.float32) / real_k
 
-    def of_real(row: jax.Array, ball: jax.Array) -> tuple[jax.Array, jax.Array]:
-        distance = _squared(row, fake)
-        return (distance <= fake_ball).any(), (distance <= ball).any()
+    def of_real(squared: jax.Array, ball: jax.Array) -> tuple[jax.Array, jax.Array]:
+        return (squared <= fake_ball).any(), (squared <= ball).any()
 
-    precise, density = _by_rows(of_fake, fake)
-    recalled, covered = _by_rows(of_real, real, real_ball)
+    precise, density = _by_distances(of_fake, fake, real)
+    recalled, covered = _by_distances(of_real, real, fake, real_ball)
     shares = {"precision": precise, "recall": recalled, "density": density, "coverage": covered}
     return {name: value.astype(jnp.float32).mean() for name, value in shares.items()}
 
@@ -109,43 +106,44 @@ def nearest_distance(fake: jax.Array, train: jax.Array) -> jax.Array:
         train: float32 [n, p].
 
     Returns:
-        float32 [m], in the units of the input; 0 below what float32 tells apart (about 0.3 % of a row's length).
+        float32 [m], in the units of the input; 0 for copies alone.
     """
-    train = jnp.asarray(train)  # a numpy array cannot be indexed by a traced row number
-
-    def nearest(row: jax.Array) -> jax.Array:
-        squared = _squared(row, train)
-        place = jnp.argmin(squared)
-        exact = jnp.sqrt(jnp.sum((row - train[place]) ** 2))  # once more, without the cancellation of the fast form
-        return jnp.where(squared[place] > 0, exact, 0.0)
-
-    return _by_rows(nearest, fake)
+    return jnp.sqrt(_by_distances(jnp.min, jnp.asarray(fake), jnp.asarray(train)))
 
 
 def _radius(rows: jax.Array, k: int) -> jax.Array:
-    """Squared distance [n] of each row to its k-th nearest other row."""
-    k = min(k, rows.shape[0] - 1)
-    place = jnp.arange(rows.shape[0], dtype=jnp.int32)
+    """Squared distance [n] of each row to its k-th nearest other row; 0 for a single row."""
+    k, place = min(k, rows.shape[0] - 1), jnp.arange(rows.shape[0], dtype=jnp.int32)
+    if not k:
+        return jnp.zeros(1)
 
-    def kth(row: jax.Array) -> jax.Array:
-        squared = _squared(row, rows)
-        for _ in range(k):  # the nearest is the row itself; for a small k far faster than top_k on a CPU
+    def kth(squared: jax.Array, own: jax.Array) -> jax.Array:
+        squared = jnp.where(place == own, jnp.inf, squared)
+        for _ in range(k - 1):  # for a small k far faster than top_k on a CPU
             squared = jnp.where(place == jnp.argmin(squared).astype(jnp.int32), jnp.inf, squared)
         return squared.min()
 
-    return _by_rows(kth, rows)
+    return _by_distances(kth, rows, rows, place)
 
 
-def _squared(row: jax.Array, rows: jax.Array) -> jax.Array:
-    """Squared distances [n] of one row [d] to rows [n, d], with what float32 cannot tell from zero set to zero."""
-    lengths = jnp.sum(row**2) + jnp.sum(rows**2, axis=1)
-    squared = lengths - 2.0 * _dot(rows, row)
-    return jnp.where(squared < NOISE * lengths, 0.0, squared)
+def _by_distances(function: Callable[..., T], rows: jax.Array, others: jax.Array, *more: jax.Array) -> T:
+    """function(squared distances [n] of a row to `others` [n, d], the row's part of `more`) for each row, a block at a time.
 
+    By differences, for products would cancel the digits of near copies; in a loop, or each use would compute them anew.
+    """
+    many = rows.shape[0]
+    size = min(BLOCK, many)
 
-def _by_rows(function: Callable[..., T], *rows: jax.Array) -> T:
-    """Maps over rows in blocks: one matrix product for each block, and never the whole distance matrix."""
-    return jax.lax.map(lambda args: function(*args), rows, batch_size=min(BLOCK, rows[0].shape[0]))
+    def of_block(block: tuple[jax.Array, ...]) -> T:
+        squared = jax.lax.map(lambda row: jnp.sum((others - row[None]) ** 2, axis=1), block[0])
+        return jax.vmap(function)(squared, *block[1:])
+
+    def blocks(leaf: jax.Array) -> jax.Array:
+        filled = jnp.concatenate([leaf, jnp.repeat(leaf[-1:], -many % size, axis=0)])
+        return filled.reshape(-1, size, *leaf.shape[1:])
+
+    found = jax.lax.map(of_block, tuple(map(blocks, (rows, *more))))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:many], found)
 
 
 def _root(centred: jax.Array) -> jax.Array:

@@ -15,6 +15,7 @@ SCALARS = (
     "g_mean",
     "mcc",
     "pr_auc",
+    "roc_auc",
     "ece",
     "brier",
     "nll",
@@ -23,8 +24,20 @@ SCALARS = (
 FURTHER = ("kappa", "j_kappa", "mean_sensitivity", "quadratic_kappa")
 # Of an arm's GAN, the mean over its classes, see `evaluate.generators.quality`.
 GENERATOR = ("gan_frechet", "gan_precision", "gan_recall", "gan_density", "gan_coverage", "gan_copies")
-BY_CLASS = ("recall_", "precision_", "pr_auc_", "se_", "pp_", "f1_", "fpr_")
+BY_CLASS = ("recall_", "precision_", "pr_auc_", "roc_auc_", "se_", "pp_", "f1_", "fpr_")
 LOWER_IS_BETTER = frozenset({"ece", "brier", "nll", "fpr_S", "fpr_V", "gan_frechet", "gan_copies"})
+# What a metric cannot be below or above, where that is not 0 and 1.
+BOUNDS = {
+    "mcc": (-1.0, 1.0),
+    "kappa": (-1.0, 1.0),
+    "quadratic_kappa": (-1.0, 1.0),
+    "j_kappa": (-0.5, 1.0),
+    "brier": (0.0, 2.0),
+    "nll": (0.0, np.inf),
+    "gan_frechet": (0.0, np.inf),
+    "gan_density": (0.0, np.inf),
+}
+SHARES_BESIDE = ("recall", "minority", "accuracy_with_twins", "balanced_accuracy_with_twins")  # that are made of metrics
 ECE_BINS = 15
 RECALLS = tuple(i / 20 for i in range(1, 21))  # at which `pr_curve` gives the precision
 
@@ -42,10 +55,12 @@ def classification(logits: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
     Returns:
         float32 scalars `accuracy`, `balanced_accuracy` (mean recall), `macro_f1`, `g_mean` (geometric mean of the
         recalls), `mcc` (Matthews correlation for K classes, Gorodkin 2004), `pr_auc` (mean over classes of the
-        one-vs-rest average precision), `ece` (Guo et al. 2017: 15 equal bins of the top probability), `brier`
-        (Brier 1950: squared error summed over classes, 0 to 2), `nll` (nats); float32 [K] `recall`, `precision` and
-        `average_precision` (NaN where the class has no test row); float32 [K, 20] `pr_curve` (see `precision_at`);
-        int32 [K, K] `confusion` (rows true, columns predicted). Shares lie in [0, 1].
+        one-vs-rest average precision), `roc_auc` (mean over classes of the one-vs-rest area under the ROC curve; classes
+        without a positive or a negative test row are left out, NaN where none is left), `ece` (Guo et al. 2017: 15 equal
+        bins of the top probability), `brier` (Brier 1950: squared error summed over classes, 0 to 2), `nll` (nats);
+        float32 [K] `recall`, `precision`, `average_precision` and `roc_areas` (NaN where the class has no test row);
+        float32 [K, 20] `pr_curve` (see `precision_at`); int32 [K, K] `confusion` (rows true, columns predicted). Shares
+        lie in [0, 1].
     """
     classes = logits.shape[-1]
     y = y.astype(jnp.int32)
@@ -54,10 +69,14 @@ def classification(logits: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
     confusion = jnp.zeros((classes, classes), jnp.int32).at[y, predicted].add(1)
     truth = jax.nn.one_hot(y, classes, dtype=jnp.float32)
     present, areas = truth.sum(axis=0) > 0, jax.vmap(average_precision, in_axes=1)(log_p, truth)
+    roc_areas = jax.vmap(roc_area, in_axes=1)(_log_odds(log_p), truth)
+    some = jnp.isfinite(roc_areas)
     return {
         **from_confusion(confusion),
         "pr_auc": _mean_where(areas, present),
         "average_precision": jnp.where(present, areas, jnp.nan),
+        "roc_auc": jnp.where(some.any(), _mean_where(roc_areas, some), jnp.nan),
+        "roc_areas": roc_areas,
         "ece": calibration_error(log_p, y),
         "brier": jnp.mean(jnp.sum((jnp.exp(log_p) - truth) ** 2, axis=-1)),
         "nll": -jnp.mean(jnp.take_along_axis(log_p, y[:, None], axis=-1)),
@@ -105,6 +124,38 @@ def average_precision(score: jax.Array, positive: jax.Array) -> jax.Array:
     """
     positive, precision, _ = _by_threshold(score, positive)
     return jnp.sum(positive * precision) / jnp.maximum(positive.sum(), 1.0)
+
+
+def roc_area(score: jax.Array, positive: jax.Array) -> jax.Array:
+    """The area under the ROC curve: how often a positive row scores above a negative one, equal scores counting half.
+
+    Args:
+        score: float [N], larger means more likely positive.
+        positive: float or bool [N], 1 for the rows of the class.
+
+    Returns:
+        float32 scalar in [0, 1]; NaN where there is no positive or no negative row.
+    """
+    n = score.shape[0]
+    order = jnp.argsort(-score)
+    score, positive = score[order], positive[order].astype(jnp.float32)
+    place = jnp.arange(n, dtype=jnp.int32)
+    differs = score[1:] != score[:-1]
+    first = jax.lax.cummax(jnp.where(jnp.append(True, differs), place, 0), axis=0)
+    last = jax.lax.cummin(jnp.where(jnp.append(differs, True), place, n - 1), axis=0, reverse=True)
+    found = jnp.cumsum(positive)
+    above, not_below = found[first] - positive[first], found[last]  # positive rows, exclusive and inclusive of equal scores
+    positives, negatives = positive.sum(), (1.0 - positive).sum()
+    shares = (above + not_below) / (2.0 * jnp.maximum(positives, 1.0))
+    area = jnp.sum((1.0 - positive) * shares) / jnp.maximum(negatives, 1.0)
+    return jnp.where((positives > 0) & (negatives > 0), area, jnp.nan)
+
+
+def _log_odds(log_p: jax.Array) -> jax.Array:
+    """Log-probabilities [N, K] -> log(p / (1 - p)): in the same order, and apart where p rounds to 1."""
+    top = jax.nn.one_hot(jnp.argmax(log_p, axis=-1), log_p.shape[-1], dtype=bool)
+    others = jax.nn.logsumexp(jnp.where(top, -jnp.inf, log_p), axis=-1, keepdims=True)
+    return log_p - jnp.where(top, others, jnp.log1p(-jnp.exp(jnp.where(top, -jnp.inf, log_p))))
 
 
 def precision_at(score: jax.Array, positive: jax.Array, recalls: Sequence[float] = RECALLS) -> jax.Array:
@@ -163,11 +214,12 @@ def flatten(result: Mapping[str, Any], class_names: Sequence[str]) -> dict[str, 
         class_names: K names; in keys their characters other than letters and digits become '_'.
 
     Returns:
-        The scalars, `recall_<class>`, `precision_<class>` and `pr_auc_<class>` as floats (None where not finite: JSON has no
-        NaN), `confusion` as a nested list of ints, and `pr_curve` as one of floats with four digits.
+        The scalars, `recall_<class>`, `precision_<class>`, `pr_auc_<class>` and `roc_auc_<class>` as floats (None where
+        not finite: JSON has no NaN), `confusion` as a nested list of ints, and `pr_curve` as one of floats with four digits.
     """
     flat: dict[str, Any] = {name: _number(result[name]) for name in SCALARS}
-    for kind, of_class in (("recall", "recall"), ("precision", "precision"), ("pr_auc", "average_precision")):
+    kinds = {"recall": "recall", "precision": "precision", "pr_auc": "average_precision", "roc_auc": "roc_areas"}
+    for kind, of_class in kinds.items():
         flat |= {class_key(kind, name): _number(v) for name, v in zip(class_names, result[of_class], strict=True)}
     curves = [[_number(round(float(value), 4)) for value in curve] for curve in np.asarray(result["pr_curve"])]
     return flat | {"confusion": np.asarray(result["confusion"]).tolist(), "pr_curve": curves}
@@ -183,11 +235,20 @@ def is_metric(name: str) -> bool:
     return name in (*SCALARS, *FURTHER, *GENERATOR) or name.startswith(BY_CLASS)
 
 
+def bounds(name: str) -> tuple[float, float]:
+    """What a metric cannot be below and above; infinities where it is no metric or has no bound."""
+    if name in BOUNDS:
+        return BOUNDS[name]
+    return (0.0, 1.0) if is_metric(name) or name in SHARES_BESIDE else (-np.inf, np.inf)
+
+
 def _matthews(hits: jax.Array, actual: jax.Array, predicted: jax.Array) -> jax.Array:
+    # By counts of each class against the rest, which are exact: 1 - sum of squares would cancel the digits of a rare class.
     total = jnp.maximum(actual.sum(), 1.0)
-    hit, actual, predicted = hits.sum() / total, actual / total, predicted / total  # shares: no overflow for large N
-    spread = (1.0 - jnp.sum(predicted**2)) * (1.0 - jnp.sum(actual**2))
-    covariance = hit - jnp.sum(actual * predicted)
+    missed, wrong = actual - hits, predicted - hits
+    correct, neither = hits / total, (total - actual - wrong) / total  # shares: no overflow for large N
+    covariance = jnp.sum(correct * neither - (missed / total) * (wrong / total))
+    spread = jnp.prod(jnp.stack([jnp.sum(n / total * ((total - n) / total)) for n in (actual, predicted)]))
     return jnp.where(spread > 0, covariance / jnp.sqrt(jnp.where(spread > 0, spread, 1.0)), 0.0)
 
 

@@ -7,13 +7,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, is_metric
+from imbal_jax.evaluate import clustered, confusions, interim
+from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, bounds, is_metric
 
-EXACT_UP_TO = 12  # seeds: 2**12 sign patterns are still listed in full
+LISTED_UP_TO = 12  # seeds: 2**12 sign patterns are still listed in full
+EXACT_UP_TO = 24  # seeds: the patterns of both halves are listed and sorted, which counts all of them
 ROUNDING = 1e-5  # of metrics, which are float32: differences that vary by a smaller share of themselves are all the same
 RESAMPLES = 10_000
+FLIPS = 49_999  # random sign patterns for more seeds
 FEWEST_BEYOND = 20  # resamples beyond each end of an interval; an end found from fewer is an accident
 FEWEST_TO_DECIDE = 6  # with 5 pairs the sign-flip test cannot come below 2 / 2**5 = 0.0625
+MOST_SEEDS = 64  # that are advised; with more the random patterns set the limit
 LEVEL = 0.05  # of the tests, over all methods compared
 MARGIN = 0.002  # differences below it are of no interest, unless said otherwise
 COSTS = ("seconds", "gan_seconds", "classifier_seconds", "examples_seen")
@@ -27,8 +31,8 @@ def summary(name: str, values: Iterable[float | None]) -> dict[str, Any]:
         values: one number for each seed; None and NaN mark seeds without a meaningful number and are left out.
 
     Returns:
-        {"mean", "std" (n - 1 in the denominator), "ci95": [low, high] (Student's t), "worst", "n" (seeds used),
-        "left_out"}; std and ci95 are None with fewer than two seeds, mean and worst None with none.
+        {"mean", "std" (n - 1 in the denominator), "ci95": [low, high] (Student's t, cut at the metric's bounds), "worst",
+        "n" (seeds used), "left_out"}; std and ci95 are None with fewer than two seeds, mean and worst None with none.
     """
     given = [float("nan") if value is None else float(value) for value in values]
     used = np.array([value for value in given if np.isfinite(value)])
@@ -36,7 +40,7 @@ def summary(name: str, values: Iterable[float | None]) -> dict[str, Any]:
     return {
         "mean": float(used.mean()) if used.size else None,
         "std": float(used.std(ddof=1)) if used.size > 1 else None,
-        "ci95": _t_interval(used),
+        "ci95": _within(_t_interval(used), bounds(name)),
         "worst": float(worst(used)) if used.size else None,
         "n": int(used.size),
         "left_out": len(given) - int(used.size),
@@ -49,8 +53,8 @@ def paired(a: Iterable[float | None], b: Iterable[float | None], key: jax.Array,
     The interval is the expanded percentile bootstrap (Hesterberg 2015, "What teachers should know about the
     bootstrap") where at least 20 of the 10,000 resamples lie beyond each of its ends: from 6 pairs on for 95 %. Student's
     t elsewhere: with fewer pairs no resample leaves the range of the differences, which itself covers too little. The
-    p-value is that of the two-sided sign-flip permutation test of the mean: exact up to 12 pairs (so never below 2 / 2**n),
-    from 10,000 random flips with more.
+    p-value is that of the two-sided sign-flip permutation test of the mean: exact up to 24 pairs (so never below 2 / 2**n),
+    from 49,999 random flips with more.
 
     Args:
         a, b: numbers in the order of the same seeds; a pair with None or NaN on either side is left out.
@@ -127,16 +131,23 @@ def results(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
 
 
 def comparisons(
-    rows: Sequence[Mapping[str, Any]], key: jax.Array, baseline: str = "none", margin: float = MARGIN, looks: int = 1
+    rows: Sequence[Mapping[str, Any]],
+    key: jax.Array,
+    baseline: str = "none",
+    margin: float = MARGIN,
+    history: interim.History | None = None,
+    unequal_steps: bool = False,
+    metrics: Container[str] | None = None,
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Every method against a baseline, paired by seed; at a point of a grid as `opponent` says.
 
-    Where the data are looked at several times before they are all there (seeds are added until the verdicts are clear),
-    each look spends an equal share of the error: the p-values are multiplied by the number of looks planned, the intervals
-    cover 1 - 0.05 / looks. This is linear alpha-spending (Lan and DeMets 1983, "Discrete sequential boundaries for
-    clinical trials") with Bonferroni's bound in place of the looks' joint distribution, so it holds for any test and
-    wherever the sweep stops: the chance of one wrong 'better' or 'worse', over all methods and looks, is at most 5 %.
-    'equivalent' is guarded method by method (two one-sided tests at 2.5 % over all looks), not over the methods.
+    Where the seeds are analysed several times as they become more, each analysis may use a share of the error (`interim`):
+    the p-values are divided by the share, the intervals cover 1 - 0.05 x share. So the chance of one wrong 'better' or
+    'worse', over all methods and analyses, is at most 5 %, wherever the sweep ends. 'equivalent' is guarded method by method
+    (two one-sided tests at 2.5 % over all analyses), not over the methods.
+
+    Where the rows have a confusion matrix for each group of the test set (patients, records), the intervals are over both
+    groups and seeds (`clustered.two_level`); the p-value is over seeds, and a verdict needs both.
 
     Args:
         rows: flat dicts, one for each (seed, method); a row's "point" ('' or absent without a grid) says which baseline
@@ -144,32 +155,117 @@ def comparisons(
         key: typed key; all comparisons of n pairs share their resamples and flips.
         baseline: the method compared against.
         margin: see `verdict`.
-        looks: how often, at most, such a table is made of these seeds and more of them.
+        history: the earlier analyses; None for a single analysis of all seeds there will be.
+        unequal_steps: whether arms whose classifiers trained for different numbers of steps get a verdict.
+        metrics: those of interest; None for all.
 
     Returns:
-        {method: {metric: paired(method, baseline) with "p_holm" (adjusted over the methods and looks) and "verdict"}} for
-        the methods that have a baseline; {} without one.
+        {method: {metric: paired(method, baseline) with "seeds" (that both have, failed ones included), "share" (of the
+        error), "p_holm" (adjusted over the methods and analyses), "verdict" ('better', 'worse', 'equivalent', 'undecided' or
+        'none': see `decide`) and "reason" (why there can be no verdict, or None)}} for the methods that have a baseline; {}
+        without one. "interval" is 'two-level' where groups were drawn; such have "groups", their number.
     """
     arms = _by_method(rows)
     table: dict[str, dict[str, dict[str, Any]]] = {}
-    seed, level = _seed(key), LEVEL / looks
+    refusals: dict[str, str | None] = {}
+    seed = _seed(key)
     for method, lanes in arms.items():
         if (other := opponent(lanes[0], baseline, arms)) is None:
             continue
         reference = {row["seed"]: row for row in arms[other]}
         shared = [(row, reference[row["seed"]]) for row in lanes if row["seed"] in reference]
+        part = interim.share(len(shared), method, history)
+        refusals[method] = (history.changed if history else "") or _lengths_differ(shared, unequal_steps)
         table[method] = {
-            name: _paired([a.get(name) for a, _ in shared], [b.get(name) for _, b in shared], seed, level)
+            name: _compared(name, shared, seed, part) | {"seeds": len(shared), "share": part}
             for name in _metric_names(lanes)
+            if metrics is None or name in metrics
         }
-    for name in {name for metrics in table.values() for name in metrics}:
-        having = {method: metrics[name] for method, metrics in table.items() if name in metrics}
-        adjusted = holm({method: found["p"] for method, found in having.items()})
+        stuck = _collapsed(shared)
+        for found in table[method].values():
+            found["collapsed"] = stuck
+    for name in {name for of_arm in table.values() for name in of_arm}:
+        having = {method: of_arm[name] for method, of_arm in table.items() if name in of_arm}
+        adjusted = holm({method: _over_analyses(found["p"], found["share"]) for method, found in having.items()})
         for method, found in having.items():
-            p = adjusted[method]
-            p = None if p is None else min(1.0, looks * p)
-            found |= {"p_holm": p, "verdict": verdict(name, found["ci95"], p, margin)}
+            found["p_holm"] = adjusted[method]
+            word, reason = decide(name, found, margin, len(having), refusals[method], method, history)
+            found |= {"verdict": word, "reason": reason}
+            del found["collapsed"]
     return table
+
+
+def decide(
+    name: str,
+    found: Mapping[str, Any],
+    margin: float,
+    tests: int,
+    refusal: str | None = None,
+    arm: str = "",
+    history: interim.History | None = None,
+) -> tuple[str, str | None]:
+    """The verdict on one comparison, and why there can be none: the only place where this is decided.
+
+    Args:
+        name: the metric.
+        found: "ci95", "p_holm", "n", "share", "interval", "collapsed" (see `comparisons`).
+        margin: see `verdict`.
+        tests: comparisons that Holm's adjustment is over at most.
+        refusal: why the two arms cannot be compared at all, if so.
+        arm, history: as `interim.share` takes them, to advise how many seeds are needed.
+
+    Returns:
+        the word of `verdict` and None; or 'undecided' and why, where more seeds would help; or 'none' and why, where they
+        would not.
+    """
+    if refusal:
+        return "none", refusal
+    if not possible(found["n"], tests, found["share"]):
+        return "undecided", too_few(found["n"], tests, arm, history)
+    if found.get("interval") == "ungrouped":
+        return "none", "no verdict: the test rows are in groups, and this metric is not known for each group"
+    word = verdict(name, found["ci95"], found["p_holm"], margin)
+    if found["collapsed"] and (word == "equivalent" or (word == "better" and found["collapsed"][0] == "this arm")):
+        who, count = found["collapsed"]
+        return "none", f"no verdict: {who} collapsed to a single predicted class in {count} of {found['seeds']} seeds"
+    return word, None
+
+
+def possible(n: int, tests: int, share: float = 1.0) -> bool:
+    """Whether the sign-flip test of n pairs can come below 0.05 after Holm's adjustment for so many tests.
+
+    Args:
+        n: pairs.
+        tests: comparisons, at least 1.
+        share: of the error, see `interim.share`.
+    """
+    lowest = 2.0 / 2**n if n <= EXACT_UP_TO else 1.0 / (FLIPS + 1)
+    return n >= FEWEST_TO_DECIDE and share > 0 and tests * lowest < LEVEL * share
+
+
+def seeds_needed(tests: int, arm: str = "", history: interim.History | None = None) -> int | None:
+    """The fewest seeds with which so many comparisons can have a verdict; None where 64 are too few.
+
+    Args:
+        tests: comparisons with the baseline, at least 1.
+        arm, history: the earlier analyses, see `interim.share`; without them a single analysis of the seeds as planned.
+    """
+    for n in range(FEWEST_TO_DECIDE, MOST_SEEDS + 1):
+        if possible(n, tests, interim.share(n, arm, history) if history else interim.PLANNED):
+            return n
+    return None
+
+
+def too_few(n: int, tests: int, arm: str = "", history: interim.History | None = None) -> str:
+    """One line that says that n seeds allow no verdict and how many would."""
+    needed = seeds_needed(tests, arm, history)
+    counted = f"{n} seed{'s' if n != 1 else ''} and {tests} comparison{'s' if tests != 1 else ''}"
+    if history and (times := len([earlier for earlier in history.seeds.get(arm, ()) if earlier < n])):
+        counted += f" after {times} earlier analys{'es' if times > 1 else 'is'}"
+    if history and n < history.plan.seeds:
+        counted += f" ({history.plan.seeds} seeds were planned)"
+    advice = f"add --config.seeds={needed}, same workdir" if needed else "compare fewer methods"
+    return f"no verdict possible with {counted}: {advice}"
 
 
 def undecided(
@@ -180,27 +276,23 @@ def undecided(
     methods: Iterable[str] = (),
     baseline: str = "none",
     margin: float = MARGIN,
-    looks: int = 1,
+    history: interim.History | None = None,
+    unequal_steps: bool = False,
 ) -> list[str]:
     """The methods whose comparison with the baseline is still open; a sweep may stop when there is none.
 
-    With fewer than 6 pairs a method is always open: neither its interval nor its p-value could carry a verdict. p never
-    comes below 1 / 10,000 before it is adjusted, so methods x looks must stay below 500 for a 'better' or a 'worse'.
+    A method is open while the number of its pairs allows no verdict: see `possible`.
 
     Args:
-        rows, key, baseline, margin: as for `comparisons`.
+        rows, key, baseline, margin, history, unequal_steps: as for `comparisons`.
         metric: the metric that decides.
         methods: names that must be decided even where they have no row yet, besides those in the rows.
-        looks: how often this is asked, at most, as the seeds become more; see `comparisons` for how the error is kept.
 
     Returns:
         names, in the order of `methods`, then of the rows; baselines are not among them. A method without a baseline to
         compare with is open.
     """
-    only = [
-        {**{name: row[name] for name in ("seed", "method", "point") if name in row}, metric: row.get(metric)} for row in rows
-    ]
-    found = comparisons(only, key, baseline, margin, looks)
+    found = comparisons(rows, key, baseline, margin, history, unequal_steps, (metric,))
     names = dict.fromkeys([*methods, *(row["method"] for row in rows)])
     alone = {baseline} | {at_point(baseline, row.get("point")) for row in rows if baseline not in names}
     return [name for name in names if name not in alone and _is_open(found.get(name, {}).get(metric))]
@@ -232,7 +324,59 @@ def off_point(row: Mapping[str, Any]) -> str:
 
 
 def _is_open(found: Mapping[str, Any] | None) -> bool:
-    return found is None or found["n"] < FEWEST_TO_DECIDE or found["verdict"] == "undecided"
+    return found is None or found["verdict"] == "undecided"
+
+
+def _compared(name: str, shared: Sequence[tuple[Any, Any]], seed: tuple[int, ...], share: float) -> dict[str, Any]:
+    """`paired`, with the interval over groups and seeds where the rows have groups; at the share of the error."""
+    level = LEVEL * max(share, 1e-9)
+    found = _paired([a.get(name) for a, _ in shared], [b.get(name) for _, b in shared], seed, level)
+    if found["n"] and any(row.get("confusion_by_group") for pair in shared for row in pair):
+        found |= _over_groups(name, shared, seed, level)
+    low, high = bounds(name)
+    found["ci95"] = _within(found["ci95"], (low - high, high - low))
+    return found
+
+
+def _over_groups(name: str, shared: Sequence[tuple[Any, Any]], seed: tuple[int, ...], level: float) -> dict[str, Any]:
+    pairs = [pair for pair in shared if all(row.get(name) is not None for row in pair)]
+    matrices = [[row.get("confusion_by_group") for row in pair] for pair in pairs]
+    classes = [key.removeprefix("recall_") for key in pairs[0][0] if key.startswith("recall_")]
+    shapes = {np.shape(matrix) for pair in matrices for matrix in pair}
+    if len(shapes) != 1 or len(shape := shapes.pop()) != 3 or shape[-1] != len(classes):
+        return {"interval": "ungrouped"}
+    if (measure := confusions.measure(name, classes)) is None:
+        return {"interval": "ungrouped"}
+    mine, theirs = (np.array([pair[side] for pair in matrices]) for side in (0, 1))
+    both = clustered.two_level(mine, theirs, measure, seed[-1], level)
+    return {} if both is None else {"ci95": list(both.interval), "interval": "two-level", "groups": both.groups}
+
+
+def _over_analyses(p: float | None, share: float) -> float | None:
+    return None if p is None else min(1.0, p / share) if share > 0 else 1.0
+
+
+def _lengths_differ(shared: Sequence[tuple[Any, Any]], allowed: bool) -> str | None:
+    """'trained N and M steps' where both rows of a pair say how long they trained, and the numbers differ."""
+    lengths = [(a["steps"], b["steps"]) for a, b in shared if a.get("steps") is not None and b.get("steps") is not None]
+    differ = [pair for pair in lengths if pair[0] != pair[1]]
+    if allowed or not differ:
+        return None
+    mine, theirs = ("/".join(f"{steps:,}" for steps in sorted({pair[side] for pair in differ})) for side in (0, 1))
+    return f"trained {mine} and {theirs} steps"
+
+
+def _collapsed(shared: Sequence[tuple[Any, Any]]) -> tuple[str, int] | None:
+    """Which side predicts a single class, and in how many seeds; this arm before the baseline."""
+    for side, who in enumerate(("this arm", "the baseline")):
+        if count := sum(confusions.collapsed(pair[side].get("confusion")) is not None for pair in shared):
+            return who, count
+    return None
+
+
+def _within(ends: Sequence[float] | None, limits: tuple[float, float]) -> list[float] | None:
+    """The interval without what lies beyond the limits."""
+    return None if ends is None else [float(np.clip(end, *limits)) for end in ends]
 
 
 def _paired(a: Iterable[float | None], b: Iterable[float | None], seed: tuple[int, ...], level: float) -> dict[str, Any]:
@@ -309,9 +453,23 @@ def _sign_flips(differences: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
     """[..., n] -> [...]: the two-sided p-value of each mean."""
     n = differences.shape[-1]
     observed = np.abs(differences.mean(axis=-1)) - 1e-12 * np.abs(differences).max(axis=-1)  # rounding is no evidence
+    if LISTED_UP_TO < n <= EXACT_UP_TO:
+        return _count_flips(differences, observed)
     flipped = np.abs(differences @ _signs(n, seed)) / n
     as_far = (flipped >= observed[..., None]).sum(axis=-1)
-    return as_far / 2**n if n <= EXACT_UP_TO else (as_far + 1) / (RESAMPLES + 1)
+    return as_far / 2**n if n <= LISTED_UP_TO else (as_far + 1) / (FLIPS + 1)
+
+
+def _count_flips(differences: np.ndarray, observed: np.ndarray) -> np.ndarray:
+    """[..., n], [...] -> [...]: the share of all sign patterns whose mean is as far from 0, counted from sorted half sums."""
+    n = differences.shape[-1]
+    first, second = (part @ _patterns(part.shape[-1]) for part in np.array_split(differences, 2, axis=-1))
+    second = np.sort(second, axis=-1)
+    found = np.empty(observed.shape)
+    for place in np.ndindex(observed.shape):
+        above = second.shape[-1] - np.searchsorted(second[place], n * observed[place] - first[place])
+        found[place] = 1.0 if observed[place] <= 0 else 2.0 * above.sum() / 2**n  # as many lie below, with all signs turned
+    return found
 
 
 @functools.lru_cache(maxsize=4)
@@ -322,10 +480,16 @@ def _weights(n: int, seed: tuple[int, ...]) -> np.ndarray:
 
 @functools.lru_cache(maxsize=4)
 def _signs(n: int, seed: tuple[int, ...]) -> np.ndarray:
-    """float64 [n, P] of 1 and -1: all patterns up to 12 values, else 10,000 random ones."""
-    if n <= EXACT_UP_TO:
-        return 1.0 - 2.0 * ((np.arange(2**n)[None, :] >> np.arange(n)[:, None]) & 1)
-    return np.random.default_rng((*seed, 1)).choice([-1.0, 1.0], (n, RESAMPLES))
+    """float64 [n, P] of 1 and -1: all patterns up to 12 values, else 49,999 random ones."""
+    if n <= LISTED_UP_TO:
+        return _patterns(n)
+    return np.random.default_rng((*seed, 1)).choice([-1.0, 1.0], (n, FLIPS))
+
+
+@functools.cache
+def _patterns(n: int) -> np.ndarray:
+    """float64 [n, 2**n] of 1 and -1: all patterns of n signs."""
+    return 1.0 - 2.0 * ((np.arange(2**n)[None, :] >> np.arange(n)[:, None]) & 1)
 
 
 def _seed(key: jax.Array) -> tuple[int, ...]:

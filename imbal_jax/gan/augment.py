@@ -52,7 +52,7 @@ def _translation(key: jax.Array, x: jax.Array) -> jax.Array:
     rows, columns = jax.random.split(key)
     down = _shift_matrix(rows, x.shape[0], x.shape[1])
     across = _shift_matrix(columns, x.shape[0], x.shape[2])
-    return jnp.einsum("bph,bhwc,bqw->bpqc", down, x, across)
+    return jnp.einsum("bph,bhwc,bqw->bpqc", down, x, across, precision="highest")  # pixels move, and stay what they are
 
 
 def _shift_matrix(key: jax.Array, batch: int, n: int) -> jax.Array:

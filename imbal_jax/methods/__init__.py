@@ -67,7 +67,7 @@ def training_part(spec: str, task: Task) -> str:
 
 
 def _hooks(word: Word, task: Task) -> set[str]:
-    return {name for name, hook in _make(word, task)._asdict().items() if hook is not None}
+    return {name for name, hook in _make(word, task)._asdict().items() if callable(hook)}
 
 
 def recipe_of(spec: str, task: Task, counts: tuple[int, ...], values: Mapping[str, jax.Array | float] | None = None) -> Recipe:

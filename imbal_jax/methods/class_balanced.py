@@ -17,9 +17,10 @@ def make(task: Task, beta: float = 0.9999) -> Method:
     Paper: Cui, Jia, Lin, Song, Belongie: Class-Balanced Loss Based on Effective Number of Samples. CVPR 2019.
 
     weight_k is proportional to (1 - beta) / (1 - beta^n_k), and the weights add up to K. beta = 0 gives 1; beta -> 1 weights
-    in proportion to 1 / n_k. The classes' weights having mean 1, the mean over the rows is below 1: where the rows are
-    imbalanced the loss, and with plain SGD the step, is smaller than without the method. It is a factor of any loss:
-    'class_balanced | focal' is the published class-balanced focal loss (of the softmax).
+    in proportion to 1 / n_k. As in the published code the loss of a batch is the sum of its rows' weighted losses divided by
+    their number. The classes' weights having mean 1, the mean over the rows is below 1: where the rows are imbalanced the
+    loss, and with plain SGD the step, is smaller than without the method (drw divides by the rows' weights instead). It is
+    a factor of any loss: 'class_balanced | focal' is the published class-balanced focal loss (of the softmax).
 
     Args:
         task: the problem.

@@ -14,7 +14,8 @@ def make(task: Task, power: float = 1.0) -> Method:
 
     weight_k = N n_k^-power / sum_j n_j^(1 - power): the mean over the N training rows is 1 for every power, so the size of
     the loss stays what it was. power = 1 gives N / (K n_k), the common 'balanced' weights; power = 0.5 their milder form;
-    power = 0 gives 1.
+    power = 0 gives 1. The loss of a batch is the sum of its rows' weighted losses divided by their number, as with Keras's
+    `class_weight`; PyTorch's CrossEntropyLoss(weight=...) divides by the batch's weights instead, as drw here does.
 
     Args:
         task: the problem.

@@ -66,11 +66,11 @@ def crt(key: jax.Array, head: Head, stage: Stage, epochs: int, learning_rate: ja
     start = Head(0.01 * jax.random.normal(purpose(key, "weights"), head.kernel.shape), jnp.zeros(head.bias.shape))
 
     def logits(new: Head, at: jax.Array) -> jax.Array:
-        return x[at] @ new.kernel + new.bias[None, :]
+        return jnp.matmul(x[at], new.kernel, precision="highest") + new.bias[None, :]
 
     found = second_training(key, start, logits, stage, epochs, learning_rate, batch)
     kernel = found.kernel / size
-    return Head(kernel, found.bias - mean @ kernel)
+    return Head(kernel, found.bias - jnp.matmul(mean, kernel, precision="highest"))
 
 
 def second_steps(counts: tuple[int, ...], epochs: int, batch: int) -> int:

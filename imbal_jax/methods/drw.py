@@ -14,8 +14,10 @@ def make(task: Task, start: float = 0.8, beta: float = 0.9999) -> Method:
     Paper: Cao et al.: Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss. NeurIPS 2019.
 
     weight_k = 1 while progress < start, then proportional to (1 - beta) / (1 - beta^n_k), adding up to K. start = 1 or
-    beta = 0 changes nothing; start = 0 is class_balanced. The paper lowers the learning rate at the same point (epoch 160
-    of 200); here the schedule is the training's own.
+    beta = 0 changes nothing. As in the published code, whose cross-entropy is PyTorch's with `weight`, the loss of a batch is
+    the weighted mean: the sum of its rows' weighted losses divided by the sum of their weights. So its size stays that of an
+    unweighted loss, while class_balanced, as published, divides by the number of rows. The paper lowers the learning rate
+    at the same point (epoch 160 of 200); here the schedule is the training's own.
 
     Args:
         task: the problem.
@@ -29,4 +31,4 @@ def make(task: Task, start: float = 0.8, beta: float = 0.9999) -> Method:
     check_range("drw", "beta", beta, 0, 1, below=True)
     full(task, "drw")
     weights = effective_number(task.counts, beta)
-    return Method(weight=lambda progress: jnp.where(progress < start, jnp.ones_like(weights), weights))
+    return Method(weight=lambda progress: jnp.where(progress < start, jnp.ones_like(weights), weights), weighted_mean=True)

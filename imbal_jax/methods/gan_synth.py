@@ -66,11 +66,13 @@ def make(
         missing = layout.missing_rows(train.counts, wanted)
         if not any(missing):
             return train
-        gan: TrainedGan = context.trained["gan"]()
-        able = sample.drawable(gan.nets)
+        # Known before the GAN is trained, which might be for nothing.
+        classes = context.trained.get("gan classes", lambda: sample.drawable(context.trained["gan"]().nets))
+        able = classes()
         missing = tuple(n if label in able else 0 for label, n in enumerate(missing))
         if not any(missing):
             return train
+        gan: TrainedGan = context.trained["gan"]()
         judge: TrainedClassifier | None = context.trained["plain"]() if filter == "classifier" else None
         model, dtype = judge and judge.model, context.shared.x.dtype
         draw = partial(_draw, gan.nets, dtype, model, missing, latent, filter, float(candidates))

@@ -34,7 +34,7 @@ def make(task: Task, epochs: int = 10, learning_rate: float = 0.1, batch: int = 
 
 def lws(key: jax.Array, head: Head, stage: Stage, epochs: int, learning_rate: jax.Array | float, batch: int) -> Head:
     """The head with each class's weights and bias scaled; arguments and result as those of `crt`."""
-    z = stage.features @ head.kernel + head.bias[None, :]
+    z = jnp.matmul(stage.features, head.kernel, precision="highest") + head.bias[None, :]
     size = jnp.sqrt(jnp.mean(z**2) + 1e-12)
 
     def logits(change: jax.Array, at: jax.Array) -> jax.Array:

@@ -25,7 +25,7 @@ class Task(NamedTuple):
         fraction: rows at hand / rows of the published training set; counts given as options shrink with it.
         class_names: [K].
         shape: of one example, such as (28, 28, 1), (300, 1) or (64,).
-        minority: the rare classes of the training set before any balancing.
+        minority: the rare classes of the training set before any balancing, see `data.imbalance.minority`.
         real: `counts` before any resampler; () where the task is that of the real rows itself.
     """
 
@@ -58,7 +58,8 @@ class Context(NamedTuple):
     Attributes:
         shared: the real training rows, on the device.
         trained: name -> a trained helper of all lanes, made when first asked for: 'gan' (a `TrainedGan`) and 'plain' (a
-            `TrainedClassifier`, trained on the lanes' real rows alone).
+            `TrainedClassifier`, trained on the lanes' real rows alone); 'gan classes', which trains nothing: the numbers of
+            the classes that the GAN can make rows of.
         over_lanes: compiles a function of one lane for all lanes (see `imbal_jax.lanes`).
     """
 
@@ -109,8 +110,13 @@ class Method(NamedTuple):
             batch, drawn independently like the first and through the transforms before this one; `draw(key, p)` one
             whose classes are drawn with probabilities p [K].
         logits: (z [B, K], t [B, K], progress) -> [B, K]: what the loss sees in training instead of the logits z.
-        weight: (progress) -> float32 [K]: a factor for the loss of each class (of a mixed target: their mean).
-        loss: (z [B, K], t [B, K]) -> [B]: instead of the softmax cross-entropy with the targets t.
+        weight: (progress) -> float32 [K]: a factor for each class's part of the loss.
+        weighted_mean: whether a batch's loss is divided by the sum of its rows' weights (as PyTorch's CrossEntropyLoss with
+            `weight` does it) instead of by their number (as Keras's `class_weight`).
+        loss: (z [B, K], t [B, K]) -> [B]: instead of the softmax cross-entropy with the targets t. It must be linear in t:
+            t comes multiplied by class weights.
+        cosine: whether the network's last layer is normalised: its logits are the cosines of the features and the classes'
+            weights, without a bias; see `models.head.Cosine`.
         finetune: (key, head, stage) -> head: a second stage, after the training.
         examples: rows that the second stage trains on, all its batches together; for the cost that is reported.
         fit: (z float32 [V, K], y int32 [V]) -> arrays: found on one lane's validation rows after the training.
@@ -127,6 +133,8 @@ class Method(NamedTuple):
     examples: int | None = None
     fit: Callable[[jax.Array, jax.Array], Any] | None = None
     predict: Callable[[jax.Array, Any], jax.Array] | None = None
+    weighted_mean: bool = False
+    cosine: bool = False
 
 
 def check_range(

@@ -25,9 +25,11 @@ class Recipe(NamedTuple):
     transforms: tuple[Callable[[jax.Array, Batch, Draw, jax.Array], Batch], ...] = ()
     logits: Callable[[jax.Array, jax.Array, jax.Array], jax.Array] | None = None
     weights: tuple[Callable[[jax.Array], jax.Array], ...] = ()
+    divisors: tuple[Callable[[jax.Array], jax.Array], ...] = ()  # those weights whose sum the loss is divided by
     loss: Callable[[jax.Array, jax.Array], jax.Array] | None = None
     finetunes: tuple[Callable[[jax.Array, Head, Stage], Head], ...] = ()
     corrections: tuple[Method, ...] = ()  # those with `predict`
+    cosine: bool = False  # whether the last layer gives cosines
 
     @property
     def needs_validation(self) -> bool:
@@ -50,6 +52,15 @@ def compose(texts: list[str], methods: list[Method]) -> Recipe:
         if len(having) > 1:
             raise UserError(f"{having[0]} and {having[1]} do not go together: {why}; leave one out")
 
+    pairs = list(zip(texts, methods, strict=True))
+    if cosines := [text for text, method in pairs if method.cosine]:
+        for text, method in pairs:
+            if method.finetune is not None:
+                raise UserError(
+                    f"{cosines[0]} and {text} do not go together: the last layer of the first gives cosines, the second "
+                    "changes a linear one; leave one out, or give ldam the option cosine=False"
+                )
+
     def the(hook: str) -> Any:
         return next((getattr(method, hook) for method in methods if getattr(method, hook) is not None), None)
 
@@ -61,9 +72,11 @@ def compose(texts: list[str], methods: list[Method]) -> Recipe:
         transforms=every("transform"),
         logits=the("logits"),
         weights=every("weight"),
+        divisors=tuple(method.weight for method in methods if method.weight is not None and method.weighted_mean),
         loss=the("loss"),
         finetunes=every("finetune"),
         corrections=tuple(method for method in methods if method.predict is not None),
+        cosine=any(method.cosine for method in methods),
     )
 
 
@@ -81,13 +94,25 @@ def transform(recipe: Recipe, key: jax.Array, batch: Batch, draw: Draw, progress
 
 
 def losses(recipe: Recipe, z: jax.Array, t: jax.Array, progress: jax.Array) -> jax.Array:
-    """The loss of each example, float32 [B], from logits z [B, K] and soft targets t [B, K]."""
+    """The loss of each example, float32 [B], from logits z [B, K] and soft targets t [B, K].
+
+    Class weights multiply the targets: of a mixed example each class's part of the loss has its own class's weight.
+    """
     z = z.astype(jnp.float32)
     adjusted = z if recipe.logits is None else recipe.logits(z, t, progress)
-    each = (recipe.loss or optax.softmax_cross_entropy)(adjusted, t)
     for weight in recipe.weights:
-        each = each * jnp.sum(t * weight(progress)[None, :], axis=1)
-    return each
+        t = t * weight(progress)[None, :]
+    return (recipe.loss or optax.softmax_cross_entropy)(adjusted, t)
+
+
+def mean_loss(recipe: Recipe, z: jax.Array, t: jax.Array, progress: jax.Array) -> jax.Array:
+    """The loss of a batch, float32 []: the mean of `losses`, or their weighted mean (see `Method.weighted_mean`)."""
+    each = losses(recipe, z, t, progress)
+    if not recipe.divisors:
+        return each.mean()
+    for weight in recipe.divisors:
+        t = t * weight(progress)[None, :]
+    return each.sum() / t.astype(jnp.float32).sum()
 
 
 def finetuned(recipe: Recipe, key: jax.Array, head: Head, stage: Stage) -> Head:

@@ -1,6 +1,7 @@
 """Class thresholds: one for each class's probability, chosen on the validation rows."""
 
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -97,8 +98,9 @@ def _outcomes(log_p: jax.Array, y: jax.Array, truth: jax.Array, c: jax.Array, k:
     wins = (mine > best[None, :]) | ((mine == best[None, :]) & (k < other)[None, :])
     lost = (~wins).astype(jnp.float32)
     wins = wins.astype(jnp.float32)
-    predicted = lost @ jax.nn.one_hot(other, log_p.shape[1]) + wins.sum(axis=1, keepdims=True) * own
-    hits = lost @ (truth * (other == y)[:, None]) + (wins @ (y == k).astype(jnp.float32))[:, None] * own
+    matmul = partial(jnp.matmul, precision="highest")  # counts
+    predicted = matmul(lost, jax.nn.one_hot(other, log_p.shape[1])) + wins.sum(axis=1, keepdims=True) * own
+    hits = matmul(lost, truth * (other == y)[:, None]) + matmul(wins, (y == k).astype(jnp.float32))[:, None] * own
     return hits, predicted
 
 

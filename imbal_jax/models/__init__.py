@@ -1,10 +1,46 @@
-"""Networks, one file each: a classifier's file exports `Model`, a GAN's `Generator` and `Discriminator`."""
+"""Networks, one file each: a classifier's file exports `Model`, a GAN's `Generator` and `Discriminator`.
+
+A classifier's file may say what it takes: EXAMPLE_RANK is 1 for vectors [D], 2 for signals [T, C], 3 for images [H, W, C].
+"""
 
 import importlib
 import pkgutil
+from collections.abc import Sequence
 from types import ModuleType
 
 from imbal_jax.errors import UserError, nearest
+
+KINDS = {1: "vectors [D]", 2: "signals [T, C]", 3: "images [H, W, C]"}
+AUTO = {1: "mlp", 2: "ecg_cnn", 3: "efficientnet_small"}  # classifiers by the rank of an example
+
+
+def classifier_for(name: str, shape: Sequence[int]) -> str:
+    """The name of the classifier for examples of that shape: `name`, or for 'auto' the usual one for their rank.
+
+    Raises:
+        UserError: a network of that name exists and takes examples of another rank.
+    """
+    rank = len(shape)
+    if name == "auto":
+        return AUTO[rank]
+    takes = getattr(load(name, "classifier.model", "Model"), "EXAMPLE_RANK", rank)
+    if takes != rank:
+        fitting = [k for k in known("Model") if getattr(_module(k), "EXAMPLE_RANK", None) == rank]
+        raise UserError(
+            f"config.classifier.model is {name!r}, a network for {KINDS[takes]}, and the data has {KINDS[rank]} of shape "
+            f"{tuple(shape)}: choose 'auto' or one of {', '.join(fitting)}"
+        )
+    return name
+
+
+def known(*exports: str) -> list[str]:
+    """The names of the files that have all these exports."""
+    names = [module.name for module in pkgutil.iter_modules(__path__)]
+    return [name for name in names if all(hasattr(_module(name), export) for export in exports)]
+
+
+def _module(name: str) -> ModuleType:
+    return importlib.import_module(f"{__name__}.{name}")
 
 
 def load(name: str, field: str, *exports: str) -> ModuleType:
@@ -18,10 +54,9 @@ def load(name: str, field: str, *exports: str) -> ModuleType:
     Raises:
         UserError: there is no such file, or it lacks an export.
     """
-    known = [module.name for module in pkgutil.iter_modules(__path__)]
-    if name in known:
-        module = importlib.import_module(f"{__name__}.{name}")
+    if name in [module.name for module in pkgutil.iter_modules(__path__)]:
+        module = _module(name)
         if all(hasattr(module, export) for export in exports):
             return module
-    fitting = [k for k in known if all(hasattr(importlib.import_module(f"{__name__}.{k}"), e) for e in exports)]
+    fitting = known(*exports)
     raise UserError(f"unknown model {name!r} ({field}){nearest(name, fitting)}; known: {', '.join(fitting)}")

@@ -10,6 +10,7 @@ from imbal_jax.errors import UserError
 from imbal_jax.models.layers import ConvNorm, Dropout, initializer, scaled
 from imbal_jax.ops.conv import Form
 
+EXAMPLE_RANK = 2
 BLOCKS = ((32, 7), (64, 7), (128, 5))  # channels and taps
 DROPOUT_RATE = 0.2
 

@@ -2,6 +2,8 @@
 
 from imbal_jax.models import ecg_cnn
 
+EXAMPLE_RANK = 2
+
 
 class Model(ecg_cnn.Model):
     """`ecg_cnn.Model` on rows [T + 4, C], the beat and then 4 numbers on the times between beats."""

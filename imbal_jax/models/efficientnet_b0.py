@@ -7,6 +7,7 @@ parameters and 42,023 others, for it holds the mean, variance and count of a nor
 from imbal_jax.models.efficientnet import EfficientNet, Stage
 from imbal_jax.ops.conv import Form
 
+EXAMPLE_RANK = 3
 STAGES = (
     Stage(1, 3, 1, 1, 16),
     Stage(2, 3, 2, 6, 24),

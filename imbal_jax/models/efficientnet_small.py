@@ -3,6 +3,7 @@
 from imbal_jax.models.efficientnet import EfficientNet, Stage
 from imbal_jax.ops.conv import Form
 
+EXAMPLE_RANK = 3
 STAGES = (
     Stage(1, 3, 1, 1, 16),
     Stage(2, 3, 2, 3, 24),

@@ -10,12 +10,16 @@ from imbal_jax.stored import floats
 
 
 def in_batches(function: Callable[..., Any], rows: tuple[jax.Array, ...], batch: int) -> Any:
-    """`function(*rows)` for arrays [N, ...] of one length, `batch` rows at a time: its outputs, leaves [N, ...]."""
+    """`function(*rows)` for arrays [N, ...] of one length, `batch` rows at a time: its outputs, leaves [N, ...].
+
+    Products are float32 on every device, whatever the network was trained in.
+    """
     n = rows[0].shape[0]
     batch = min(batch, n)
     wrap = jnp.arange(n + (-n % batch)) % n  # the last batch is filled up with the first rows
     split = tuple(array[wrap].reshape(-1, batch, *array.shape[1:]) for array in rows)
-    out = jax.lax.map(lambda part: function(*part), split)
+    with jax.default_matmul_precision("float32"):  # a GPU's default is TF32
+        out = jax.lax.map(lambda part: function(*part), split)
     return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:n], out)
 
 

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 from imbal_jax.models.layers import ConvNorm, initializer, scaled
 from imbal_jax.ops.conv import Form
 
+EXAMPLE_RANK = 3
+
 
 class Model(nn.Module):
     """conv 16 3x3 -> 5 blocks each of 16, 32, 64 channels, stride 2 between them -> average pool -> dense K.

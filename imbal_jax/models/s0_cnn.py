@@ -8,6 +8,8 @@ from imbal_jax.models.layers import Conv, Dropout, initializer, scaled
 from imbal_jax.ops.conv import Form
 from imbal_jax.ops.pool import max_pool_2x2
 
+EXAMPLE_RANK = 3
+
 
 class Model(nn.Module):
     """conv 32 3x3 relu -> conv 64 3x3 relu -> max pool 2 -> dropout 0.25 -> dense 128 relu -> dropout 0.5 -> dense K.

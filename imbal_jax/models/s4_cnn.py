@@ -8,6 +8,8 @@ from imbal_jax.models.layers import Conv, Dropout, initializer, scaled
 from imbal_jax.ops.conv import Form
 from imbal_jax.ops.pool import max_pool_2x2
 
+EXAMPLE_RANK = 3
+
 
 class Model(nn.Module):
     """conv 16 5x5 relu, max pool 2, conv 32 5x5 relu, max pool 2, dropout 0.2, average pool, dense 128 relu, dense K.

@@ -27,6 +27,7 @@ from imbal_jax.ops import fourier, winograd
 
 Form = Literal["gemm", "lax"]
 Padding = Literal["SAME", "VALID"]
+Precision = lax.Precision | str | None
 
 
 TILE = 3  # outputs a side of one Winograd tile: 2.25 to 3.24 times fewer products, errors near plain float32
@@ -39,6 +40,7 @@ class Geometry(NamedTuple):
     kernel: tuple[int, int]
     stride: tuple[int, int]
     pads: tuple[tuple[int, int], tuple[int, int]]  # zeros before and after, rows then columns
+    precision: Precision = lax.Precision.HIGHEST  # of the products of float32 arrays
 
     @property
     def out(self) -> tuple[int, int]:
@@ -66,8 +68,31 @@ def resolve_form(form: str, lanes: int = 1, backend: str | None = None) -> Form:
     return form  # type: ignore[return-value]
 
 
+def resolve_precision(precision: Precision = None) -> Precision:
+    """The precision of the products of float32 arrays: as given, else jax's (`jax.default_matmul_precision`).
+
+    Where neither says anything: float32 on a CPU, whose products are that whatever they are asked for, and TF32 on a GPU
+    ('high'). So the result names what is computed, and the form that runs depends on nothing else.
+
+    Args:
+        precision: 'highest' or 'float32' (float32 on every device); 'high' or 'tensorfloat32' (TF32 on a GPU); another of
+            jax's names; or None.
+    """
+    name = jax.config.jax_default_matmul_precision if precision is None else precision  # type: ignore[attr-defined]
+    if name is None:
+        return lax.Precision.HIGHEST if jax.default_backend() == "cpu" else lax.Precision.HIGH
+    names = {"highest": "HIGHEST", "float32": "HIGHEST", "high": "HIGH", "tensorfloat32": "HIGH"}
+    return lax.Precision[names[name]] if name in names else name
+
+
 def conv(
-    x: jax.Array, kernel: jax.Array, *, stride: int | Sequence[int] = 1, padding: Padding = "SAME", form: Form = "gemm"
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = "SAME",
+    form: Form = "gemm",
+    precision: Precision = None,
 ) -> jax.Array:
     """Convolution (cross-correlation, as in every deep-learning library) over the spatial axes of `x`.
 
@@ -77,6 +102,8 @@ def conv(
         stride: one number, or one per spatial axis.
         padding: 'SAME' (output = ceil(input / stride)) or 'VALID'.
         form: 'gemm' (this module) or 'lax' (`jax.lax.conv_general_dilated`).
+        precision: of the products of float32 arrays, forward and backward, see `resolve_precision`. Products of bfloat16
+            arrays are added up in float32.
 
     Returns:
         [B, H', W', F] or [B, T', F].
@@ -85,11 +112,17 @@ def conv(
     if form == "gemm" and fourier.worth(x, kernel, stride):
         before, after = _same_pads(x.shape[1], kernel.shape[0], 1) if padding == "SAME" else (0, 0)
         return fourier.correlate(x, kernel, before, x.shape[1] + before + after - kernel.shape[0] + 1)
-    return _lift_1d(_conv_2d, x, kernel, stride, padding, form)
+    return _lift_1d(_conv_2d, x, kernel, stride, padding, form, resolve_precision(precision))
 
 
 def conv_transpose(
-    x: jax.Array, kernel: jax.Array, *, stride: int | Sequence[int] = 1, padding: Padding = "SAME", form: Form = "gemm"
+    x: jax.Array,
+    kernel: jax.Array,
+    *,
+    stride: int | Sequence[int] = 1,
+    padding: Padding = "SAME",
+    form: Form = "gemm",
+    precision: Precision = None,
 ) -> jax.Array:
     """Transposed (fractionally strided) convolution with the conventions of `jax.lax.conv_transpose`.
 
@@ -99,6 +132,7 @@ def conv_transpose(
         stride: one number, or one per spatial axis.
         padding: 'SAME' (output = input * stride) or 'VALID' (output = input * stride + max(k - stride, 0)).
         form: 'gemm' or 'lax'.
+        precision: as in `conv`.
 
     Returns:
         [B, H', W', F] or [B, T', F].
@@ -107,7 +141,7 @@ def conv_transpose(
     if form == "gemm" and fourier.worth(x, kernel, stride):
         out, (lo, _) = _transposed_axis(x.shape[1], kernel.shape[0], 1, padding)
         return fourier.correlate(x, kernel, kernel.shape[0] - 1 - lo, out)
-    return _lift_1d(_conv_transpose_2d, x, kernel, stride, padding, form)
+    return _lift_1d(_conv_transpose_2d, x, kernel, stride, padding, form, resolve_precision(precision))
 
 
 def _check(x, kernel, padding):
@@ -117,31 +151,33 @@ def _check(x, kernel, padding):
         raise ValueError(f"padding {padding!r}: use 'SAME' or 'VALID'")
 
 
-def _lift_1d(function, x, kernel, stride, padding, form):
+def _lift_1d(function, x, kernel, stride, padding, form, precision):
     """A signal is an image of one row."""
     strides = (stride,) * (x.ndim - 2) if isinstance(stride, int) else tuple(stride)
     if x.ndim == 4:
-        return function(x, kernel, strides, padding, form)
-    return function(x[:, None], kernel[None], (1, *strides), padding, form)[:, 0]
+        return function(x, kernel, strides, padding, form, precision)
+    return function(x[:, None], kernel[None], (1, *strides), padding, form, precision)[:, 0]
 
 
-def _conv_2d(x, kernel, stride, padding, form):
+def _conv_2d(x, kernel, stride, padding, form, precision):
     if form == "lax":
-        return lax.conv_general_dilated(x, kernel, stride, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        layout = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(x, kernel, stride, padding, dimension_numbers=layout, precision=precision)
     size, taps = x.shape[1:3], kernel.shape[:2]
     pads = tuple(_same_pads(n, k, s) if padding == "SAME" else (0, 0) for n, k, s in zip(size, taps, stride, strict=True))
-    return correlate(Geometry(size, taps, stride, pads), x, kernel)  # type: ignore[arg-type]
+    return correlate(Geometry(size, taps, stride, pads, precision), x, kernel)  # type: ignore[arg-type]
 
 
-def _conv_transpose_2d(x, kernel, stride, padding, form):
+def _conv_transpose_2d(x, kernel, stride, padding, form, precision):
     if form == "lax":
-        return lax.conv_transpose(x, kernel, stride, padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+        layout = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_transpose(x, kernel, stride, padding, dimension_numbers=layout, precision=precision)
     taps = kernel.shape[:2]
     size, pads = zip(
         *(_transposed_axis(n, k, s, padding) for n, k, s in zip(x.shape[1:3], taps, stride, strict=True)), strict=True
     )
     # lax convolves the dilated input with the kernel as it is; the adjoint of a correlation uses it flipped.
-    return _input_gradient(Geometry(size, taps, stride, pads), x, kernel[::-1, ::-1].swapaxes(2, 3))
+    return _input_gradient(Geometry(size, taps, stride, pads, precision), x, kernel[::-1, ::-1].swapaxes(2, 3))
 
 
 def _same_pads(n: int, k: int, s: int) -> tuple[int, int]:
@@ -173,7 +209,7 @@ def _input_gradient(geometry: Geometry, dy: jax.Array, w: jax.Array) -> jax.Arra
     """The adjoint of `correlate` in x: [B, *out, F], [kh, kw, C, F] -> [B, *size, C]."""
     c, f = w.shape[2:]
     if geometry.stride == (1, 1):
-        if _worth_tiles(geometry, c, f) and c < f:
+        if _worth_tiles(geometry, dy.dtype, c, f) and c < f:
             return winograd.input_gradient(dy, w, geometry.pads, geometry.size, TILE)
         return _correlate(_mirrored(geometry), dy, _flip(w))
     dense = _blocked(geometry)
@@ -186,18 +222,17 @@ def _kernel_gradient(geometry: Geometry, x: jax.Array, dy: jax.Array) -> jax.Arr
     """The adjoint of `correlate` in w: [B, *size, C], [B, *out, F] -> [kh, kw, C, F]."""
     c, f = x.shape[-1], dy.shape[-1]
     kh, kw = geometry.kernel
-    if _worth_tiles(geometry, c, f):
+    if _worth_tiles(geometry, x.dtype, c, f):
         if geometry.stride != (1, 1):
             dw = _kernel_gradient(_blocked(geometry), _to_blocks(geometry, x), dy)
             return _kernel_from_blocks(geometry, dw, c)
         return winograd.kernel_gradient(x, dy, geometry.pads, kh, TILE)
     if geometry.stride == (1, 1) and f < c:  # the fewer channels are the cheaper ones to repeat
         shifted = _patches(_mirrored(geometry), dy).reshape(-1, kh * kw * f)
-        dw = lax.dot_general(x.reshape(-1, c), shifted, (((0,), (0,)), ((), ())))
-        return dw.reshape(c, kh, kw, f)[:, ::-1, ::-1].transpose(1, 2, 0, 3)
+        dw = _product(geometry, x.reshape(-1, c), shifted, 0, 0)
+        return dw.reshape(c, kh, kw, f)[:, ::-1, ::-1].transpose(1, 2, 0, 3).astype(x.dtype)
     patches = _patches(geometry, x).reshape(-1, kh * kw * c)
-    dw = lax.dot_general(patches, dy.reshape(-1, f), (((0,), (0,)), ((), ())))
-    return dw.reshape(kh, kw, c, f)
+    return _product(geometry, patches, dy.reshape(-1, f), 0, 0).reshape(kh, kw, c, f).astype(x.dtype)
 
 
 correlate.defvjp(
@@ -225,26 +260,37 @@ def _flip(w: jax.Array) -> jax.Array:
 def _mirrored(g: Geometry) -> Geometry:
     """The stride-1 correlation that maps dy to dx. Its pads may be negative: then rows are cut off."""
     pads = tuple((k - 1 - lo, k - 1 - hi) for k, (lo, hi) in zip(g.kernel, g.pads, strict=True))
-    return Geometry(g.out, g.kernel, (1, 1), pads)  # type: ignore[arg-type]
+    return Geometry(g.out, g.kernel, (1, 1), pads, g.precision)  # type: ignore[arg-type]
 
 
 def _correlate(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     c, f = w.shape[2:]
     if g.kernel == (1, 1) and g.stride == (1, 1) and g.pads == ((0, 0), (0, 0)):
-        return x @ w[0, 0]
-    if _worth_tiles(g, c, f):
+        return _product(g, x, w[0, 0], -1, 0).astype(x.dtype)
+    if _worth_tiles(g, x.dtype, c, f):
         if g.stride != (1, 1):
             return _correlate(_blocked(g), _to_blocks(g, x), _kernel_to_blocks(g, w))
         return winograd.correlate(x, w, g.pads, g.out, TILE)
     if g.stride == (1, 1) and f < c:
         return _multiply_first(g, x, w)
-    return _patches(g, x) @ w.reshape(-1, f)
+    return _product(g, _patches(g, x), w.reshape(-1, f), -1, 0).astype(x.dtype)
 
 
-def _worth_tiles(g: Geometry, c: int, f: int) -> bool:
-    """Whether Winograd's tiles pay: 2x2 or 3x3 taps (after blocking) and enough channels to fill matrix products."""
+def _product(g: Geometry, a: jax.Array, b: jax.Array, axis_a: int, axis_b: int) -> jax.Array:
+    """The sum over an axis of each, added up in float32 also for bfloat16, and returned so: for the caller to cast."""
+    dims = (((axis_a % a.ndim,), (axis_b % b.ndim,)), ((), ()))
+    return lax.dot_general(a, b, dims, precision=g.precision, preferred_element_type=jnp.promote_types(a.dtype, jnp.float32))
+
+
+def _worth_tiles(g: Geometry, dtype: jnp.dtype, c: int, f: int) -> bool:
+    """Whether Winograd's tiles pay: 2x2 or 3x3 taps (after blocking) and enough channels to fill matrix products.
+
+    They are for true float32 alone, for the transforms enlarge the rounding of the products several times. bfloat16 arrays
+    go through float32 on a CPU, where that is the fastest form too; elsewhere products in bfloat16 are faster.
+    """
     taps = {-(-k // s) for k, s in zip(g.kernel, g.stride, strict=True)}
-    return taps in ({2}, {3}) and min(c, f) >= 16 and min(g.out) >= TILE
+    exact = g.precision == lax.Precision.HIGHEST and (dtype != jnp.bfloat16 or jax.default_backend() == "cpu")
+    return exact and taps in ({2}, {3}) and min(c, f) >= 16 and min(g.out) >= TILE
 
 
 def _pad(x: jax.Array, pads: tuple[tuple[int, int], ...]) -> jax.Array:
@@ -278,20 +324,20 @@ def _multiply_first(g: Geometry, x: jax.Array, w: jax.Array) -> jax.Array:
     (kh, kw), (c, f) = g.kernel, w.shape[2:]
     b = x.shape[0]
     if f < 4:  # taps outermost, so that each shifted view is read in order
-        flat = lax.dot_general(w.transpose(0, 1, 3, 2).reshape(-1, c), x.reshape(-1, c), (((1,), (1,)), ((), ())))
+        flat = _product(g, w.transpose(0, 1, 3, 2).reshape(-1, c), x.reshape(-1, c), 1, 1)
         planes = flat.reshape(kh * kw, f * b, *g.size)
-        planes = lax.pad(planes, jnp.zeros((), x.dtype), ((0, 0, 0), (0, 0, 0), (*g.pads[0], 0), (*g.pads[1], 0)))
+        planes = lax.pad(planes, jnp.zeros((), flat.dtype), ((0, 0, 0), (0, 0, 0), (*g.pads[0], 0), (*g.pads[1], 0)))
         h, width = g.out
         total = sum(planes[u * kw + v, :, u : u + h, v : v + width] for u in range(kh) for v in range(kw))
-        return jnp.moveaxis(total.reshape(f, b, h, width), 0, -1)  # type: ignore[union-attr]
-    products = x @ w.transpose(2, 0, 1, 3).reshape(c, kh * kw * f)
+        return jnp.moveaxis(total.reshape(f, b, h, width), 0, -1).astype(x.dtype)  # type: ignore[union-attr]
+    products = _product(g, x, w.transpose(2, 0, 1, 3).reshape(c, kh * kw * f), -1, 0)
     padded = _pad(products, g.pads)
     h, width = g.out
     views = [
         lax.slice(padded, (0, u, v, t * f), (b, u + h, v + width, (t + 1) * f))
         for t, (u, v) in enumerate((u, v) for u in range(kh) for v in range(kw))
     ]
-    return sum(views[1:], start=views[0])
+    return sum(views[1:], start=views[0]).astype(x.dtype)
 
 
 # A stride-s correlation is a stride-1 one over s x s blocks of pixels (space to depth), so the strided forms and their
@@ -302,7 +348,7 @@ def _blocked(g: Geometry) -> Geometry:
     """The stride-1 geometry over blocks."""
     kernel = tuple(-(-k // s) for k, s in zip(g.kernel, g.stride, strict=True))
     size = tuple(n + k - 1 for n, k in zip(g.out, kernel, strict=True))
-    return Geometry(size, kernel, (1, 1), ((0, 0), (0, 0)))  # type: ignore[arg-type]
+    return Geometry(size, kernel, (1, 1), ((0, 0), (0, 0)), g.precision)  # type: ignore[arg-type]
 
 
 def _block_pads(g: Geometry) -> tuple[tuple[int, int], ...]:

@@ -5,18 +5,23 @@ and the transforms, which are small dense matrices here, about n (C + F) for n s
 hundred samples and stops the lanes from sharing large products; a matrix product is fast in loops and over lanes, and so
 are its derivatives of any order.
 
+Everything is float32, whatever the dtype of the arrays, and the products ask for all of float32's digits: rounded to TF32,
+the default of a GPU, the transforms' error would be several times that of a plain product (docs/precision.md).
+
 Mathieu, Henaff, LeCun, "Fast Training of Convolutional Networks through FFTs", ICLR 2014.
 """
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 LONG = 16  # taps
+matmul = partial(jnp.matmul, precision=lax.Precision.HIGHEST)
 
 
 class Transforms(NamedTuple):
@@ -52,13 +57,13 @@ def spectrum(x: jax.Array, n: int) -> tuple[jax.Array, jax.Array]:
     table, pairs = transforms(n), (n - 1) // 2
     first, mirrored = x[1 : pairs + 1], x[n - pairs :][::-1]
     sums = jnp.concatenate([x[:1], first + mirrored, x[pairs + 1 : n // 2 + 1]])
-    return jnp.matmul(table.cosine, sums), jnp.matmul(table.sine, first - mirrored)
+    return matmul(table.cosine, sums), matmul(table.sine, first - mirrored)
 
 
 def samples(real: jax.Array, imaginary: jax.Array, n: int) -> jax.Array:
     """The inverse of `spectrum`: [J, M] twice -> float32 [n, M]."""
     table, pairs = transforms(n), (n - 1) // 2
-    even, odd = jnp.matmul(table.back_cosine, real), jnp.matmul(table.back_sine, imaginary)
+    even, odd = matmul(table.back_cosine, real), matmul(table.back_sine, imaginary)
     middle = even[1 : pairs + 1]
     return jnp.concatenate([even[:1], middle + odd, even[pairs + 1 :], (middle - odd)[::-1]])
 
@@ -99,7 +104,7 @@ def correlate(x: jax.Array, w: jax.Array, before: int, out: int) -> jax.Array:
     real, imaginary = (part.reshape(-1, many, c) for part in spectrum(columns, n))
     kernel = jnp.pad(w.reshape(taps, c * f), ((0, n - taps), (0, 0)))
     w_real, w_conjugate = (part.reshape(-1, c, f) for part in spectrum(kernel, n))
-    both = (real + imaginary) @ w_real  # three real products make a complex one, with the kernel's conjugate
-    y_real, y_imaginary = both - imaginary @ (w_real - w_conjugate), both - real @ (w_real + w_conjugate)
+    both = matmul(real + imaginary, w_real)  # three real products make a complex one, with the kernel's conjugate
+    y_real, y_imaginary = both - matmul(imaginary, w_real - w_conjugate), both - matmul(real, w_real + w_conjugate)
     y = samples(y_real.reshape(-1, many * f), y_imaginary.reshape(-1, many * f), n)
     return y[:out].reshape(out, many, f).transpose(1, 0, 2).astype(kind)

@@ -3,6 +3,9 @@
 Distances come as matrix products, one tile of queries and points at a time. Sorting a tile would take far longer than
 its product, so that the points of a tile lie in blocks: the c nearest points of a query are all among the c blocks with
 the smallest minima, and only these are looked at one by one.
+
+The product form |p|^2 - 2 p q cancels digits, so it only proposes candidates, and the neighbours are chosen among them by
+differences. Where its rounding could have hidden a nearer point (rows that are nearly equal), all points are looked at.
 """
 
 from functools import partial
@@ -14,6 +17,7 @@ import numpy as np
 TILE = (256, 8192)  # queries x points: a tile of distances takes 8 MiB
 BLOCK = 32  # points in a block
 SPARE = 3  # more candidates than asked for: rounding in the fast form of the distance may swap neighbours
+ROUNDING = 2.0**-23 / 4  # of the fast form, times the square root of the addends, relative to (|p| + |q|)^2
 FAR = 1e38  # finite, because a product with infinity may become NaN
 
 
@@ -108,21 +112,25 @@ def _search(query, points, own, k: int, tile: tuple[int, int], plan, answers) ->
     height, width = tile
     rows = points.shape[0]
     width = -(-min(width, rows) // BLOCK) * BLOCK
-    centre = _centre(points)  # without it, the fast form of the distance loses digits
-    query, points = query - centre, points - centre
     if rows < width:
         points = jnp.concatenate([points, jnp.zeros((width - rows, points.shape[1]), jnp.float32)])
-    lengths = jnp.sum(points**2, axis=1)
+    centre = _centre(points[:rows])  # without it, the fast form of the distance loses digits
+    near_query, near_points = query - centre, points - centre  # rounded: differences are taken of the rows as they are
+    lengths = jnp.sum(near_points**2, axis=1)
+    rounding = _rounding(near_query, near_points)
     keep = k + 1 + SPARE
 
     def of_tile(args) -> tuple[jax.Array, jax.Array]:
         start, (low, high) = args
         mine = jax.lax.dynamic_slice_in_dim(query, start, height)
+        near = jax.lax.dynamic_slice_in_dim(near_query, start, height)
         skip = jax.lax.dynamic_slice_in_dim(own, start, height)
-        search = partial(_merge, points, lengths, mine, width=width, low=low, high=high)
+        search = partial(_merge, near_points, lengths, near, width=width, low=low, high=high)
         none = jnp.full((height, keep), FAR, jnp.float32), jnp.full((height, keep), -1, jnp.int32)
-        _, index = jax.lax.fori_loop(0, (high - low + width - 1) // width, search, none)
-        return _exact(mine, points, index, skip, k)
+        value, index = jax.lax.fori_loop(0, (high - low + width - 1) // width, search, none)
+        index, squared = _exact(mine, points, index, skip, k)
+        doubtful = _doubtful(near, squared[:, -1], value[:, -1], rounding)
+        return _looked_up(mine, points, (low, high), skip, doubtful, (index, squared))
 
     index, squared = jax.lax.map(of_tile, (jnp.asarray(plan[0], jnp.int32), tuple(jnp.asarray(plan[1]).T)))
     flat = jnp.asarray(answers[0] * height + answers[1], jnp.int32)
@@ -135,6 +143,55 @@ def _centre(points: jax.Array) -> jax.Array:
     spread = jnp.sqrt(jnp.mean((points - mean) ** 2))
     step = jnp.ldexp(jnp.float32(1.0), jnp.frexp(jnp.where(spread > 0, spread, 1.0))[1] - 1)
     return jnp.round(mean / step) * step
+
+
+def _rounding(query: jax.Array, points: jax.Array) -> jax.Array:
+    """The largest error of the fast form, relative to (|p| + |q|)^2; 0 where its numbers are whole and small enough."""
+    longest = jnp.sqrt(jnp.maximum(jnp.sum(query**2, axis=1).max(), jnp.sum(points**2, axis=1).max()))
+    unit = jnp.ldexp(jnp.float32(1.0), jnp.frexp(longest)[1] - 11)  # (2 longest / unit)^2 is at most 2^24
+    whole = [jnp.all(rows == jnp.round(rows / unit) * unit) for rows in (query, points)]
+    return jnp.where(whole[0] & whole[1], 0.0, ROUNDING * np.sqrt(max(points.shape[1], 16)))
+
+
+def _doubtful(query: jax.Array, farthest: jax.Array, worst: jax.Array, rounding: jax.Array) -> jax.Array:
+    """Whether a point that is no candidate may be nearer than a query's k-th neighbour: bool [Q].
+
+    Such a point is at most |q| + farthest long, which bounds the error of its fast form.
+
+    Args:
+        query: centred [Q, D].
+        farthest: squared distance [Q] of the k-th neighbour.
+        worst: the fast form [Q], without |q|^2, of the worst candidate.
+        rounding: see `_rounding`.
+    """
+    squared = jnp.sum(query**2, axis=1)
+    error = rounding * (2.0 * jnp.sqrt(squared) + jnp.sqrt(farthest)) ** 2
+    return (worst < FAR / 2) & (farthest > 0) & (farthest > worst + squared - error)
+
+
+def _looked_up(query, points, span, skip, doubtful, found) -> tuple[jax.Array, jax.Array]:
+    """The answers `found` (indices and squared distances [Q, k]), for doubtful queries from differences to all points."""
+    place = jnp.arange(points.shape[0], dtype=jnp.int32)
+    inside = (place >= span[0]) & (place < span[1])
+    order = jnp.nonzero(doubtful, size=doubtful.shape[0])[0]
+    k = found[0].shape[1]
+
+    def answer(i: jax.Array, found: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+        at = order[i]
+        squared = jnp.sum((points - query[at][None]) ** 2, axis=1)
+        squared = jnp.where(inside & (place != skip[at]), squared, jnp.inf)
+
+        def pick(j: jax.Array, state):  # for a small k far faster than top_k on a CPU
+            squared, index, value = state
+            best = jnp.argmin(squared).astype(jnp.int32)
+            nearest = squared[best]
+            index = index.at[j].set(jnp.where(nearest < jnp.inf, best, -1))
+            return squared.at[best].set(jnp.inf), index, value.at[j].set(nearest)
+
+        _, index, value = jax.lax.fori_loop(0, k, pick, (squared, jnp.zeros(k, jnp.int32), jnp.zeros(k)))
+        return found[0].at[at].set(index), found[1].at[at].set(value)
+
+    return jax.lax.fori_loop(0, doubtful.sum(), answer, found)
 
 
 def _merge(points, lengths, query, i, best, *, width: int, low, high):

@@ -7,6 +7,9 @@ A tile of m x m outputs of an r x r kernel is computed from t x t inputs, t = m 
 
 The products over channels of all tiles are t**2 plain matrix products. The transforms are sums of strided views.
 The matrices are Cook and Toom's for small interpolation points, derived here in exact rational arithmetic.
+
+The transforms cancel digits: a rounding of the factors comes back several times as large in the result. So everything is
+float32 here, whatever the dtype of the arrays, and the products ask for all of float32's digits (docs/precision.md).
 """
 
 from fractions import Fraction
@@ -21,6 +24,7 @@ from jax import lax
 Pads = tuple[tuple[int, int], tuple[int, int]]
 Grid = list[list[jax.Array]]
 
+PRECISION = lax.Precision.HIGHEST  # float32 on every device: the default of a GPU is TF32
 POINTS = (Fraction(0), Fraction(1), Fraction(-1), Fraction(2), Fraction(-2))
 
 
@@ -62,19 +66,21 @@ def _polynomial(roots, length: int) -> list[Fraction]:
 
 
 def correlate(x: jax.Array, w: jax.Array, pads: Pads, out: tuple[int, int], m: int) -> jax.Array:
-    """[B, H, W, C], [r, r, C, F] -> [B, *out, F]; `pads` are zeros around x (negative: cut)."""
+    """[B, H, W, C], [r, r, C, F] -> [B, *out, F] of x's dtype; `pads` are zeros around x (negative: cut)."""
+    dtype, x, w = x.dtype, _wide(x), _wide(w)
     axis = transform(m, w.shape[0])
     tiles = _count(out, m)
     products = _each(_matmul, _input_factors(x, pads, axis, tiles), _combine(axis.g, _nested(w)))
     y = _side_by_side(_combine(axis.at, products), m)
-    return y[:, : out[0], : out[1]]
+    return y[:, : out[0], : out[1]].astype(dtype)
 
 
 def input_gradient(dy: jax.Array, w: jax.Array, pads: Pads, size: tuple[int, int], m: int) -> jax.Array:
-    """The adjoint in x: [B, *out, F], [r, r, C, F] -> [B, *size, C].
+    """The adjoint in x: [B, *out, F], [r, r, C, F] -> [B, *size, C] of dy's dtype.
 
     Its factors of dy are those of `kernel_gradient`, so that the compiler makes them once for both.
     """
+    dtype, dy, w = dy.dtype, _wide(dy), _wide(w)
     axis, out = transform(m, w.shape[0]), dy.shape[1:3]
     tiles = _count(out, m)
     kernels = _combine(axis.g, _nested(w.swapaxes(2, 3)))
@@ -83,14 +89,20 @@ def input_gradient(dy: jax.Array, w: jax.Array, pads: Pads, size: tuple[int, int
     wide = lax.optimization_barrier(wide)  # one pass an axis: fused, each output would add up t**2 overlapping terms
     dx = _overlap([_weighted(weights, wide) for weights in axis.bt.T], m, 1)
     (top, _), (left, _) = pads
-    return _pad(dx, ((-top, size[0] + top - dx.shape[1]), (-left, size[1] + left - dx.shape[2])))
+    return _pad(dx, ((-top, size[0] + top - dx.shape[1]), (-left, size[1] + left - dx.shape[2]))).astype(dtype)
 
 
 def kernel_gradient(x: jax.Array, dy: jax.Array, pads: Pads, r: int, m: int) -> jax.Array:
-    """The adjoint in w: [B, H, W, C], [B, *out, F] -> [r, r, C, F]."""
+    """The adjoint in w: [B, H, W, C], [B, *out, F] -> [r, r, C, F] of x's dtype."""
+    dtype, x, dy = x.dtype, _wide(x), _wide(dy)
     axis, tiles = transform(m, r), _count(dy.shape[1:3], m)
     dw = _each(_outer, _input_factors(x, pads, axis, tiles), _output_factors(dy, axis, tiles))
-    return jnp.stack([jnp.stack(row) for row in _combine(axis.g.T, dw)])
+    return jnp.stack([jnp.stack(row) for row in _combine(axis.g.T, dw)]).astype(dtype)
+
+
+def _wide(array: jax.Array) -> jax.Array:
+    """In float32, where it has fewer digits."""
+    return array.astype(jnp.promote_types(array.dtype, jnp.float32))
 
 
 def _count(out: tuple[int, ...], m: int) -> tuple[int, int]:
@@ -160,12 +172,13 @@ def _each(function, left: Grid, right: Grid) -> Grid:
 
 def _matmul(v: jax.Array, u: jax.Array) -> jax.Array:
     """[B, rows, columns, C] by [C, F], as one plain product."""
-    return (v.reshape(-1, v.shape[-1]) @ u).reshape(*v.shape[:-1], -1)
+    return jnp.matmul(v.reshape(-1, v.shape[-1]), u, precision=PRECISION).reshape(*v.shape[:-1], -1)
 
 
 def _outer(v: jax.Array, q: jax.Array) -> jax.Array:
     """[B, rows, columns, C] and [B, rows, columns, F] -> [C, F], summed over all tiles."""
-    return lax.dot_general(v.reshape(-1, v.shape[-1]), q.reshape(-1, q.shape[-1]), (((0,), (0,)), ((), ())))
+    v, q = v.reshape(-1, v.shape[-1]), q.reshape(-1, q.shape[-1])
+    return lax.dot_general(v, q, (((0,), (0,)), ((), ())), precision=PRECISION)
 
 
 def _combine(matrix: np.ndarray, grid: Grid) -> Grid:

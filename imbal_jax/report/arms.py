@@ -29,6 +29,7 @@ from imbal_jax.report.style import arm_colours
 MOST_CLASSES = 6  # of the minority with a column of their own; of more only the mean
 RAREST = 2  # of the minority whose area under the curve of precision and recall is a column too
 EPOCHS = {"epoch_seconds": "s per epoch", "epoch_selected": "Epoch selected"}  # columns of runs that have them
+WORDS = {"none": "–"}  # for a verdict that there is not
 TAG = '<span class="tag">published</span>'
 
 
@@ -37,15 +38,45 @@ def compared(run: Run) -> str:
     metric = run.results["metric"]
     against = f"'{run.results['baseline']}'"
     units = "in points, " if is_share(metric) else ""
-    looks = f" and the {run.results['looks']} looks planned" if run.results["looks"] > 1 else ""
+    times = run.results["analyses"]
+    looks = f" and {len(times)} interim analyses (of {', '.join(map(str, times))} seeds)" if len(times) > 1 else ""
     note = (
         f"Worst seed and difference are of {name_of(metric)}; small print: 95% intervals over seeds. Difference: {units}to "
         f"{against} on the same seeds. p: sign-flip test, adjusted for the number of arms (Holm){looks}. Effect: the mean "
         "difference in its standard deviations over seeds. Verdict: better or worse where p is below 0.05 and the interval "
-        f"holds no 0; equivalent where the interval lies within {band(metric, run.results['margin'])}. Time: "
+        f"holds no 0; equivalent where the interval lies within {band(metric, run.results['margin'])}.{_levels(run)} Time: "
         "of one seed. A click on a column's head sorts."
     )
     return section("Arms compared", _table(run), note)
+
+
+def interval_words(run: Run, found: Mapping[str, Any]) -> str:
+    """The interval of a difference with what it is over; or that all the differences are the same."""
+    metric, (low, high), n = run.results["metric"], found["ci95"], found["n"]
+    if found["effect"] is None and found["interval"] != "two-level":
+        return f"the differences of all {n} paired seeds are equal ({gap(metric, found['mean'])}): no interval"
+    over = f"{found['groups']} test groups and {n} paired seeds, both resampled" if found.get("groups") else f"{n} paired seeds"
+    kind = {"t": "Student's t, ", "bootstrap": "bootstrap, "}.get(found["interval"], "")
+    return f"95% interval of the difference {gap(metric, low)} to {gap(metric, high)} ({kind}{over})"
+
+
+def steps_words(run: Run, arm: str) -> str:
+    """'trained N and M steps' where an arm and its baseline trained for different lengths; '' else."""
+    arms = run.results["methods"]
+    row = next(row for row in run.rows if row["method"] == arm)
+    other = stats.opponent(row, run.results["baseline"], arms)
+    if other is None or not arms[arm]["steps"] or not arms[other]["steps"] or arms[arm]["steps"] == arms[other]["steps"]:
+        return ""
+    return "trained {} and {} steps".format(*("/".join(f"{n:,}" for n in arms[name]["steps"]) for name in (arm, other)))
+
+
+def _levels(run: Run) -> str:
+    """What the intervals of differences are over, where the rows have groups."""
+    metric = run.results["metric"]
+    groups = {found[metric]["groups"] for found in run.results["paired"].values() if found.get(metric, {}).get("groups")}
+    if not groups:
+        return ""
+    return f" Intervals of differences are over seeds and over the {max(groups)} groups of the test set (two-level bootstrap)."
 
 
 def labels(run: Run) -> dict[str, str]:
@@ -68,12 +99,14 @@ def _table(run: Run) -> str:
     measures = [] if metric == "accuracy" else ["accuracy"]
     measures += [recall_key(run, label) for label in rare] if len(rare) <= MOST_CLASSES else ["minority"]
     measures += [name for label in rarest(run.data["counts"], set(rare))[:RAREST] if _has(run, name := area_key(run, label))]
-    measures += [] if metric == "ece" else ["ece"]
+    measures += [name for name in ("roc_auc", "ece") if name != metric and _has(run, name)]
     columns = {name: place for place, name in enumerate(measures, len(heads))} | {metric: 1}  # where a metric is shown
     epochs = [name for name in EPOCHS if any(name in found for found in run.results["methods"].values())]
-    heads += [_head(run, name) for name in measures] + ["Time", *(EPOCHS[name] for name in epochs), "Seeds", "Failed"]
+    stepped = any(found["steps"] for found in run.results["methods"].values())
+    heads += [_head(run, name) for name in measures] + (["Steps"] if stepped else [])
+    heads += ["Time", *(EPOCHS[name] for name in epochs), "Seeds", "Failed"]
     label = labels(run)
-    rows = {arm: _row(run, arm, measures, epochs, label[arm]) for arm in ranked(run)}
+    rows = {arm: _row(run, arm, measures, epochs, label[arm], stepped) for arm in ranked(run)}
     apart = []
     for theirs in published(run.config):
         ours = same_spec(run, theirs)
@@ -123,17 +156,19 @@ def _has(run: Run, metric: str) -> bool:
     return any(row.get(metric) is not None for row in run.rows)
 
 
-def _row(run: Run, arm: str, measures: list[str], epochs: list[str], label: str) -> list[Cell]:
+def _row(run: Run, arm: str, measures: list[str], epochs: list[str], label: str, stepped: bool) -> list[Cell]:
     metric, found = run.results["metric"], run.results["methods"][arm]
     summary = found["metrics"].get(metric) or {}
     others = [stats.summary(name, values_of(run, arm, name)) for name in measures]
-    failed = found["failed"]
+    failed, stuck = found["failed"], found["collapsed"]
+    told = f"collapsed to a single predicted class in {stuck} of {len(found['seeds'])} seeds"
     return [
-        (arm, label),
+        (arm, label + (f'<small class="words bad">{told}</small>' if stuck else "")),
         with_interval(metric, summary),
         (summary.get("worst"), number(metric, summary.get("worst"))),
         *_against(run, arm),
         *((other["mean"], number(name, other["mean"])) for name, other in zip(measures, others, strict=True)),
+        *([_steps(found)] if stepped else []),
         _time(found),
         *(_epoch(name, found.get(name)) for name in epochs),
         (len(found["seeds"]), str(len(found["seeds"]))),
@@ -154,12 +189,23 @@ def _against(run: Run, arm: str) -> list[Cell]:
     if not ends:
         return [(mean, gap(metric, mean) + NO_INTERVAL), blank, blank, blank]
     small = f"<small>{gap(metric, ends[0])} to {gap(metric, ends[1])}</small>"
+    if effect is None and found["interval"] != "two-level":
+        small = f'<small class="words">equal in all {found["n"]} seeds</small>'
+    why = f'<small class="words">{text(found["reason"])}</small>' if found["reason"] else ""
     return [
         (mean, gap(metric, mean) + small),
         (found["p_holm"], p_value(found["p_holm"])),
         blank if effect is None else (effect, f"{effect:+.1f}".replace("-", "−")),
-        (found["verdict"], f'<span class="{found["verdict"]}">{found["verdict"]}</span>'),
+        (found["verdict"], f'<span class="{found["verdict"]}">{WORDS.get(found["verdict"], found["verdict"])}</span>{why}'),
     ]
+
+
+def _steps(found: Mapping[str, Any]) -> Cell:
+    """Optimiser steps of a seed's classifier, and what they are counted in."""
+    if not found["steps"]:
+        return None, "–"
+    length = f'<small class="words">{text("; ".join(found["length"]))}</small>' if found["length"] else ""
+    return found["steps"][0], " / ".join(f"{steps:,}" for steps in found["steps"]) + length
 
 
 def _epoch(name: str, value: float | None) -> Cell:

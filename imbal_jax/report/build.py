@@ -8,7 +8,8 @@ import numpy as np
 
 from imbal_jax import records
 from imbal_jax.errors import UserError
-from imbal_jax.report import page, plots, precision_recall
+from imbal_jax.evaluate import interim
+from imbal_jax.report import analyses, page, plots, precision_recall
 from imbal_jax.report.join import joined
 from imbal_jax.report.run import Run, analysed, baselines, best, ranked, read, recall_key
 
@@ -59,7 +60,10 @@ def join(workdirs: Sequence[Path], out: Path) -> Path:
 
 
 def _write(run: Run, compiled: Mapping[str, Any]) -> Path:
+    own = analyses.read(run.folder)
     run = run._replace(results=analysed(run, compiled))
+    now = analyses.analysis(run.results["paired"], {name: run.results[name] for name in analyses.FIXED})
+    analyses.record(run.folder, own, interim.Plan(**run.results["planned"]), now)
     records.write_json(run.folder / "results.json", run.results)
     _draw(run)
     return page.write(run, _most_matrices(run))

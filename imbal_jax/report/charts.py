@@ -48,7 +48,8 @@ def seeds(run: Run) -> str:
         for i, metric in enumerate(metrics)
     )
     charts = "".join(f'<div class="chart">{_dots(run, metric)}</div>' for metric in metrics)
-    note = "Strokes are seeds, the dot their mean, the bar its 95% interval (Student's t; cut at the frame)."
+    note = "Strokes are seeds, the dot their mean, the bar its 95% interval (Student's t; an arrowhead where it goes on beyond "
+    note += "the frame)."
     if len(run.results["seeds"]) < 2:
         note = "One seed: no interval."
     if any(_published(run, metric)[0] for metric in metrics):
@@ -78,11 +79,13 @@ def forest(run: Run) -> str:
             f'<div class="arm {said}" title="{text(arm)}: {words}, {said}"><span class="name">{label[arm]}</span>'
             f'<span class="track">{shade}{zero}{marks}</span><span class="value">{gap(metric, pair["mean"])}</span></div>'
         )
+    cut = " (an arrowhead: it goes on beyond the frame)" if _is_cut(scale, [pair["ci95"] for pair in found.values()]) else ""
     side = "left" if metric in LOWER_IS_BETTER else "right"
-    note = (
-        f"Paired differences of {name_of(metric)} with 95% intervals (cut at the frame); better is to the {side}. Grey band: "
-    )
-    note += f"{band(metric, margin)}, within which a difference is of no interest. Green: better, red: worse, blue: equivalent."
+    note = f"Paired differences of {name_of(metric)} with 95% intervals{cut}; better is to the {side}. Grey band: "
+    note += f"{band(metric, margin)}, within which a difference is of no interest."
+    words = {"better": "green", "worse": "red", "equivalent": "blue"}
+    shown = [f"{colour}: {word}" for word, colour in words.items() if any(p["verdict"] == word for p in found.values())]
+    note += f" Colours: {', '.join(shown)}." if shown else " No arm has a verdict."
     title = f"Difference to '{run.results['baseline']}'"
     chart = "".join(lines) + _axis(scale, metric, signed=True)
     return section(title, f'<div class="forest">{chart}</div>', note, _size(run))
@@ -166,7 +169,25 @@ def _bar(scale: Scale, ends: Sequence[float] | None) -> str:
     if not ends:
         return ""
     left, right = (scale.at(end) for end in ends)
-    return f'<i class="ci" style="left:{left}%;width:{max(right - left, 0.3):.2f}%"></i>'
+    bar = f'<i class="ci" style="left:{left}%;width:{max(right - left, 0.3):.2f}%"></i>'
+    return (
+        bar
+        + ('<b class="beyond low">◂</b>' if _below(scale, ends) else "")
+        + ('<b class="beyond high">▸</b>' if ends[1] > scale.high + _rounding(scale) else "")
+    )
+
+
+def _below(scale: Scale, ends: Sequence[float]) -> bool:
+    return ends[0] < scale.low - _rounding(scale)
+
+
+def _rounding(scale: Scale) -> float:
+    return 1e-9 * (scale.high - scale.low)
+
+
+def _is_cut(scale: Scale, intervals: Iterable[Sequence[float] | None]) -> bool:
+    """Whether an interval goes on beyond the frame."""
+    return any(_below(scale, ends) or ends[1] > scale.high + _rounding(scale) for ends in intervals if ends)
 
 
 def _axis(scale: Scale, metric: str, signed: bool = False) -> str:

@@ -1,12 +1,12 @@
 """The page's tables of what a field's papers report, with intervals over the groups of the test set: records, patients."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from imbal_jax.evaluate import aami, clustered, grades
-from imbal_jax.evaluate.metrics import class_key
+from imbal_jax.evaluate.metrics import bounds, class_key
 from imbal_jax.report.arms import labels
 from imbal_jax.report.markup import Cell, number, section, table
 from imbal_jax.report.run import Run, baselines, ranked
@@ -82,43 +82,52 @@ def _section(run: Run, field: Field) -> str:
     tables = {arm: {row["seed"]: np.array(row["confusion_by_group"]) for row in rows if row["method"] == arm} for arm in arms}
     measure: clustered.Measure = lambda tables: field.measure(tables, names)  # noqa: E731
     columns, label = field.columns(names), labels(run)
-    pooled = {arm: _pooled(of_seeds, of_seeds) for arm, of_seeds in tables.items()}
-    lines = [[(arm, label[arm]), *_cells(pooled[arm], measure, list(columns))] for arm in arms]
+    stacked = {arm: np.stack(list(of_seeds.values())) for arm, of_seeds in tables.items()}
+    lines = [[(arm, label[arm]), *_cells(stacked[arm], measure, list(columns))] for arm in arms]
     heads = ["Method", *columns.values()]
     base = next((arm for arm in baselines(run) if arm in tables), "")
     against = [_against(tables, arm, base, measure, field.main[0]) for arm in arms]
     if any(shown for _, shown in against):
         heads.insert(2, f"{field.main[1]} against {base}")
         lines = [[*line[:2], cell, *line[2:]] for line, cell in zip(lines, against, strict=True)]
-    many = len(pooled[arms[0]])
-    note = (
-        f"Confusion matrices of all seeds pooled. Small print: 95% intervals over the {many} {field.groups}, drawn anew as "
-        f"wholes: how much the figures would move with others, not with other seeds.{field.note}"
-    )
+    seeds, many = max(len(table) for table in stacked.values()), stacked[arms[0]].shape[1]
+    levels = f"the {many} {field.groups}" + (f" and the {seeds} seeds, both drawn" if seeds > 1 else ", drawn")
+    note = f"Confusion matrices of all seeds pooled. Small print: 95% intervals over {levels} anew as wholes."
+    note += " One seed: with others the figures would move more." if seeds == 1 else ""
+    if any(shown for _, shown in against):
+        note += " Differences: mean over seeds, interval over both levels, without a correction for several arms or analyses."
+    note += field.note
     return section(field.title, table(heads, lines), note)
-
-
-def _pooled(of_seeds: Mapping[int, np.ndarray], seeds: Iterable[int]) -> np.ndarray:
-    return np.stack([of_seeds[seed] for seed in seeds]).sum(0)
 
 
 def _against(
     tables: Mapping[str, Mapping[int, np.ndarray]], arm: str, base: str, measure: clustered.Measure, main: str
 ) -> tuple[float | None, str]:
-    """How much more an arm has than the baseline, on the seeds that both have and on the same draws of groups."""
+    """How much more an arm has than the baseline on the seeds that both have, over both groups and seeds."""
     seeds = sorted(set(tables[arm]) & set(tables.get(base, ())))
     if arm == base or not seeds:
         return None, ""
-    mine, theirs = (_pooled(tables[name], seeds) for name in (arm, base))
-    more, less = (float(measure(table.sum(0)).get(main, np.array(np.nan))) for table in (mine, theirs))
-    if not np.isfinite(more - less):
+    mine, theirs = (np.stack([tables[name][seed] for seed in seeds]) for name in (arm, base))
+    nothing = np.array(np.nan)
+    of_seeds = np.asarray(measure(mine.sum(1)).get(main, nothing)) - np.asarray(measure(theirs.sum(1)).get(main, nothing))
+    if not np.isfinite(of_seeds).all():
         return None, ""
-    low, high = clustered.bootstrap(mine, measure, SEED, minus=theirs)[main]
-    return more - less, f"{more - less:+.3f}<small>{low:+.3f} – {high:+.3f}</small>"
+    more = float(of_seeds.mean())
+    found = clustered.two_level(mine, theirs, lambda table: np.asarray(measure(table)[main]), SEED)
+    if found is None:
+        return more, f'{more:+.3f}<small class="words">one seed: no interval</small>'
+    low, high = _within(main, found.interval)
+    return more, f"{more:+.3f}<small>{low:+.3f} – {high:+.3f}</small>"
+
+
+def _within(measure: str, ends: tuple[float, float]) -> tuple[float, float]:
+    """The interval of a difference without what is beyond the measure's range."""
+    low, high = bounds(measure)
+    return max(ends[0], low - high), min(ends[1], high - low)
 
 
 def _cells(tables: np.ndarray, measure: clustered.Measure, keys: list[str]) -> list[Cell]:
-    found, ends = measure(tables.sum(0)), clustered.bootstrap(tables, measure, SEED)
+    found, ends = measure(tables.sum((0, 1))), clustered.bootstrap(tables, measure, SEED)
     return [_cell(key, float(found[key]), ends[key]) for key in keys]
 
 

@@ -6,17 +6,18 @@ from typing import Any
 import numpy as np
 
 from imbal_jax.evaluate import stats
-from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
+from imbal_jax.report.arms import interval_words, steps_words
 from imbal_jax.report.markup import band, gap, is_share, name_of, number, p_value, text
 from imbal_jax.report.run import BASELINE, Run, baselines, mean_of, ranked
 
 FEW = 4  # methods beside the baseline; among more, the best one makes the headline
-INTERVALS = {"t": "Student's t", "bootstrap": "bootstrap"}
 BADGES = {
     "better": "better than {baseline}",
     "worse": "worse than {baseline}",
     "equivalent": "equivalent within {margin}",
     "undecided": "undecided",
+    "none": "no verdict",
+    "few": "no verdict possible",
     "single": "one seed only",
     "unknown": "open",
 }
@@ -28,6 +29,8 @@ def header(run: Run) -> str:
     data, seeds, arms = run.data, run.results["seeds"], run.results["methods"]
     facts = [run.name, data.get("name"), f"{len(arms)} arms", f"{len(seeds)} seed{'s' if len(seeds) != 1 else ''}"]
     banners = [data["note"]] if data.get("note") else []
+    if run.results["changed"]:
+        banners.append(f"{run.results['changed'].capitalize()}. Differences and intervals are shown, without verdicts.")
     if run.results["missing"]:
         names = "; ".join(run.results["missing"])
         banners.append(f"This run has not reached its end: the page shows what there is so far. To come: {names}.")
@@ -45,8 +48,8 @@ def headline(run: Run) -> tuple[str, str, str]:
     """What the config's method (among many, the best one) brought against the baseline, on the seeds both finished.
 
     Returns:
-        (verdict, sentence, detail): verdict is that of `stats.comparisons`, or 'single' (one seed) or 'unknown'; the
-        sentence is HTML with escaped names, the detail plain text.
+        (verdict, sentence, detail): verdict is that of `stats.decide`, which the sentence follows, or 'few' (too few seeds
+        for any), 'single' (one seed) or 'unknown'; the sentence is HTML with escaped names, the detail plain text.
     """
     method, metric, found = _method(run), run.results["metric"], run.results["methods"]
     if method is None:
@@ -61,19 +64,26 @@ def headline(run: Run) -> tuple[str, str, str]:
     ours, nothing = (float(np.mean(side)) for side in zip(*pairs, strict=True))
     interval = run.results["paired"].get(method, {}).get(metric) or {}
     verdict = interval.get("verdict", "undecided") if interval.get("ci95") else "single"
-    return verdict, _sentence(run, name, ours, nothing, interval.get("ci95")), _evidence(run, method, interval)
+    verdict = "few" if verdict == "undecided" and interval.get("reason") else verdict
+    if all(mine == other for mine, other in pairs):
+        figure = f"{number(run.results['metric'], ours)} against {number(run.results['metric'], nothing)} {name_of(metric)}"
+        return verdict, f"{name} equals {text(_nothing(run))}: {figure}.", _evidence(run, method, interval)
+    return verdict, _sentence(run, name, ours, nothing, verdict), _evidence(run, method, interval)
 
 
-def _sentence(run: Run, name: str, ours: float, nothing: float, ends: list[float] | None) -> str:
+def _sentence(run: Run, name: str, ours: float, nothing: float, verdict: str) -> str:
     metric, other = run.results["metric"], text(_nothing(run))
     against = f"{number(metric, ours)} against {number(metric, nothing)}"
-    better = (ours > nothing) != (metric in LOWER_IS_BETTER)
     size = f"{100 * abs(ours - nothing):.2f} points of {name_of(metric)}" if is_share(metric) else name_of(metric)
-    if ours == nothing and not (ends and ends[0] < ends[1]):
-        return f"{name} equals {other}: {against} {name_of(metric)}."
-    if ends and ends[0] <= 0 <= ends[1]:
-        difference = gap(metric, ours - nothing)
+    difference = gap(metric, ours - nothing)
+    if verdict == "equivalent":
+        within = band(metric, run.results["margin"])
+        return f"{name} is equivalent to {other} within {within}: {against} {name_of(metric)} ({difference})."
+    if verdict == "undecided":
         return f"{name} made no clear difference to {other}: {against} {name_of(metric)} ({difference})."
+    if verdict not in ("better", "worse"):
+        return f"{name} reached {against} {name_of(metric)} of {other} ({difference}): no verdict."
+    better = verdict == "better"
     if not is_share(metric):
         return f"{name} has {'better' if better else 'worse'} {size} than {other}: {against}."
     return f"{name} {'gained' if better else 'lost'} {size} {'over' if better else 'to'} {other}: {against}."
@@ -83,14 +93,14 @@ def _evidence(run: Run, method: str, interval: Mapping[str, Any]) -> str:
     metric, parts = run.results["metric"], []
     n = interval.get("n") or len(_pairs(run, method))
     if interval.get("ci95"):
-        low, high = (gap(metric, end) for end in interval["ci95"])
-        kind = INTERVALS[interval["interval"]]
-        parts.append(f"95% interval of the difference {low} to {high} ({kind}, {n} paired seeds)")
-        floor = f" (the lowest possible with {n} seeds: {2 / 2**n:.2g})" if n < stats.FEWEST_TO_DECIDE else ""
+        parts += [interval["reason"]] if interval.get("reason") else []
+        parts.append(interval_words(run, interval))
+        floor = f" (the lowest possible with {n} seeds: {2 / 2**n:.2g})" if interval.get("reason") and n < 25 else ""
         adjusted = p_value(interval["p_holm"]).replace("&lt;", "<")
         parts.append(f"sign-flip test p = {interval['p']:.2g}{floor}, {adjusted} adjusted for {_tests(run)}")
     else:
         parts.append("One seed: no interval, and no claim beyond this seed" if n == 1 else f"{n} paired seeds")
+    parts += [steps_words(run, method)] if steps_words(run, method) else []
     found = run.results["methods"][method]
     if found["failed"]:
         parts.append(f"{found['failed']} of {len(found['seeds'])} seeds of this method failed")
@@ -104,8 +114,8 @@ def _evidence(run: Run, method: str, interval: Mapping[str, Any]) -> str:
 
 
 def _tests(run: Run) -> str:
-    arms, looks = len(run.results["paired"]), run.results["looks"]
-    return f"{arms} comparison{'s' if arms != 1 else ''}" + (f" and {looks} looks" if looks > 1 else "")
+    arms, times = len(run.results["paired"]), len(run.results["analyses"])
+    return f"{arms} comparison{'s' if arms != 1 else ''}" + (f" and {times} interim analyses" if times > 1 else "")
 
 
 def _method(run: Run) -> str | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
+from imbal_jax.report import analyses
 from imbal_jax.report.run import Run, Source, ordered, read, selection
 
 # Fields that say which rows there are, how they were computed or how they are shown, and not what a row is.
@@ -36,7 +37,8 @@ def joined(workdirs: Sequence[Path], out: Path) -> Run:
     differences = [{field: config.get(field) for field in differing} for config in configs]
     taken: dict[tuple[str, int], dict[str, Any]] = {}
     history: list[dict[str, Any]] = []
-    sources = []
+    sources, ledgers = [], []
+    one = not differing
     drawn = next((run for run in runs if run.generator), runs[0])  # one run's generator is shown
     for run, differs in zip(runs, differences, strict=True):
         point = _point(run, differs)
@@ -44,11 +46,13 @@ def joined(workdirs: Sequence[Path], out: Path) -> Run:
         placed = {(names[row["method"]], row["seed"]): _placed(row, point) for row in run.rows}
         new = {lane: row for lane, row in placed.items() if lane not in taken}
         taken |= new
+        ledgers.append((run.ledger, names))
         lines = [{**line, "method": names.get(line.get("method", ""), line.get("method"))} for line in run.history]
         history += [line for line in lines if _told(line, new, run is drawn)]
         repeated = len(placed) - len(new)
         sources.append(Source(str(run.folder), run.environment.get("command"), differs, len(new), repeated))
-    config = _config(runs)
+    apart = one and _apart(runs)
+    config = _config(runs, one)
     return Run(
         name=" + ".join(dict.fromkeys(run.name for run in runs)),
         config=config,
@@ -59,6 +63,7 @@ def joined(workdirs: Sequence[Path], out: Path) -> Run:
         generator=drawn.generator,
         folder=out,
         sources=tuple(sources),
+        ledger=analyses.merged(ledgers, analyses.read(out), apart),
     )
 
 
@@ -113,11 +118,19 @@ def _told(line: Mapping[str, Any], new: Mapping[tuple[str, int], Any], drawn: bo
     return drawn or (line.get("stage") == "warning" and line.get("seed") in {seed for _, seed in new})
 
 
-def _config(runs: Sequence[Run]) -> dict[str, Any]:
-    """The first run's config, with the methods and published figures of all."""
+def _apart(runs: Sequence[Run]) -> bool:
+    """Whether no two runs have a seed in common: parts of one experiment, such as the jobs of an array."""
+    seeds = [{row["seed"] for row in run.rows} for run in runs]
+    return len(set().union(*seeds)) == sum(map(len, seeds))
+
+
+def _config(runs: Sequence[Run], one: bool) -> dict[str, Any]:
+    """The first run's config, with the methods and published figures of all; of one experiment with the seeds of all."""
     specs = dict.fromkeys(spec for run in runs for spec in (*run.config.get("baselines", ()), run.config.get("method")) if spec)
     expected = {source: value for run in runs for source, value in (run.config.get("expected") or {}).items()}
-    return {**runs[0].config, "baselines": list(specs), "method": None, "expected": expected}
+    config = {**runs[0].config, "baselines": list(specs), "method": None, "expected": expected}
+    wanted = {seed for run in runs for seed in (*analyses.seeds_of(run.config), *(row["seed"] for row in run.rows))}
+    return config | ({"seeds": len(wanted)} if one else {})
 
 
 def _environment(runs: Sequence[Run], drawn: Run) -> dict[str, Any]:

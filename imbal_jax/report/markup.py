@@ -16,6 +16,7 @@ SHARES = (
     "macro_f1",
     "g_mean",
     "pr_auc",
+    "roc_auc",
     "recall",
     "precision",
     "coverage",
@@ -36,6 +37,7 @@ NAMES = {
     "g_mean": "G-mean",
     "mcc": "MCC",
     "pr_auc": "PR-AUC (macro)",
+    "roc_auc": "ROC AUC (macro, one vs rest)",
     "ece": "ECE",
     "brier": "Brier score",
     "nll": "log loss (nats)",
@@ -68,7 +70,10 @@ def text(value: Any) -> str:
 def name_of(metric: str) -> str:
     """The metric's name in words; plain text."""
     words = metric.replace("_", " ")
-    return NAMES.get(metric, words.replace("pr auc", "PR-AUC of") if metric.startswith("pr_auc_") else words)
+    for kind, area in (("pr_auc_", "PR-AUC of"), ("roc_auc_", "ROC AUC of")):
+        if metric.startswith(kind):
+            return NAMES.get(metric, area + words[len(kind) - 1 :])
+    return NAMES.get(metric, words)
 
 
 def capital(words: str) -> str:

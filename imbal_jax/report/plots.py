@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from imbal_jax.data.imbalance import minority
 from imbal_jax.report.style import (
     ARMS,
     DOING_NOTHING,
@@ -28,11 +29,6 @@ MOST_INSIDE = 4  # curves whose legend finds room among them
 MOST_PANELS = 4  # of curves, beside one another
 MOST_LINES = 8  # arms whose curves are drawn in a panel
 MOST_GROUPS = 8  # arms side by side, one colour each; beyond, a heat map
-
-
-def minority(counts: Sequence[int]) -> set[int]:
-    """The classes with fewer than half the rows of the largest class."""
-    return {i for i, count in enumerate(counts) if 2 * count < max(counts)}
 
 
 def losses(path: Path, history: Sequence[Mapping[str, Any]]) -> None:

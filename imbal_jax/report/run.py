@@ -7,14 +7,16 @@ from typing import Any, NamedTuple
 import jax
 
 from imbal_jax import records
+from imbal_jax.data.imbalance import minority
 from imbal_jax.errors import UserError, nearest
-from imbal_jax.evaluate import stats
+from imbal_jax.evaluate import confusions, stats
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, class_key
+from imbal_jax.report import analyses
 from imbal_jax.report.markup import name_of
-from imbal_jax.report.plots import minority
 
 METRIC = "balanced_accuracy"
 BASELINE = "none"
+FEW_SCALES = 4  # channels or columns whose scale is written out
 TWINS = "_with_twins"  # ends the name of a metric that counts the test rows whose image is also in the training set
 MANY, FEW = 100, 20  # training rows: many-shot classes have more, few-shot ones fewer
 
@@ -65,6 +67,7 @@ class Run(NamedTuple):
         folder: where plots/ lies.
         sources: the directories joined; () for one.
         results: the content of results.json, once there is any.
+        ledger: the earlier analyses, see `report.analyses`.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Run(NamedTuple):
     folder: Path
     sources: tuple[Source, ...] = ()
     results: dict[str, Any] = {}
+    ledger: dict[str, Any] = {"plan": None, "analyses": []}
 
 
 def read(workdir: Path) -> Run:
@@ -98,6 +102,7 @@ def read(workdir: Path) -> Run:
         history=records.read(workdir / "metrics.jsonl"),
         generator=_json(workdir / "generator.json"),
         folder=workdir,
+        ledger=analyses.read(workdir),
     )
 
 
@@ -120,11 +125,14 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
     metric = str(config.get("metric") or METRIC)
     baseline = baseline_of(config)
     margin = stats.MARGIN if config.get("margin") is None else float(config["margin"])
-    looks = int(run.environment.get("looks") or 1)
-    known = [name for name in run.rows[0] if stats.is_metric(name)]
+    known = list(dict.fromkeys(name for row in run.rows for name in row if stats.is_metric(name)))
     if metric not in known:
         raise UserError(f"config.metric is {metric!r}, which no row has{nearest(metric, known)}")
     key = jax.random.key(int(config.get("seed") or 0))
+    fixed = {"metric": metric, "baseline": baseline, "margin": margin}
+    earlier = analyses.history(run.ledger, config, run.rows, fixed, int(run.environment.get("looks") or 1))
+    unequal = bool(config.get("unequal_steps", False))
+    paired = _primary(stats.comparisons(run.rows, key, baseline, margin, earlier, unequal), metric)
     return {
         "name": run.name,
         "data": run.data,
@@ -134,16 +142,27 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
         "metric": metric,
         "baseline": baseline,
         "margin": margin,
-        "looks": looks,
+        "analyses": analyses.counted([*run.ledger["analyses"], analyses.analysis(paired, fixed)], earlier),
+        "planned": earlier.plan._asdict(),
+        "changed": earlier.changed,
         "missing": _missing(run),
         "methods": _methods(run),
-        "paired": stats.comparisons(run.rows, key, baseline, margin, looks),
+        "paired": paired,
         "generator": run.generator,
         "generator_space": run.environment.get("generator_space"),
         "warnings": [line for line in run.history if line.get("stage") == "warning"],
         "sources": [source._asdict() for source in run.sources],
         **compiled,
     }
+
+
+def _primary(paired: dict[str, dict[str, dict[str, Any]]], metric: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """The comparisons with verdicts of the chosen metric alone: those of others would be further chances to err."""
+    for of_arm in paired.values():
+        for name, found in of_arm.items():
+            if name != metric:
+                found |= {"verdict": None, "reason": "not the metric that decides"}
+    return paired
 
 
 def baseline_of(config: Mapping[str, Any]) -> str:
@@ -262,6 +281,10 @@ def _methods(run: Run) -> dict[str, Any]:
         found["metrics"] |= {name: stats.summary(name, values_of(run, arm, name)) for name in twins}
         if kinds:
             found["shots"] = {kind: stats.summary("recall", mean_recalls(run, arm, ks)) for kind, ks in tested.items()}
+        lanes = [row for row in run.rows if row["method"] == arm]
+        found["collapsed"] = sum(confusions.collapsed(row.get("confusion")) is not None for row in lanes)
+        found["steps"] = sorted({int(row["steps"]) for row in lanes if row.get("steps") is not None})
+        found["length"] = sorted({str(row["length"]) for row in lanes if row.get("length") is not None})
         for name in ("epoch_seconds", "epoch_selected"):
             if values := values_of(run, arm, name):
                 found[name] = sum(values) / len(values)
@@ -285,16 +308,24 @@ def _json(path: Path) -> dict[str, Any]:
 def _data(kept: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     counts = kept.get("counts") or rows[0].get("counts_before") or []
     names = [name.removeprefix("recall_") for name in rows[0] if name.startswith("recall_")]
-    rare = kept.get("minority")
     return {
         "name": kept.get("name"),
         "source": kept.get("source") or rows[0].get("source"),
         "digest": kept.get("digest") or rows[0].get("digest"),
         "class_names": [str(name) for name in kept.get("class_names") or names or range(len(counts))],
         "note": kept.get("note"),
+        "scale": _scale(kept.get("scale")),
         "counts": list(counts),
-        "minority": sorted(minority(counts) if rare is None else rare),
+        "minority": sorted(minority(counts)),
     }
+
+
+def _scale(scale: Mapping[str, Any] | None) -> str | None:
+    """How values were scaled, in words, with the numbers of a few channels or columns."""
+    if not scale or scale["how"] == "as in the file":
+        return None
+    pairs = [f"(x - {o:.6g}) / {f:.6g}" for o, f in zip(scale["offset"], scale["factor"], strict=True)]
+    return f"{scale['how']}: {', '.join(pairs[:FEW_SCALES])}{', ...' if len(pairs) > FEW_SCALES else ''}"
 
 
 def _specs(config: Mapping[str, Any]) -> list[str]:

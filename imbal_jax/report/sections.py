@@ -71,6 +71,8 @@ def sources(run: Run) -> str:
         for source in run.sources
     ]
     note = "The runs have the same data. "
+    if not fields:
+        note += "They have the same config: one experiment, whose seeds they share out. "
     if fields:
         note += "Their configs differ in the fields shown: arms carry these in their names, and are compared with the baseline "
         note += "of the same config. "
@@ -210,12 +212,14 @@ def measured(run: Run) -> str:
         "Data": data.get("name"),
         "Source of the data": data.get("source"),
         "Digest (SHA-256)": data.get("digest"),
+        "Scale of the values": data.get("scale"),
         "Note on the data": data.get("note"),
         "Test rows": results["test_rows"],
         "Checkpoint evaluated": results["selection"],
         "Seeds": listed("seed", results["seeds"]).removeprefix("seeds ").removeprefix("seed "),
-        "Intervals": _intervals(results["looks"]) if len(results["seeds"]) > 1 else "one seed: no interval",
+        "Intervals": _intervals(results) if len(results["seeds"]) > 1 else "one seed: no interval",
         "Equivalent": f"an interval within {band(results['metric'], results['margin'])}" if len(results["seeds"]) > 1 else None,
+        "Interim analyses": _analyses(results),
         "Compilation": duration(results["compile_seconds"]) if results.get("compile_seconds") else None,
         "Device": environment.get("device_kind"),
         "Commit": environment.get("commit"),
@@ -261,12 +265,28 @@ def _metric(name: str, summary: Mapping[str, Any]) -> Cell:
     return mean, number(name, mean) + spread
 
 
-def _intervals(looks: int) -> str:
-    words = "95%, over seeds: Student's t for an arm; for differences on the same seeds the bootstrap where there are pairs "
-    words += "enough (from 6 on), else Student's t. Test-sampling error is not in them."
-    if looks > 1:
-        words += f" Those of differences, and the p-values, hold over {looks} looks at the growing data together (Bonferroni)."
-    return words
+def _intervals(results: Mapping[str, Any]) -> str:
+    metric = results["metric"]
+    groups = {found[metric]["groups"] for found in results["paired"].values() if found.get(metric, {}).get("groups")}
+    words = "95%, over seeds: Student's t for an arm; "
+    if groups:
+        words += f"for differences on the same seeds over both seeds and the {max(groups)} groups of the test set: the "
+        words += "two-level bootstrap's variance, Student's t with Satterthwaite's degrees of freedom. p-values are over seeds."
+    else:
+        words += "for differences on the same seeds the bootstrap where there are pairs enough (from 6 on), else Student's t. "
+        words += "Test-sampling error is not in them."
+    return words + " Those of differences, and the p-values, hold over all analyses of the growing seeds together."
+
+
+def _analyses(results: Mapping[str, Any]) -> str:
+    times, plan = results["analyses"], results["planned"]["seeds"]
+    there = len(results["seeds"])
+    words = f"{plan} seeds planned, {there} there. "
+    if times:
+        words += f"{len(times)} analys{'es' if len(times) > 1 else 'is'} that could give a verdict, of "
+        words += f"{', '.join(map(str, times))} seeds. "
+    words += "Each uses a part of the error of 5% (alpha-spending: 95% of it up to the planned seeds, the rest for seeds added "
+    return words + "after these)." + (f" {results['changed'].capitalize()}." if results["changed"] else "")
 
 
 def _plain(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 import time
 import zlib
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,20 +15,23 @@ import optax
 from imbal_jax import lanes, methods, models
 from imbal_jax.batches import Inputs, Shared, gather, padded, pick
 from imbal_jax.data import Dataset
+from imbal_jax.errors import UserError
 from imbal_jax.evaluate import measures, metrics
 from imbal_jax.lanes import purpose
 from imbal_jax.methods import Head, Recipe, Stage, Train
 from imbal_jax.methods.gan_synth import TrainedClassifier
 from imbal_jax.methods.recipe import corrected, finetuned
-from imbal_jax.models import head
+from imbal_jax.models import batch_statistics as normalisation
+from imbal_jax.models import head, standardized
 from imbal_jax.models.inference import apply_in_batches, in_batches
 from imbal_jax.models.layers import initializer
+from imbal_jax.models.standardized import Standardized
 from imbal_jax.stages import need
 from imbal_jax.stages.arms import Arm
 from imbal_jax.stages.cost import Cost
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting, init_lanes, inputs_of, unbalanced
-from imbal_jax.train import classifier, length, loop, optimizer, selection
+from imbal_jax.train import batch_statistics, classifier, length, loop, optimizer, selection
 
 MOST_GROUPS = 200  # of test rows, whose confusion is kept for each
 VALIDATION = {"loss": "nll", "accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy"}  # in the curves, and in metrics
@@ -81,12 +84,45 @@ class Work(NamedTuple):
     shared: Shared
 
 
-def model_of(config: Any, classes: int, form: str) -> Any:
-    """The network that `config.classifier` names. Raises UserError for an unknown one."""
+def model_of(config: Any, classes: int, form: str, shape: Sequence[int]) -> Any:
+    """The network that `config.classifier` names, for examples of that shape.
+
+    Raises:
+        UserError: an unknown one, or one that takes examples of another rank.
+    """
     options = config.classifier
     initializer(options.init)
-    model = models.load(options.model, "classifier.model", "Model").Model
+    model = models.load(models.classifier_for(options.model, shape), "classifier.model", "Model").Model
     return model(classes, width=options.width, form=form, init_kernel=options.init)
+
+
+def dressed(model: Any, options: Any, cosine: bool) -> Any:
+    """The network as it is trained and evaluated: with `config.classifier.mean` and `.std`, and a normalised last layer."""
+    model = head.Cosine(model) if cosine else model
+    mean, std = options.get("mean", ()), options.get("std", ())
+    return Standardized(model, tuple(map(float, mean)), tuple(map(float, std))) if len(mean) else model
+
+
+def check_method(config: Any, model: Any, task: methods.Task, spec: str) -> None:
+    """Raise UserError where a method needs a last layer that the network has not, or its inputs cannot be standardised."""
+    recipe = methods.recipe_of(spec, task, task.counts)
+    if recipe.finetunes or recipe.cosine:
+        head.check(model, task.shape, config.classifier.model, spec)
+    standardized.check(config.classifier.get("mean", ()), config.classifier.get("std", ()), task.shape)
+
+
+def check_network(config: Any, model: Any, shape: Sequence[int]) -> None:
+    """Raise UserError for a network that cannot take examples of that shape, such as images that are too small for it."""
+    try:
+        jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+    except UserError:
+        raise
+    except Exception as error:  # flax's and jax's errors about shapes share no base class
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"config.classifier.model is {config.classifier.model!r}, which cannot take examples of shape {tuple(shape)} "
+            f"({why[:200]}): choose another network, or other data"
+        ) from error
 
 
 def check(config: Any, validation_rows: int) -> None:
@@ -163,9 +199,9 @@ def _train(setting: Setting, curves: Curves, work: Work) -> tuple[Any, loop.Trai
         classifier.METRICS,
         lambda epoch, means, state: owner.add(work.stage, names, epoch, means),
         partial(owner.resume, work.stage, names),
-        **({"judge": _judge(setting, work, parts.model)} if _selects(options) else {}),
+        **({"judge": _judge(setting, work, parts)} if _selects(options) else {}),
     )
-    return parts.model, trained, planned
+    return parts.model, _with_statistics(setting, work, parts, trained), planned
 
 
 def alone(setting: Setting) -> Work:
@@ -196,7 +232,10 @@ class _Parts(NamedTuple):
 
 
 def _parts(setting: Setting, work: Work) -> _Parts:
-    model = model_of(setting.config, len(work.train.counts), setting.base.form.conv)
+    model = model_of(setting.config, len(work.train.counts), setting.base.form.conv, setting.task.shape)
+    step = work.steps[0]
+    cosine = bool(step) and methods.recipe_of(step, setting.task, work.train.counts).cosine
+    model = dressed(model, setting.config.classifier, cosine)
     kept = {"ema": work.options.get("ema", 0.0), "select": work.options.get("select", "last")}
     own = sum(work.train.counts)
     planned = length.of(work.options, sum(setting.train.counts) if work.stage == "classifier" else own, own)
@@ -210,46 +249,117 @@ def program(setting: Setting, work: Work, parts: _Parts) -> Any:
 
     What else tells them apart (the training set, its size, how long it is trained, numbers such as rates) is traced.
     """
-    options, task, counts, batch = work.options, setting.task, work.train.counts, parts.length.batch
-    step = work.steps[0]
-    fixed = (methods.skeleton(step), counts) if step else ()  # what methods make of the counts is fixed in the program
-    devices = None if work.devices == setting.base.devices else work.devices
-    data = 1 if devices else setting.config.data_devices
-
-    def make_recipe(values: Mapping[str, jax.Array]) -> Recipe:
-        return methods.recipe_of(step, task, counts, {name: values[name] for name in methods.numbers(step)})
-
+    options, batch, devices = work.options, parts.length.batch, _own_devices(setting, work)
     ema, patience = options.get("ema", 0.0), options.get("patience", 0)
     # The reference is a ruler, the same whatever the arms are computed in.
-    precision = setting.config.precision if work.stage == "classifier" else "f32"
+    precision = setting.precision if work.stage == "classifier" else "f32"
 
     def make() -> Any:
-        recipe = {"make_recipe": make_recipe} if step else {}
         epoch_of = classifier.epoch_of(
             parts.model,
             partial(_rule, options, parts.length.epochs),
             batch,
-            split=lanes.split_batch(data, batch),
+            partial(_recipe, setting.task, work),
+            _split(setting, work, batch),
             ema=ema,
             dtype=classifier.dtype_of(precision),
-            **recipe,
         )
         active = partial(classifier.active, patience=patience) if patience else None
-        return setting.over_lanes(loop.chunk(epoch_of, active), devices)
+        return setting.over_lanes(loop.chunk(epoch_of, active), devices, precision)
 
     rule = (options.optimizer, *_rule_options(options, parts.length.epochs).items())
-    return setting.program(("train", parts.model, rule, ema, patience, precision, batch, bool(devices), fixed), make)
+    return setting.program(("train", parts.model, rule, ema, patience, precision, batch, bool(devices), _fixed(work)), make)
 
 
-def _judge(setting: Setting, work: Work, model: Any) -> loop.Judge:
+def _recipe(task: methods.Task, work: Work, values: Mapping[str, jax.Array]) -> Recipe:
+    step, counts = work.steps[0], work.train.counts
+    return methods.recipe_of(step, task, counts, {name: values[name] for name in methods.numbers(step)}) if step else Recipe()
+
+
+def _fixed(work: Work) -> tuple[Any, ...]:
+    """What is fixed in a program with the recipe in it: what methods make of the counts, besides their skeleton."""
+    return (methods.skeleton(work.steps[0]), work.train.counts) if work.steps[0] else ()
+
+
+def _own_devices(setting: Setting, work: Work) -> Any:
+    return None if work.devices == setting.base.devices else work.devices
+
+
+def _split(setting: Setting, work: Work, batch: int) -> Any:
+    return lanes.split_batch(1 if _own_devices(setting, work) else setting.config.data_devices, batch)
+
+
+class _Anew(NamedTuple):
+    """How batch statistics are computed anew.
+
+    Attributes:
+        key: what tells the program from others.
+        of: (variables, inputs, real rows, (batches, progress)) of one lane -> variables.
+        when: (rows, epoch) -> batches and progress.
+    """
+
+    key: tuple[Any, ...]
+    of: Callable[..., Any]
+    when: Callable[[int, Any], tuple[Any, Any]]
+
+
+def _anew(setting: Setting, work: Work, parts: _Parts) -> _Anew | None:
+    """None for a network without batch normalisation: nothing is done to it."""
+    if not setting.program(("norms", parts.model), lambda: batch_norms(parts.model, setting.task.shape)):
+        return None
+    split = _split(setting, work, parts.length.batch)
+
+    def of(variables: Any, inputs: Inputs, shared: Shared, when: tuple[jax.Array, jax.Array]) -> Any:
+        recipe = _recipe(setting.task, work, inputs.values)
+        return batch_statistics.recomputed(
+            parts.model, variables, inputs, shared, *when, recipe=recipe, batch=parts.length.batch, split=split
+        )  # fmt: skip
+
+    def when(rows: int, epoch: Any) -> tuple[Any, Any]:
+        many = batch_statistics.number_of(sum(work.train.counts), parts.length.batch, rows)
+        done = np.minimum(np.asarray(epoch, np.float32) / parts.length.epochs, 1)  # the last epoch may be a part of one
+        progress = done * (1 - 1e-6)  # that of the epoch's last step
+        return jnp.asarray(many, jnp.int32), jnp.asarray(progress, jnp.float32)
+
+    return _Anew((parts.length.batch, bool(_own_devices(setting, work)), _fixed(work)), of, when)
+
+
+def batch_norms(model: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The paths of a network's batch normalisations, for examples of that shape."""
+    return normalisation.layers(model, jax.ShapeDtypeStruct((2, *shape), jnp.float32))
+
+
+def _with_statistics(setting: Setting, work: Work, parts: _Parts, trained: loop.Trained) -> loop.Trained:
+    """The training with new batch statistics in what is evaluated; running averages may be those of a first few steps."""
+    anew = _anew(setting, work, parts)
+    if anew is None:
+        return trained
+    began, state = time.monotonic() - setting.base.compiling(), trained.state
+    epochs = np.full(parts.inputs.key.shape[0], trained.epochs) if state.best is None else state.best.epoch
+    many, progress = anew.when(batch_statistics.ROWS, epochs)
+
+    def one(lane: Any, given: tuple[Shared, jax.Array]) -> Any:
+        (_, (variables, inputs, progress)), (shared, many) = lane, given
+        return anew.of(variables, inputs, shared, (many, progress))
+
+    key = ("batch statistics", parts.model, *anew.key)
+    run = setting.program(key, lambda: setting.over_lanes(one, _own_devices(setting, work)))
+    variables = jax.block_until_ready(run((), (classifier.chosen(state), parts.inputs, progress), (work.shared, many)))
+    seconds = trained.seconds + time.monotonic() - setting.base.compiling() - began
+    return trained._replace(state=classifier.with_chosen(state, variables), seconds=seconds)
+
+
+def _judge(setting: Setting, work: Work, parts: _Parts) -> loop.Judge:
     """Evaluates all lanes on their validation rows, without post-hoc corrections, and keeps the best epochs."""
-    by, patience = work.options.select_by, work.options.patience
-    rows = jnp.concatenate([setting.validation] * len(work.trainings))
+    by, patience, model = work.options.select_by, work.options.patience, parts.model
+    rows, anew = jnp.concatenate([setting.validation] * len(work.trainings)), _anew(setting, work, parts)
 
-    def one(lane: tuple[classifier.State, jax.Array], given: tuple[Shared, jax.Array]):
-        (state, rows), (shared, epoch) = lane, given
+    def one(lane: tuple[classifier.State, Any], given: tuple[Shared, jax.Array, Any]):
+        (state, (rows, inputs)), (shared, epoch, when) = lane, given
         assert state.best is not None, "made by `classifier.init`"
         variables = classifier.averaged(state)
+        if anew is not None:
+            variables = anew.of(variables, inputs, shared, when)
         z, _ = apply_in_batches(model, variables, gather(shared.x, rows))
         found = metrics.classification(z, shared.y[rows])
         figures = {f"val_{name}": found[key] for name, key in VALIDATION.items()}
@@ -257,10 +367,12 @@ def _judge(setting: Setting, work: Work, model: Any) -> loop.Judge:
         best = selection.update(state.best, variables, selection.goodness(by, figures), epoch, patience)
         return state._replace(best=best), told, selection.stopped(best, patience)
 
-    run = setting.program(("judge", model, by, patience), lambda: setting.over_lanes(one))
+    key = ("judge", model, by, patience, anew and anew.key)
+    run = setting.program(key, lambda: setting.over_lanes(one))
 
     def judge(epoch: int, means: dict[str, np.ndarray], state: classifier.State) -> loop.Judged:
-        state, figures, stopped = run(state, rows, (work.shared, jnp.asarray(epoch, jnp.int32)))
+        inputs, when = (parts.inputs, anew.when(batch_statistics.JUDGED, epoch)) if anew else ((), ())
+        state, figures, stopped = run(state, (rows, inputs), (work.shared, jnp.asarray(epoch, jnp.int32), when))
         return loop.Judged(state, jax.tree.map(np.asarray, figures), bool(np.all(stopped)))
 
     return judge

@@ -22,7 +22,7 @@ from imbal_jax.report import grids, signals
 from imbal_jax.report.style import slug
 from imbal_jax.stages import kept_generator
 from imbal_jax.stages.kept_generator import Generator
-from imbal_jax.stored import floats
+from imbal_jax.stored import floats, pixels
 
 BATCH = 64  # rows drawn at once, however few are wanted: in batches of other sizes their last digits might differ
 SHEET = 10  # images of a class on the contact sheet
@@ -57,7 +57,8 @@ def draw(wanted: Wanted) -> Path:
     """Draw rows and write them, with a contact sheet (of signals: with a plot of them) beside them.
 
     PNGs are called CLASS_NUMBER.png and hold their origin as text chunks, see `origin`; samples.npz has `x` (rows as the data
-    set keeps them, uint8 or int16; see `stored`), `y` (int32, class numbers), `class_names` and `metadata` (JSON). The same
+    set keeps them, uint8, int16 or float32; see `stored`), `y` (int32, class numbers), `class_names` and `metadata` (JSON;
+    its 'scale' gives the values of the source back: x * factor + offset, with x as floats, by channel). The same
     call gives the same bytes; whatever its name says is a whole file.
 
     Returns:
@@ -158,7 +159,7 @@ def _pictures(out: Path, generator: Generator, told: dict[str, Any], label: int,
     """Write a class's rows as PNGs; returns the first of them."""
     name, stem = generator.task.class_names[label], stems(generator.task.class_names)[label]
     shown: list[np.ndarray] = []
-    for number, row in enumerate(row for part in parts for row in part):
+    for number, row in enumerate(row for part in parts for row in pixels(part)):
         with records.whole(out / f"{stem}_{number:04d}.png") as file:
             _save_png(file, row, {**told, "class": name, "number": number})
         if number < SHEET:
@@ -183,7 +184,8 @@ def _arrays(
     """Write all rows into one .npz; returns each class's."""
     rows = [np.concatenate(list(of_class)) for of_class in parts]
     y = np.repeat(np.asarray(labels, np.int32), [len(of_class) for of_class in rows])
-    names, metadata = np.array(generator.task.class_names), np.array(json.dumps(told))
+    more = {} if generator.scale is None else {"scale": generator.scale}
+    names, metadata = np.array(generator.task.class_names), np.array(json.dumps({**told, **more}))
     with records.whole(path) as file:
         np.savez(file, x=np.concatenate(rows), y=y, class_names=names, metadata=metadata)
     return rows
@@ -198,7 +200,7 @@ def _sheet(path: Path, generator: Generator, told: dict[str, Any], labels: Seque
         first = np.asarray(floats(np.stack([of_class[:BAND, :, 0] for of_class in rows])))
         signals.overlaid(path, first, None, names, rare, title)
     elif len(task.shape) == 3 and task.shape[-1] in (1, 3):
-        grids.sample_grid(path, np.stack([of_class[:SHEET] for of_class in rows]), None, names, rare, title)
+        grids.sample_grid(path, pixels(np.stack([of_class[:SHEET] for of_class in rows])), None, names, rare, title)
 
 
 def stems(class_names: Sequence[str]) -> list[str]:

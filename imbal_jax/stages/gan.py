@@ -5,6 +5,7 @@ are the seeds of the first class, of the second, ..., and all are trained togeth
 """
 
 import itertools
+from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -29,6 +30,9 @@ from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting, init_lanes, inputs_of
 from imbal_jax.train import loop, optimizer
 from imbal_jax.train.classifier import dtype_of
+
+STATISTICS = 1_024  # rows whose moments batch normalisation is evaluated with, or those of an epoch where it has fewer
+FEWEST = 4  # batches of them
 
 
 def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
@@ -101,6 +105,25 @@ def own_classes(text: str, task: Task) -> tuple[int, ...]:
     return found
 
 
+def drawable_classes(setting: Setting) -> tuple[int, ...]:
+    """The classes that the GANs can make rows of, before any of them is trained."""
+    return own_classes(setting.config.gan.classes, setting.task) or tuple(range(len(setting.task.counts)))
+
+
+def check_data(gan: Any, task: Task) -> None:
+    """Raise UserError where the options of a GAN do not suit the data: its `classes` and `augment`."""
+    if gan.classes == "minority" and not own_classes(gan.classes, task):
+        raise UserError(
+            "config.gan.classes is 'minority', and no class is rare (fewer than half the rows of the largest): name the "
+            "classes, or leave it empty for one conditional GAN of all"
+        )
+    if parse(gan.augment) and len(task.shape) != 3:
+        raise UserError(
+            f"config.gan.augment is {gan.augment!r}, DiffAugment for images [H, W, C], and these rows are {task.shape}: leave "
+            "it empty"
+        )
+
+
 def check_shape(nets: gan_step.Nets, model: str, shape: tuple[int, ...]) -> None:
     """Raise UserError where the network of that name makes rows of another shape than the data has."""
 
@@ -114,6 +137,23 @@ def check_shape(nets: gan_step.Nets, model: str, shape: tuple[int, ...]) -> None
             f"the generator {model} (config.gan.model) with latent {nets.latent} makes rows of shape {found}, and the data has "
             f"{shape}: choose another network, config.gan.latent, or other options of the data"
         )
+
+
+def check_penalty(nets: gan_step.Nets, config: Any, shape: tuple[int, ...]) -> None:
+    """Raise UserError for a penalty on the slope at each example, where batch normalisation couples the examples.
+
+    The gradient of the sum of a batch's logits is then no example's own slope: what one of them adds to the moments moves all
+    the others. Gulrajani et al. 2017, section 4, leave batch normalisation out of the critic for that reason.
+    """
+    if not (nets.loss.penalty or nets.r1) or not gan_train.has_batch_norm(nets, shape)[1]:
+        return
+    asked = f"config.gan.loss {config.gan.loss!r}" if nets.loss.penalty else f"config.gan.r1={config.gan.r1:g}"
+    instead = "config.gan.loss='hinge'" if nets.loss.penalty else "config.gan.r1=0"
+    raise UserError(
+        f"{asked} penalises the discriminator's slope at each example, and the batch normalisation of {config.gan.model} "
+        f"couples the examples of a batch: use {instead}, or a discriminator without it (s0_cgan, ecg_gan, s2_dcgan with "
+        "config.gan.tricks.batch_norm=0)"
+    )
 
 
 def names(setting: Setting) -> list[str | None]:
@@ -149,8 +189,15 @@ def fit(setting: Setting, curves: Curves) -> Fitted:
     judges = [gan_guard.judge(wide, curves, names(setting))] if gan.on_failure != "warn" else []
     plain_cost = Cost()
     if gan.select != "last":
+        for label, message in gan_choice.not_judged(setting, parts.nets.own).items():
+            of = None if label is None else f"class {setting.task.class_names[label]}"
+            logging.warning("gan%s: %s", "" if of is None else f", {of}", message)
+            for seed in setting.seeds:
+                curves.warn("gan", seed, 0, message, of)
         plain, plain_cost = classifier.fit_plain(setting, curves)
-        judges.append(gan_choice.judge(wide, parts.nets, plain, gan.grid_every, gan.epochs))
+        anew = {"anew": found} if (found := _anew(setting, parts)) else {}
+        judges.append(gan_choice.judge(wide, parts.nets, plain, gan.grid_every, gan.epochs, parts.inputs, **anew))
+    renewed = _renewed(wide, parts)
     trained = loop.train(
         setting.plan("gan", setting.folder / "gan", gan.epochs, max(parts.steps.values())),
         _program(wide, parts),
@@ -158,7 +205,7 @@ def fit(setting: Setting, curves: Curves) -> Fitted:
         parts.inputs,
         setting.shared,
         gan_step.METRICS,
-        partial(_epoch_ended, setting, curves, parts.nets),
+        partial(_epoch_ended, setting, curves, parts.nets, renewed),
         partial(curves.resume, "gan", names(setting)),
         loop.in_turn(judges),
     )
@@ -166,7 +213,8 @@ def fit(setting: Setting, curves: Curves) -> Fitted:
     steps = {name: trained.epochs * count for name, count in parts.steps.items()}
     seen = sum(steps.values()) * parts.batch * (2 * parts.nets.d_steps + 1)
     cost = Cost(trained.seconds / len(setting.seeds), seen)
-    generator, discriminator = (_by_seed(parts.nets, of) for of in gan_choice.chosen(state))
+    chosen = renewed(gan_choice.chosen(state)) if state.best is None else gan_choice.chosen(state)  # the judge has seen to that
+    generator, discriminator = (_by_seed(parts.nets, of) for of in chosen)
     if state.best is not None:
         epochs = np.asarray(_by_seed(parts.nets, state.best.epoch)).tolist()
         checkpoint.save(setting.folder / gan_choice.FOLDER, gan.epochs, {"generator": generator}, {"epochs": epochs}, keep=1)
@@ -217,6 +265,31 @@ def _with_room(init: Any, best: bool, guard: bool, key: jax.Array) -> gan_step.S
     return gan_choice.start(guarded) if best else guarded
 
 
+def _anew(setting: Setting, parts: _Parts) -> gan_choice.Anew | None:
+    """New batch statistics for a lane's networks, see `gan.train.with_statistics`; None where neither has any."""
+    key = ("gan norms", parts.nets.generator, parts.nets.discriminator)
+    if not any(setting.program(key, lambda: gan_train.has_batch_norm(parts.nets, setting.task.shape))):
+        return None
+    rows = min(STATISTICS, max(parts.steps.values()) * parts.nets.d_steps * parts.batch)
+    fixed = {"batch": parts.batch, "order": setting.config.gan.batches, "many": max(FEWEST, -(-rows // parts.batch))}
+    return partial(gan_train.with_statistics, parts.nets, **fixed)
+
+
+def _renewed(setting: Setting, parts: _Parts) -> Callable[[tuple[Any, Any]], tuple[Any, Any]]:
+    """The lanes' generators and discriminators -> the same with new batch statistics, to draw with and to score by."""
+    anew = _anew(setting, parts)
+    if anew is None:
+        return lambda variables: variables
+
+    def one(lane: Any, shared: Any) -> tuple[Any, Any]:
+        _, (variables, inputs) = lane
+        return anew(variables, inputs, shared)
+
+    key = ("gan batch statistics", str(setting.config.gan), parts.nets.own, parts.batch)
+    run = setting.program(key, lambda: setting.over_lanes(one))
+    return lambda variables: run((), (variables, parts.inputs), setting.shared)
+
+
 def _inputs_by_class(
     setting: Setting, own: tuple[int, ...], pool: Pool, counts: tuple[int, ...], steps: list[int]
 ) -> Inputs:
@@ -234,10 +307,11 @@ def _inputs_by_class(
 def _program(setting: Setting, parts: _Parts) -> Any:
     order = setting.config.gan.batches
     epoch_of = gan_train.epoch_of(parts.nets, parts.batch, order)
-    key = ("gan", str(setting.config.gan), parts.nets.own, parts.batch)
+    precision = setting.precision
+    key = ("gan", str(setting.config.gan), parts.nets.own, parts.batch, precision)
     active = gan_guard.active if setting.config.gan.on_failure != "warn" else None
     steps_of = (lambda inputs: inputs.values["steps"].astype(jnp.int32)) if parts.nets.own else None
-    return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of, active, steps_of)))
+    return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of, active, steps_of), precision=precision))
 
 
 def training_rows(setting: Setting) -> tuple[Pool, tuple[int, ...]]:
@@ -256,7 +330,13 @@ def training_rows(setting: Setting) -> tuple[Pool, tuple[int, ...]]:
 
 
 def _epoch_ended(
-    setting: Setting, curves: Curves, nets: gan_step.Nets, epoch: int, means: dict[str, np.ndarray], state: Any
+    setting: Setting,
+    curves: Curves,
+    nets: gan_step.Nets,
+    renewed: Callable[[tuple[Any, Any]], tuple[Any, Any]],
+    epoch: int,
+    means: dict[str, np.ndarray],
+    state: Any,
 ) -> None:
     called, loss = names(setting), setting.config.gan.loss
     found = gan_guard.signs(curves, called, epoch, means, loss)
@@ -268,7 +348,7 @@ def _epoch_ended(
             logging.warning("gan, seed %d, epoch %d: %s", seed, epoch, message)
             curves.warn("gan", seed, epoch, message, name)
     if epoch % setting.config.gan.grid_every == 0 or epoch == setting.config.gan.epochs:
-        weights = _by_seed(nets, gan_step.sampler(state))
+        weights = _by_seed(nets, renewed((gan_step.sampler(state), state.discriminator))[0])
         checkpoint.save(setting.folder / "generator", epoch, {"generator": weights}, {"epoch": epoch}, keep=1000)
         if not setting.pictured:
             return

@@ -16,7 +16,7 @@ from imbal_jax.gan import step as gan_step
 from imbal_jax.lanes import purpose
 from imbal_jax.report import grids, signals
 from imbal_jax.stages.setting import Setting, class_rows
-from imbal_jax.stored import floats
+from imbal_jax.stored import floats, pixels
 
 MOST_SIGNALS = 200  # of a class, whose median and band are drawn
 MOST_STRIP = 16  # rows of a film strip, and about as many columns
@@ -47,11 +47,11 @@ def draw(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path, title:
         )
         return
     high, wide = (SQUARE, SQUARE) if len(shown) <= FEW else (1, each)
-    fake = np.asarray(_rows(nets, high * wide, x.dtype, setting.keys[0], _first(weights)))
-    real = np.ma.masked_all((len(shown), high * wide, *x.shape[1:]), x.dtype)
+    fake = pixels(_rows(nets, high * wide, x.dtype, setting.keys[0], _first(weights)))
+    real = np.ma.masked_all((len(shown), high * wide, *x.shape[1:]), np.uint8)
     for place, label in enumerate(shown):
         rows = class_rows(setting, label)[: high * wide]
-        real[place, : len(rows)] = x[rows]
+        real[place, : len(rows)] = pixels(x[rows])
     bands = lambda images: images.reshape(len(shown) * high, wide, *x.shape[1:])  # noqa: E731
     labels = [name if row == 0 else "" for name in names for row in range(high)]
     grids.sample_grid(path, bands(fake), bands(real), labels, {place * high for place in rare}, title)
@@ -81,7 +81,7 @@ def film(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path) -> Non
         except UserError as error:  # a picture is no reason to stop
             logging.warning("the film strip has no epoch %d: %s", epoch, error)
             continue
-        strip[f"epoch {epoch}"] = np.asarray(_rows(nets, each, dtype, setting.keys[0], _first(then)))
+        strip[f"epoch {epoch}"] = pixels(_rows(nets, each, dtype, setting.keys[0], _first(then)))
     if strip:
         names = [setting.task.class_names[label] for label in sample.drawable(nets)]
         order = f"; from left to right {', '.join(names)}" if len(names) > 1 else ""

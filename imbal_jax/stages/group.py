@@ -12,7 +12,7 @@ from imbal_jax.evaluate import leakage
 from imbal_jax.gan import monitor
 from imbal_jax.lanes import purposes
 from imbal_jax.methods import Context, Train
-from imbal_jax.stages import classifier, cost, gan, pictures, quality
+from imbal_jax.stages import classifier, cost, gan, gan_choice, pictures, quality
 from imbal_jax.stages.arms import Arm
 from imbal_jax.stages.arms import arms as arms_of
 from imbal_jax.stages.cost import Cost
@@ -41,6 +41,9 @@ def run(
     """The rows of all arms and seeds. The arms differ in traced numbers alone, so one training set serves all."""
     compiled = setting.base.compiling()
     train, before = balanced(setting, curves, arms[0].spec, trained_gan)
+    with_gan = "gan" in before  # else no row is to be generated, and none is trained
+    if uses_gan(arms[0].spec) and not with_gan:
+        warn_of_nothing(setting, curves, arms)
     pictures.draw(setting, arms, train)
     fitted = classifier.fit(setting, curves, arms, train)
     figures = classifier.evaluate(setting, fitted, arms)
@@ -49,20 +52,24 @@ def run(
     spent = {
         "steps": fitted.steps,
         "length": fitted.unit,
-        **(trained_gan().steps if "gan" in before else {}),
+        **(trained_gan().steps if with_gan else {}),
         "epoch_seconds": fitted.epoch_seconds,
         "compile_seconds": setting.base.compiling() - compiled,
         "lanes": fitted.lanes,
+        "precision": setting.precision,
+        "form": setting.base.form.conv,
         "device": setting.base.devices[0].device_kind,
     }
-    data = {
+    data: dict[str, Any] = {
         "counts_before": list(setting.task.counts),
         "counts_after": list(train.counts),
         "source": setting.data.source,
         "digest": setting.data.digest,
     }
-    of_gan = quality.by_lane(judged_gan()) if uses_gan(arms[0].spec) else [{}] * lanes
-    rows, histories = [], curves.by_lane("gan", gan.names(setting)) if uses_gan(arms[0].spec) else []
+    of_gan = quality.by_lane(judged_gan()) if with_gan else [{}] * lanes
+    if with_gan:
+        data["gan_select"] = gan_choice.rule(setting, gan.own_classes(setting.config.gan.classes, setting.task))
+    rows, histories = [], curves.by_lane("gan", gan.names(setting)) if with_gan else []
     for arm, of_arm in zip(arms, figures, strict=True):
         whole = {**stages, "classifier": fitted.cost, "second_stage": fitted.second}
         paid = cost.of_arm(whole, shared_stages(setting, arm, before))
@@ -100,7 +107,11 @@ def balanced(setting: Setting, curves: Curves, spec: str, trained_gan: TrainedGa
     clock = cost.stopwatch(setting.base.compiling)
     context = Context(
         shared=setting.shared,
-        trained={"gan": clock.without(made_gan), "plain": clock.without(made_plain)},
+        trained={
+            "gan": clock.without(made_gan),
+            "gan classes": lambda: gan.drawable_classes(setting),
+            "plain": clock.without(made_plain),
+        },
         over_lanes=setting.over_lanes,
     )
     train = methods.resample(spec, setting.task, purposes(setting.keys, "balance"), setting.train, context)
@@ -121,6 +132,17 @@ def shared_stages(setting: Setting, arm: Arm, before: Mapping[str, Cost]) -> tup
         "classifier": methods.training_part(arm.spec, setting.task) in trained,
     }
     return tuple(name for name, shared in found.items() if shared)
+
+
+def warn_of_nothing(setting: Setting, curves: Curves, arms: Sequence[Arm]) -> None:
+    """Say that `gan_synth` has nothing to generate: its arms are what they would be without it."""
+    able = ", ".join(setting.task.class_names[label] for label in gan.drawable_classes(setting))
+    why = f"no class that has a GAN ({able}) lacks rows for its option 'to', so no GAN is trained and no row is generated"
+    for arm in arms:
+        message = f"{why}: the arm equals the one without gan_synth"
+        logging.warning("%s: %s", arm.name, message)
+        for seed in setting.seeds:
+            curves.warn("gan", seed, 0, message, arm.name)
 
 
 def warn_of_alike(setting: Setting, curves: Curves, seed: int, name: str, spread: Mapping[int, float]) -> None:

@@ -35,6 +35,7 @@ class Generator(NamedTuple):
         seed: whose it is.
         epoch: when; 'S 30, V 45' where the rule of `config.gan.select` chose for each class.
         run: the workdir that it belongs to.
+        scale: how the rows' values were made from those of the source, see `data.dataset.Scale`; None where they are its own.
     """
 
     nets: Nets
@@ -45,6 +46,7 @@ class Generator(NamedTuple):
     seed: int
     epoch: int | str
     run: Path
+    scale: dict[str, Any] | None = None
 
 
 def load(place: Path, epoch: int | None = None, seed: int | None = None) -> Generator:
@@ -66,7 +68,7 @@ def load(place: Path, epoch: int | None = None, seed: int | None = None) -> Gene
         folder, epoch = folder.with_name(gan_choice.FOLDER), chosen[-1]
     else:
         epoch = _epoch(folder, place, epoch)
-    run, config, task, dtype = _described(folder)
+    run, config, task, dtype, scale = _described(folder)
     try:
         nets = gan.nets_of(config, task, resolve_form(config.conv))
     except AttributeError as error:  # a ConfigDict's, of a field that is not there
@@ -80,7 +82,7 @@ def load(place: Path, epoch: int | None = None, seed: int | None = None) -> Gene
         raise UserError(f"{folder / str(epoch)}: the generator of seed {seed} has weights that are no numbers; choose another")
     variables = jax.tree.map(lambda leaf: leaf[lane], saved)
     when = _told(found.meta["epochs"][lane], nets, task) if "epochs" in found.meta else epoch
-    return Generator(nets, variables, task, dtype, config.gan.model, seed, when, run)
+    return Generator(nets, variables, task, dtype, config.gan.model, seed, when, run, scale)
 
 
 def digest(variables: Any) -> str:
@@ -155,8 +157,8 @@ def _told(epochs: int | list[int], nets: Nets, task: Task) -> int | str:
     return ", ".join(f"{task.class_names[label]} {epoch}" for label, epoch in zip(nets.own, epochs, strict=True))
 
 
-def _described(folder: Path) -> tuple[Path, Any, Task, np.dtype]:
-    """The workdir of a folder of checkpoints, its config at the folder's point of the grid, the task, the dtype of rows."""
+def _described(folder: Path) -> tuple[Path, Any, Task, np.dtype, dict[str, Any] | None]:
+    """A folder's workdir, its config at the folder's point of the grid, the task, the rows' dtype, their scale."""
     from ml_collections import ConfigDict
 
     run = next((path for path in folder.parents if (path / "config.json").is_file()), None)
@@ -170,7 +172,7 @@ def _described(folder: Path) -> tuple[Path, Any, Task, np.dtype]:
     except (AttributeError, KeyError, ValueError) as error:
         raise _unfit(run, error) from error
     task = Task(tuple(data["counts"]), 1.0, tuple(data["class_names"]), tuple(data["shape"]), tuple(data["minority"]))
-    return run, config, task, np.dtype(data["dtype"])
+    return run, config, task, np.dtype(data["dtype"]), data.get("scale")
 
 
 def _data(path: Path) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from imbal_jax.report.grids import Block, transformed
 from imbal_jax.report.style import slug
 from imbal_jax.stages.arms import Arm
 from imbal_jax.stages.setting import Setting
-from imbal_jax.stored import kept
+from imbal_jax.stored import pixels
 
 MOST_ARMS = 6
 NINE = 9  # images of a picture
@@ -74,8 +74,8 @@ def made(setting: Setting, train: Train) -> list[Block]:
     blocks = []
     for head, parents in zip(("made of", "and of"), train.parents[0, nine].T, strict=False):
         if (parents >= 0).any():
-            blocks.append(Block(head, [real.x[row] if row >= 0 else None for row in parents], names))
-    return [*blocks, Block("made", list(np.asarray(train.pool.new_x[0, nine])), names)]
+            blocks.append(Block(head, [pixels(real.x[row]) if row >= 0 else None for row in parents], names))
+    return [*blocks, Block("made", list(pixels(train.pool.new_x[0, nine])), names)]
 
 
 def in_step(setting: Setting, arm: Arm, train: Train) -> list[Block]:
@@ -127,5 +127,5 @@ def label(t: np.ndarray, names: Sequence[str]) -> str:
 
 
 def _block(head: str, batch: Any, names: Sequence[str]) -> Block:
-    images = np.asarray(kept(batch.x, jnp.uint8))
+    images = pixels(batch.x)
     return Block(head, list(images), [label(t, names) for t in np.asarray(batch.t, np.float64)])

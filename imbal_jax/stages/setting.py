@@ -1,5 +1,6 @@
 """What an experiment starts from: the data, the cut, the lanes, the devices."""
 
+import zlib
 from collections.abc import Callable, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
@@ -11,11 +12,12 @@ import numpy as np
 
 from imbal_jax import data, environment, forms, lanes
 from imbal_jax.batches import Inputs, Pool, Shared
-from imbal_jax.data import imbalance
+from imbal_jax.data import imbalance, split
+from imbal_jax.data.dataset import rank_in_class
 from imbal_jax.errors import UserError
 from imbal_jax.methods import Task, Train
 from imbal_jax.stages.curves import ranges
-from imbal_jax.train import loop
+from imbal_jax.train import classifier, loop
 
 LOWEST = {  # the least value of each number in a config
     1: "seeds data_devices gan.epochs gan.batch gan.latent gan.d_steps gan.grid_every classifier.epochs classifier.batch"
@@ -27,6 +29,7 @@ LOWEST = {  # the least value of each number in a config
     0.01: "gan.g_width gan.d_width classifier.width",
 }
 BELOW_ONE = ("gan.ema", "gan.beta1", "classifier.momentum", "classifier.ema")
+SPLITS = 8  # by whole groups, that lanes choose their validation rows from
 LOADED = ("name", "source", "dir", "per_class", "validation")  # fields of config.data that every data set has
 
 
@@ -64,8 +67,10 @@ class Setting(NamedTuple):
         seeds: one per lane.
         keys: typed keys [L].
         train: the lanes' training sets after the cut, before any balancing, without the validation rows.
-        validation: row numbers [L, V] of the training data that are held out: of each lane's set after the cut, or, with a
-            number of rows or rows in groups, before it and the same in all lanes. V = 0 without `data.validation`.
+        validation: row numbers [L, V] of the training data that are held out: of each lane's set after the cut; of rows in
+            groups whole groups before the cut, one of several such splits for each lane, see `_set_aside`; with a number
+            of rows the first ones, the same in all lanes. V = 0 without `data.validation`. All lanes have equally many
+            of each class.
         task: what methods are made for.
         pictured: whether pictures are drawn from this chunk: it holds the first seed.
         least: lanes that a program is run with at least: shorter chunks are filled up, so as not to compile again.
@@ -94,12 +99,26 @@ class Setting(NamedTuple):
         """The real training rows, on the devices."""
         return self.base.shared
 
-    def over_lanes(self, function: Any, devices: list[jax.Device] | None = None) -> Any:
-        """`lanes.over_lanes` as the config asks; `devices`: others than the setting's, one for each lane."""
-        data = 1 if devices else self.config.data_devices
-        inner = self.base.form.inner
+    @property
+    def precision(self) -> str:
+        """What the trainings compute in on these devices: 'f32', 'tf32' or 'bf16'."""
+        return classifier.precision_on(self.base.devices[0], self.config.precision)
+
+    def over_lanes(self, function: Any, devices: list[jax.Device] | None = None, precision: str = "f32") -> Any:
+        """`lanes.over_lanes` as the config asks.
+
+        Args:
+            function: of one lane.
+            devices: others than the setting's, one for each lane.
+            precision: of a training; all else is float32 on every device.
+        """
         return lanes.over_lanes(
-            function, parallel=self.config.parallel, inner=inner, devices=devices or self.base.devices, data=data
+            function,
+            parallel=self.config.parallel,
+            inner=self.base.form.inner,
+            devices=devices or self.base.devices,
+            data=1 if devices else self.config.data_devices,
+            precision=classifier.products_of(precision),
         )
 
     def plan(self, label: str, folder: Path, epochs: int, per_epoch: int, steps: int = 0, per_pass: int = 0) -> loop.Plan:
@@ -135,6 +154,7 @@ def begin(
         UserError: a number out of its range, absent or damaged data, unknown forms.
     """
     check_numbers(config)
+    classifier.dtype_of(config.precision)
     source = config.data
     options = {name: value for name, value in source.to_dict().items() if name not in LOADED}
     dataset = data.load(
@@ -148,7 +168,9 @@ def begin(
     devices = lanes.devices_for(many, config.data_devices)
     shared = lanes.replicate(Shared(jnp.asarray(dataset.train.x), jnp.asarray(dataset.train.y)), devices)
     each = -(-many * config.data_devices // len(devices))
-    form = form or forms.choose(each, devices[0], environment.kept_programs(), conv=config.conv, inner=config.lanes)
+    products = classifier.products_of(classifier.precision_on(devices[0], config.precision))
+    asked = {"conv": config.conv, "inner": config.lanes, "precision": products}
+    form = form or forms.choose(each, devices[0], environment.kept_programs(), **asked)
     return Base(dataset, devices, shared, form, {}, compiling, stopping)
 
 
@@ -173,15 +195,14 @@ def prepare(
     chosen = tuple(range(config.seeds) if seeds is None else seeds)
     keys = lanes.lane_keys(config.seed, chosen)
     rows, share = dataset.train, config.data.validation
-    available, held = np.arange(len(rows.y), dtype=np.int32), np.zeros(0, np.int32)
-    if share and (early := share >= 1 or not np.array_equal(rows.groups, rows.ids)):
-        available, held = _set_aside(rows, share, config.seed)
-    cut = _cut(config, dataset, available, keys)
-    if share and early:
-        train, validation = cut, jnp.tile(jnp.asarray(held), (len(chosen), 1))
+    if share and (share >= 1 or not np.array_equal(rows.groups, rows.ids)):
+        of = ("set aside", share, config.seed, *(zlib.crc32(part.tobytes()) for part in (rows.y, rows.groups)))
+        if of not in base.programs:  # once for all chunks and points of a grid
+            base.programs[of] = _set_aside(rows, share, config.seed)
+        train, validation = _cut_each(config, dataset, base.programs[of], keys)
     else:
-        train, validation = _hold_out(cut, share, keys)
-    rare = tuple(sorted(_rare(rows.y[available], cut.counts)))
+        train, validation = _hold_out(_cut(config, dataset, np.arange(len(rows.y), dtype=np.int32), keys), share, keys)
+    rare = tuple(sorted(imbalance.minority(train.counts)))
     task = Task(train.counts, dataset.fraction, dataset.class_names, dataset.train.x.shape[1:], rare)
     folder = workdir / "checkpoints" / f"seeds-{ranges(chosen)}" / place  # nothing more without a grid
     return Setting(config, place, workdir, folder, base, chosen, keys, train, validation, task, 0 in chosen)
@@ -219,8 +240,24 @@ def _check_schedule(options: Any) -> None:
         raise UserError("config.classifier.schedule is 'step': give config.classifier.milestones, as (0.8, 0.9)")
 
 
-def _set_aside(rows: data.Rows, validation: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Row numbers that can be trained on, and those held out for validation before the cut, the same for all lanes.
+class Aside(NamedTuple):
+    """Splits of the training rows that lanes choose from, with equally many rows of each class.
+
+    Attributes:
+        train: row numbers [P, T] that can be trained on, ascending.
+        held: row numbers [P, V] that are held out, ascending.
+    """
+
+    train: np.ndarray
+    held: np.ndarray
+
+
+def _set_aside(rows: data.Rows, validation: float, seed: int) -> Aside:
+    """What can be trained on and what is held out for validation before the cut.
+
+    Of a share there are up to 8 splits by whole groups, see `data.split`, which are as good as one another. Lanes run side
+    by side with arrays of one shape, and a lane's rows must not depend on the other lanes; so each split is brought to the
+    fewest rows of each class that any of them has on a side, by leaving out random ones.
 
     Args:
         rows: the training rows.
@@ -229,15 +266,38 @@ def _set_aside(rows: data.Rows, validation: float, seed: int) -> tuple[np.ndarra
     """
     number = np.arange(len(rows.y), dtype=np.int32)
     if validation < 1:
-        from imbal_jax.data import split
-
-        held = split.by_group(rows.y, rows.groups, validation, seed)
-        return number[~held], number[held]
+        held = split.several(rows.y, rows.groups, validation, seed, SPLITS, complete=False)
+        return Aside(*(_alike(rows.y, sides, (seed, place)) for place, sides in enumerate((~held, held))))
     first = int(validation)
     if first >= len(number):
         raise UserError(f"config.data.validation is {first}, and there are {len(number)} training rows in all: lower it")
     rest = number[first:]  # without those that have the group of a held-out row
-    return rest[~np.isin(rows.groups[first:], rows.groups[:first])], number[:first]
+    return Aside(rest[~np.isin(rows.groups[first:], rows.groups[:first])][None], number[None, :first])
+
+
+def _alike(y: np.ndarray, sides: np.ndarray, seed: tuple[int, int]) -> np.ndarray:
+    """Row numbers int32 [P, M] of the masks `sides` [P, N], with the fewest rows of each class that any of them has."""
+    fewest = np.min([np.bincount(y[side], minlength=int(y.max()) + 1) for side in sides], axis=0)
+    random = np.random.default_rng(seed)
+    found = []
+    for side in sides:
+        mine = random.permutation(np.flatnonzero(side))
+        found.append(np.sort(mine[rank_in_class(y[mine]) < fewest[y[mine]]]))
+    return np.stack(found).astype(np.int32)
+
+
+def _cut_each(config: Any, dataset: data.Dataset, aside: Aside, keys: jax.Array) -> tuple[Train, jax.Array]:
+    """The lanes' training sets, each cut from the split that its key draws, and their validation rows [L, V]."""
+    splits = len(aside.train)
+    draw = jax.vmap(lambda key: jax.random.randint(key, (), 0, splits))
+    which = np.asarray(draw(lanes.purposes(keys, "validation")))
+    kept: list[Any] = [None] * len(which)
+    for place in np.unique(which):
+        mine = np.flatnonzero(which == place)
+        cut = _cut(config, dataset, aside.train[place], keys[mine])
+        for lane, rows in zip(mine, np.asarray(cut.pool.rows), strict=True):
+            kept[lane] = rows
+    return unbalanced(np.stack(kept), cut.counts, dataset.train.x), jnp.asarray(aside.held[which])
 
 
 def _cut(config: Any, dataset: data.Dataset, rows: np.ndarray, keys: jax.Array) -> Train:
@@ -297,10 +357,3 @@ def class_rows(setting: Setting, label: int, lane: int = 0) -> np.ndarray:
     """The row numbers of a class in a lane's cut training set."""
     start = sum(setting.train.counts[:label])
     return np.asarray(setting.train.pool.rows[lane, start : start + setting.train.counts[label]])
-
-
-def _rare(y: np.ndarray, counts: tuple[int, ...]) -> set[int]:
-    """The classes that the cut made rarer than they were; where it cut none, those below half of the largest."""
-    before = np.bincount(y, minlength=len(counts))
-    cut = {k for k, n in enumerate(counts) if n < before[k]}
-    return cut or {k for k, n in enumerate(counts) if n < max(counts) / 2}

@@ -2,6 +2,7 @@
 
 import jax.numpy as jnp
 
+from imbal_jax import models
 from imbal_jax.models import table
 from imbal_jax.stages import classifier, gan
 from imbal_jax.stages.setting import Setting
@@ -23,6 +24,7 @@ def text(setting: Setting, with_gan: bool, coloured: bool = False) -> str:
         z = jnp.zeros((1, nets.latent))
         found.append((f"generator ({config.gan.model})", table.of(nets.generator, z, label, coloured=coloured)))
         found.append((f"discriminator ({config.gan.model})", table.of(nets.discriminator, x, label, coloured=coloured)))
-    model = classifier.model_of(config, len(task.counts), "gemm")
-    found.append((f"classifier ({config.classifier.model})", table.of(model, x, coloured=coloured)))
+    model = classifier.model_of(config, len(task.counts), "gemm", task.shape)
+    name = models.classifier_for(config.classifier.model, task.shape)
+    found.append((f"classifier ({name})", table.of(model, x, coloured=coloured)))
     return "\n".join(f"{name}\n{shown}" for name, shown in found)

@@ -10,12 +10,12 @@ import optax
 from imbal_jax import batches
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.lanes import purpose
-from imbal_jax.methods.recipe import Recipe, losses, transform
+from imbal_jax.methods.recipe import Recipe, mean_loss, transform
 from imbal_jax.train import selection
 
 METRICS = ("loss", "accuracy")
 PLAIN = Recipe()
-PRECISIONS = ("f32", "bf16")
+PRECISIONS = ("f32", "tf32", "bf16")
 
 
 class State(NamedTuple):
@@ -51,6 +51,16 @@ def chosen(state: State) -> Any:
     return averaged(state) if state.best is None else state.best.variables
 
 
+def with_chosen(state: State, changed: Any) -> State:
+    """The state of which `chosen` gives these variables."""
+    if state.best is not None:
+        return state._replace(best=state.best._replace(variables=changed))
+    if state.average is not None:
+        return state._replace(average=changed)
+    stats = {name: part for name, part in changed.items() if name != "params"}
+    return state._replace(params={"params": changed["params"]}, stats=stats)
+
+
 def init(
     key: jax.Array,
     model: Any,
@@ -84,11 +94,25 @@ def active(state: State, patience: int) -> jax.Array:
 
 
 def dtype_of(precision: str) -> Any:
-    """The type that a training computes in: 'f32' or 'bf16'. Raises UserError for another name."""
+    """The dtype of a training's networks by `config.precision`: float32 for 'f32' and 'tf32', bfloat16 for 'bf16'.
+
+    Raises:
+        UserError: another name.
+    """
     if precision not in PRECISIONS:
         hint = nearest(precision, PRECISIONS)
         raise UserError(f"config.precision is {precision!r}{hint}; known: {', '.join(PRECISIONS)}")
     return jnp.bfloat16 if precision == "bf16" else jnp.float32
+
+
+def precision_on(device: jax.Device, precision: str) -> str:
+    """What `config.precision` comes to on a device: 'tf32' is 'f32' on a CPU, which has float32 alone."""
+    return "f32" if precision == "tf32" and device.platform == "cpu" else precision
+
+
+def products_of(precision: str) -> str:
+    """The precision of products of float32 arrays, in jax's words: for `lanes.over_lanes`."""
+    return "tensorfloat32" if precision == "tf32" else "float32"
 
 
 def epoch_of(
@@ -119,36 +143,23 @@ def epoch_of(
 
     def epoch(number: jax.Array, inputs: batches.Inputs, shared: batches.Shared, total: jax.Array):
         recipe, rule = make_recipe(inputs.values), make_rule(inputs.values["learning_rate"], total)
-        size, classes = inputs.counts.sum(), inputs.counts.shape[0]
+        size = inputs.counts.sum()
         order = None
         if recipe.sample is None:
             order = batches.shuffled(inputs.key, number, size, room=inputs.pool.rows.shape[0])
         dropout, balance, rows = (purpose(inputs.key, name) for name in ("dropout", "transform", "rows"))
-
-        def batch_at(index: jax.Array) -> batches.Batch:
-            x, y = batches.pick(inputs.pool, shared, index)
-            return split(batches.Batch(x, jax.nn.one_hot(y, classes, dtype=x.dtype)))
-
-        def draw(key: jax.Array, p: jax.Array | None, progress: jax.Array) -> batches.Batch:
-            p = recipe.sample(progress) if p is None and recipe.sample is not None else p
-            if p is None:
-                return batch_at(jax.random.randint(key, (batch,), 0, size))
-            return batch_at(batches.by_class(key, p, inputs.counts, batch))
+        batch_of = batches_of(recipe, inputs, shared, batch, split)
 
         def step(state: State, i: jax.Array, position: jax.Array) -> tuple[State, dict[str, jax.Array]]:
             progress = i.astype(jnp.float32) / total
-            if order is None:
-                first = draw(jax.random.fold_in(rows, i), None, progress)
-            else:
-                # Fewer rows than a batch holds come round again, so that batches are of one size in all arms.
-                first = batch_at(order[(position * batch + jnp.arange(batch)) % size])
-            again = lambda key, p: draw(key, p, progress)  # noqa: E731
-            x, t = split(transform(recipe, jax.random.fold_in(balance, i), first, again, progress))
+            # Fewer rows than a batch holds come round again, so that batches are of one size in all arms.
+            index = None if order is None else order[(position * batch + jnp.arange(batch)) % size]
+            x, t = batch_of(index, jax.random.fold_in(rows, i), jax.random.fold_in(balance, i), progress)
 
             def loss_of(params):
                 now = state._replace(params=params)
                 z, stats = _apply(model, now, x, jax.random.fold_in(dropout, i), dtype)
-                return losses(recipe, z, t, progress).mean(), (z, stats)
+                return mean_loss(recipe, z, t, progress), (z, stats)
 
             (loss, (z, stats)), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
             updates, opt = rule.update(grads, state.opt, state.params)
@@ -159,6 +170,46 @@ def epoch_of(
         return step
 
     return epoch
+
+
+def batches_of(
+    recipe: Recipe,
+    inputs: batches.Inputs,
+    shared: batches.Shared,
+    batch: int,
+    split: Callable[[batches.Batch], batches.Batch],
+) -> Callable[..., batches.Batch]:
+    """How a lane's network comes by a batch.
+
+    Args:
+        recipe: what is done to batches.
+        inputs: of the lane.
+        shared: the real rows.
+        batch: rows in a batch.
+        split: see `epoch_of`.
+
+    Returns:
+        (positions int32 [batch] of the pool, or None to draw them; the key of that drawing; the key of the transforms;
+        progress) -> the batch after the transforms.
+    """
+    size, classes = inputs.counts.sum(), inputs.counts.shape[0]
+
+    def batch_at(index: jax.Array) -> batches.Batch:
+        x, y = batches.pick(inputs.pool, shared, index)
+        return split(batches.Batch(x, jax.nn.one_hot(y, classes, dtype=x.dtype)))
+
+    def draw(key: jax.Array, p: jax.Array | None, progress: jax.Array) -> batches.Batch:
+        p = recipe.sample(progress) if p is None and recipe.sample is not None else p
+        if p is None:
+            return batch_at(jax.random.randint(key, (batch,), 0, size))
+        return batch_at(batches.by_class(key, p, inputs.counts, batch))
+
+    def batch_of(index: jax.Array | None, rows: jax.Array, distort: jax.Array, progress: jax.Array) -> batches.Batch:
+        first = draw(rows, None, progress) if index is None else batch_at(index)
+        again = lambda key, p: draw(key, p, progress)  # noqa: E731
+        return split(transform(recipe, distort, first, again, progress))
+
+    return batch_of
 
 
 def _with_average(state: State, i: jax.Array, ema: float) -> State:

@@ -1,0 +1,158 @@
+"""analyses.json: which analyses of a growing set of seeds were made, so that the next one knows what it may still claim.
+
+Every report, and every time a stop rule asks, is an analysis. Kept are the seeds of each arm, the metric, the baseline and the
+margin, and what was planned before the first one. The same seeds analysed again are no new analysis. See `evaluate.interim`.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imbal_jax import records
+from imbal_jax.evaluate import interim, stats
+
+FILE = "analyses.json"
+FIXED = ("metric", "baseline", "margin")  # by the first analysis
+ENOUGH_OF_A_RULE = 64  # steps of a stop rule of an older run that are taken into account
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """The ledger {"plan": {"seeds", "power"} or None, "analyses": [...]}; of an older run what results.json tells."""
+    path = folder / FILE
+    if path.exists():
+        return {"plan": None, "analyses": [], **records.read_json(path)}
+    earlier = records.read_json(folder / "results.json") if (folder / "results.json").exists() else {}
+    analyses = [_of_results(earlier)] if earlier.get("paired") and earlier.get("metric") else []
+    return {"plan": None, "analyses": analyses}
+
+
+def begin(folder: Path, config: Mapping[str, Any]) -> None:
+    """Keep what is planned, before anything is analysed: how many seeds, and whether a rule may stop earlier."""
+    ledger = read(folder)
+    plan = planned(config)
+    if plan and not ledger["analyses"] and ledger["plan"] != plan._asdict():
+        records.write_json(folder / FILE, ledger | {"plan": plan._asdict()})
+
+
+def planned(config: Mapping[str, Any]) -> interim.Plan | None:
+    """The plan that a config makes; None where it does not say how many seeds."""
+    seeds = len(seeds_of(config))
+    return interim.Plan(seeds, interim.PLANNED_LOOKS if config.get("stop") else interim.UNPLANNED_LOOKS) if seeds else None
+
+
+def seeds_of(config: Mapping[str, Any]) -> range:
+    """The seeds that a config asks for: a number, or a range 'FIRST:END'."""
+    asked = config.get("seeds")
+    if isinstance(asked, str) and asked.count(":") == 1 and all(part.strip().isdigit() for part in asked.split(":")):
+        first, end = map(int, asked.split(":"))
+        return range(first, end)
+    if isinstance(asked, str) and asked.strip().isdigit():
+        asked = int(asked)
+    return range(asked) if isinstance(asked, int) and not isinstance(asked, bool) else range(0)
+
+
+def history(
+    ledger: Mapping[str, Any],
+    config: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    now: Mapping[str, Any],
+    older_looks: int = 1,
+) -> interim.History:
+    """The earlier analyses as `stats.comparisons` takes them.
+
+    Args:
+        ledger: see `read`.
+        config: gives the plan where the ledger has none.
+        rows: as in rows.jsonl.
+        now: the metric, baseline and margin of the analysis to be made.
+        older_looks: how often the stop rule of a run without a ledger asked.
+    """
+    there = len({row["seed"] for row in rows})
+    plan = interim.Plan(**ledger["plan"]) if ledger.get("plan") else planned(config)
+    if plan is None:
+        plan = interim.Plan(max(1, there))
+    spent: dict[str, set[int]] = {}
+    for analysis in ledger["analyses"]:
+        for arm in analysis.get("spent", ()):
+            spent.setdefault(arm, set()).add(int(analysis["seeds"][arm]))
+    if older_looks > 1 and not ledger["analyses"]:
+        plan = interim.Plan(plan.seeds, interim.PLANNED_LOOKS)
+        steps = min(older_looks, ENOUGH_OF_A_RULE)
+        spent = {str(row["method"]): {-(-plan.seeds * step // steps) for step in range(1, steps)} for row in rows}
+    return interim.History(plan, spent, changed(ledger, now))
+
+
+def changed(ledger: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """What of metric, baseline and margin differs from the first analysis, in words; '' for nothing."""
+    firsts = ledger.get("firsts") or ledger["analyses"][:1]
+    found = [f"{name} {first[name]} became {now[name]}" for first in firsts for name in FIXED if first[name] != now[name]]
+    if not found:
+        return ""
+    return f"no verdict: after data had been analysed, {' and '.join(dict.fromkeys(found))}"
+
+
+def record(folder: Path, ledger: Mapping[str, Any], plan: interim.Plan, analysis: dict[str, Any]) -> dict[str, Any]:
+    """Keep an analysis, unless it is there already; the ledger with it."""
+    analyses = list(ledger["analyses"])
+    if analysis not in analyses:
+        analyses.append(analysis)
+    kept = {"plan": ledger.get("plan") or plan._asdict(), "analyses": analyses}
+    if kept != dict(ledger) or not (folder / FILE).exists():
+        records.write_json(folder / FILE, kept)
+    return kept
+
+
+def analysis(paired: Mapping[str, Mapping[str, Any]], now: Mapping[str, Any]) -> dict[str, Any]:
+    """What is kept of an analysis: the seeds of each arm, and the arms that could have had a verdict.
+
+    Args:
+        paired: as `stats.comparisons` returns it.
+        now: metric, baseline and margin.
+    """
+    found = {arm: of_arm[now["metric"]] for arm, of_arm in paired.items() if now["metric"] in of_arm}
+    able = [arm for arm, pair in found.items() if stats.possible(pair["n"], len(found), pair["share"]) and _told(pair)]
+    return {"seeds": {arm: pair["seeds"] for arm, pair in found.items()}, "spent": able} | {name: now[name] for name in FIXED}
+
+
+def counted(made: Sequence[Mapping[str, Any]], earlier: interim.History) -> list[int]:
+    """The numbers of seeds (of the arm with the most) at the analyses that could give a verdict, ascending."""
+    spent = {max(a["seeds"][arm] for arm in a["spent"]) for a in made if a.get("spent")}
+    now = max(made[-1]["seeds"].values(), default=0)
+    return sorted(spent | {n for of_arm in earlier.seeds.values() for n in of_arm if n < now})
+
+
+def merged(ledgers: Iterable[tuple[Mapping[str, Any], Mapping[str, str]]], own: Mapping[str, Any], one: bool) -> dict[str, Any]:
+    """The ledgers of runs that are joined into one report, and of that report.
+
+    Args:
+        ledgers: each run's, and the names that its arms have in the report.
+        own: of the report itself.
+        one: whether the runs are parts of one experiment with seeds of their own: then their plans add up.
+    """
+    analyses, plans, firsts = list(own["analyses"]), [], list(own["analyses"][:1])
+    for ledger, names in ledgers:
+        plans += [ledger["plan"]] if ledger.get("plan") else []
+        firsts += ledger["analyses"][:1]
+        for a in ledger["analyses"]:
+            seeds = {names.get(arm, arm): n for arm, n in a["seeds"].items()}
+            analyses.append({**a, "seeds": seeds, "spent": [names.get(arm, arm) for arm in a.get("spent", ())]})
+    plan = own.get("plan")
+    if plan is None and plans:
+        seeds = [p["seeds"] for p in plans]
+        plan = {"seeds": sum(seeds) if one else max(seeds), "power": max(p["power"] for p in plans)}
+    return {"plan": plan, "analyses": analyses, "firsts": firsts}
+
+
+def _told(pair: Mapping[str, Any]) -> bool:
+    """Whether a verdict was not refused for another reason than the data: such an analysis gave nothing away."""
+    return pair["verdict"] != "none" or "collapsed" in str(pair["reason"])
+
+
+def _of_results(results: Mapping[str, Any]) -> dict[str, Any]:
+    """The analysis that an older results.json is of."""
+    metric = results["metric"]
+    pairs = {arm: found[metric] for arm, found in results["paired"].items() if metric in found}
+    seeds = {arm: int(pair.get("seeds") or pair["n"]) for arm, pair in pairs.items()}
+    able = [arm for arm, pair in pairs.items() if stats.possible(pair["n"], max(1, len(pairs)))]
+    fixed = {"baseline": results.get("baseline"), "margin": results.get("margin", stats.MARGIN), "metric": metric}
+    return {"seeds": seeds, "spent": able, **fixed}
