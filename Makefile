@@ -6,7 +6,7 @@ VENV := .venv
 BENCH := .venv-bench
 BIN := $(VENV)/bin
 
-.PHONY: setup demo test test-slow lint bench clean
+.PHONY: setup demo test test-slow lint bench results campaign clean
 .DEFAULT_GOAL := setup
 
 setup: $(VENV)/.installed
@@ -30,6 +30,14 @@ test-slow: setup
 lint: setup
 	$(BIN)/ruff check
 	$(BIN)/mypy
+
+# Renders every table of docs/results and every figure of README from the committed rows.
+results: setup
+	$(BIN)/python -m docs.render
+
+# The next unfinished long runs, at low priority, from a worktree of a fixed commit; `touch campaign/PAUSE` stops them.
+campaign: setup
+	$(BIN)/python -m campaign
 
 # The peers live in an environment of their own: they are large, and the library never needs them.
 bench: $(BENCH)/.installed

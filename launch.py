@@ -2,6 +2,8 @@
 
 python launch.py --list_methods prints every balancing method with its options.
 python launch.py --config=configs/mnist_cgan.py --summary prints the networks, layer by layer.
+python launch.py --continue=docs/results/NAME [--config.seeds=16 ...] trains what those results lack, on any machine.
+python launch.py --collect=WORKDIR [--into=docs/results/NAME] writes a workdir's rows back to its folder.
 python launch.py --report=DIR [DIR ...] writes a report anew, or joins several workdirs, without training.
 python launch.py --sample=DIR [--class=NAME --count=64 ...] draws rows from a run's generator.
 With --distributed, the same command on every host shares the seeds among them.
@@ -31,10 +33,11 @@ def main(argv: list[str]) -> None:
 
         print(methods.listing())
         return
-    name = "report" if values.report else "sample" if values.sample else values.config.name
-    workdir = Path(values.workdir or values.out or values.sample or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
+    workdir = _workdir(values)
     try:
-        if values.summary:
+        if values.collect:
+            print(f"collected: {_collect(values)}")
+        elif values.summary:
             print(_summary(values))
         elif values.sample:
             print(f"samples: {_sample(values)}")
@@ -52,6 +55,14 @@ def main(argv: list[str]) -> None:
         _stop("interrupted: the same command goes on from here", 130)
 
 
+def _workdir(values: flags.FlagValues) -> Path:
+    """Where results go: what was asked for, or a folder in runs/."""
+    if (folder := values["continue"].value) and not values.workdir:
+        return Path("runs", Path(folder).name).absolute()  # the same command goes on there
+    name = next((word for word in ("report", "sample", "collect") if values[word].value), None) or values.config.name
+    return Path(values.workdir or values.out or values.sample or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
+
+
 def _run(values: flags.FlagValues, workdir: Path) -> Path:
     print(f"workdir: {workdir}", flush=True)
     asked: list[int] = []
@@ -65,6 +76,7 @@ def _run(values: flags.FlagValues, workdir: Path) -> Path:
         hosts.start(values.coordinator, values.processes, values.process)
         interrupts.listen(asked)  # again: jax may have taken SIGTERM for itself
     try:
+        _begin_from(values["continue"].value, workdir)
         report = experiment.run(values.config, workdir, stopping=hosts.stopping(asked))
     except Interrupted as stopped:
         hosts.finish()
@@ -74,6 +86,22 @@ def _run(values: flags.FlagValues, workdir: Path) -> Path:
         raise
     hosts.finish()
     return report
+
+
+def _begin_from(folder: str | None, workdir: Path) -> None:
+    """Fill an empty workdir with a folder of docs/results, where --continue names one; the first process does it for all."""
+    import jax
+
+    from imbal_jax import evidence
+
+    if folder and jax.process_index() == 0:
+        evidence.begin(Path(folder), workdir)
+
+
+def _collect(values: flags.FlagValues) -> Path:
+    from imbal_jax import evidence
+
+    return evidence.collect(Path(values.collect), Path(values.into) if values.into else None)
 
 
 def _report(values: flags.FlagValues, others: list[str], out: Path) -> Path:

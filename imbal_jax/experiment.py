@@ -222,6 +222,12 @@ def claim(setting: Setting) -> None:
             f"{setting.workdir} was begun with other data: {kept['name']} from {kept['source']}, now "
             f"{data['name']} from {data['source']}. Use another --workdir, or the same data (data.dir, data.source)"
         )
+    others = {row["digest"] for row in records.read(setting.workdir / "rows.jsonl") if row.get("digest")} - {data["digest"]}
+    if others:  # rows that came from another machine
+        raise UserError(
+            f"{setting.workdir} holds rows measured on other data (digest {min(others)[:12]}, here {data['digest'][:12]}). "
+            "Use the same data (data.dir, data.source), or another --workdir"
+        )
     if not begun.exists():
         model = models.classifier_for(setting.config.classifier.model, setting.task.shape)
         space = quality.SPACE.format(model=model, source=setting.data.source)
@@ -234,6 +240,11 @@ def claim(setting: Setting) -> None:
         records.write_json(begun, now)
     records.write_json(setting.workdir / "config.json", setting.config.to_dict())
     analyses.begin(setting.workdir, setting.config.to_dict())
+
+
+def differences(asked: dict[str, Any], kept: dict[str, Any]) -> list[str]:
+    """The fields, in words, in which two configs describe different experiments; both in JSON's types."""
+    return _differences(asked, kept)
 
 
 def _differences(asked: Any, kept: Any, name: str = "config") -> list[str]:

@@ -7,14 +7,16 @@ from typing import Any
 
 from absl import flags
 
-from imbal_jax.errors import nearest
+from imbal_jax import kept_config
+from imbal_jax.errors import UserError, nearest
 
 USE = (
     "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR, --compilation_cache=DIR, --distributed (with --coordinator, "
-    "--processes, --process), --report=DIR [DIR ...], --sample=DIR (with --class, --count, --epoch, --seed, --latent_seed, "
-    "--format, --out), --summary and --list_methods"
+    "--processes, --process), --continue=DIR, --collect=DIR (with --into), --report=DIR [DIR ...], --sample=DIR (with --class, "
+    "--count, --epoch, --seed, --latent_seed, --format, --out), --summary and --list_methods"
 )
 flags.disclaim_key_flags()  # --help shows them as those of the program that calls `define`
+SCHEMA = Path(__file__).resolve().parent.parent / "configs" / "mnist_cgan.py"  # has every field; others derive from it
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple of quoted words in brackets"}
 
 TEXTS = {
@@ -22,6 +24,9 @@ TEXTS = {
     "compilation_cache": "Where compiled programs are kept; $IMBAL_CACHE_DIR or ~/.cache/imbal_jax by default.",
     "report": "Write a workdir's report anew, or join several (--report=DIR DIR ...) into one in --workdir; trains nothing.",
     "sample": "Draw rows from a finished run's generator: its workdir, or a folder with generator checkpoints in it.",
+    "continue": "Train what a folder of docs/results lacks: its config and rows, in --workdir; runs/NAME by default.",
+    "collect": "Write a workdir's rows and curves to the folder of docs/results that it continues; trains nothing.",
+    "into": "With --collect: the folder, where the workdir continues none.",
     "out": "With --sample: where the files go; WORKDIR/samples by default.",
     "coordinator": "HOST:PORT of process 0; not needed on TPU VMs and under SLURM, nor are the next two.",
 }
@@ -46,7 +51,11 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None
     from ml_collections import config_flags
 
     file_help = "The experiment: a file in configs/, with :VARIANT if it has any."
-    config_flags.DEFINE_config_file("config", None, file_help, flag_values=values, sys_argv=argv)
+    folder = _asked(sys.argv if argv is None else argv, "continue")
+    if folder and not _wrong_fields(folder, argv):
+        config_flags.DEFINE_config_dict("config", _kept(folder), file_help, flag_values=values, sys_argv=argv)
+    else:  # of a folder that cannot be read, `parse` says what is wrong
+        config_flags.DEFINE_config_file("config", None, file_help, flag_values=values, sys_argv=argv)
     for name, shown in TEXTS.items():
         flags.DEFINE_string(name, None, shown, flag_values=values)
     for name, shown in SWITCHES.items():
@@ -59,6 +68,15 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None
     flags.DEFINE_enum("format", None, ["png", "npz"], forms, flag_values=values)
 
 
+def _wrong_fields(folder: str, argv: list[str] | None) -> bool:
+    """Whether a folder has no config that can be read, or fields are overridden that it does not have."""
+    try:
+        known = _names(_kept(folder).to_dict())
+    except UserError:
+        return True
+    return any(field not in known for field, _ in _overrides(sys.argv if argv is None else argv))
+
+
 def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """Parse `argv` for `absl.app.run`; a mistake prints one line and exits with 2."""
     try:
@@ -66,7 +84,8 @@ def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
         if values["report"].present and not values["report"].value:
             raise ValueError("--report needs a folder: a run's workdir, or several after one another")
         _check_sampling(argv, values, rest)
-        if not values["sample"].present and values["report"].value is None and not values["list_methods"].value:
+        _check_collecting(values)
+        if not any(values[name].present for name in ("sample", "collect", "report")) and not values["list_methods"].value:
             _check(argv, values, rest)
         return rest
     except Exception as error:
@@ -92,16 +111,29 @@ def _check_sampling(argv: list[str], values: flags.FlagValues, rest: list[str]) 
         raise ValueError(f"{rest[1]!r} is not understood: {USE}")
 
 
+def _check_collecting(values: flags.FlagValues) -> None:
+    """Raise ValueError for --into without --collect, and for --continue or --collect beside what they exclude."""
+    if values["into"].present and not values["collect"].present:
+        raise ValueError("--into needs --collect=WORKDIR")
+    for name in ("continue", "collect"):
+        if values[name].present and not values[name].value:
+            raise ValueError(f"--{name} needs a folder")
+    if values["collect"].present and (values["config"].present or values["continue"].present):
+        raise ValueError("--collect has no place beside --config and --continue: the run's own config is read")
+    if folder := values["continue"].value:
+        kept_config.read(Path(str(folder)), {})
+
+
 def _check(argv: list[str], values: flags.FlagValues, rest: list[str]) -> None:
     """Raise ValueError for what absl and ml_collections let pass."""
     from ml_collections import ConfigDict
 
-    asked = _asked(argv)
+    asked, kept = _asked(argv), values["continue"].value
     if asked and not isinstance(values["config"].value, ConfigDict):
         raise ValueError("the config file could not be used")
-    if not asked:
+    if not asked and not kept:
         raise ValueError("no experiment: give --config=configs/NAME.py")
-    if any(isinstance(_default(asked, field), ConfigDict) for field, _ in _overrides(argv)):
+    if any(isinstance(_default(str(asked or kept), field), ConfigDict) for field, _ in _overrides(argv)):
         raise ValueError("a group of fields cannot be set at once")
     if len(rest) > 1:
         raise ValueError(f"{rest[1]!r} is not understood: {USE}")
@@ -115,9 +147,15 @@ def _check(argv: list[str], values: flags.FlagValues, rest: list[str]) -> None:
 def _explain(argv: list[str], error: Exception) -> str:
     """One line about a mistake in `argv`."""
     text = re.sub(r"\s+", " ", str(error)).strip()
-    asked = _asked(argv)
+    asked, kept = _asked(argv), _asked(argv, "continue")
+    if asked is not None and kept is not None:
+        return "--config has no place beside --continue: the folder's own config is read"
+    if isinstance(error, UserError) or re.match(r"--(into|collect|continue)\b", text):
+        return text
     if _asked(argv, "sample") is not None or re.match(r"--\w+ needs (--sample|a folder)", text):
         return text
+    if kept and not asked:
+        return _explain_fields(argv, error, text, kept)
     if not asked:
         return text if text.startswith("no experiment") else f"no experiment: give --config=configs/NAME.py ({text})"
     path = Path(asked.split(":")[0])
@@ -125,6 +163,11 @@ def _explain(argv: list[str], error: Exception) -> str:
         folders = {path.parent if len(str(path)) < 1000 else Path("configs"), Path("configs")}
         there = sorted({str(p) for folder in folders for p in folder.glob("*.py")})
         return f"there is no config file {str(path)!r:.200}{nearest(str(path), there) or _listed(there)}"
+    return _explain_fields(argv, error, text, asked)
+
+
+def _explain_fields(argv: list[str], error: Exception, text: str, asked: str) -> str:
+    """The same of a mistake in the fields that are overridden; `asked` is a config file, or a folder with a config."""
     try:
         known = _names(_load(asked).to_dict())
     except Exception as reason:  # a config file is a program: anything may be wrong with it
@@ -162,9 +205,11 @@ def _overrides(argv: list[str]) -> list[tuple[str, str]]:
 
 
 def _load(asked: str) -> Any:
-    """The config of FILE[:VARIANT] without overrides; raises what the file raises."""
+    """The config of FILE[:VARIANT], or of a folder, without overrides; raises what the file raises."""
     from ml_collections import ConfigDict, config_flags
 
+    if Path(asked).is_dir():
+        return _kept(asked)
     holder = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, flag_values=holder, sys_argv=[])
     holder(["", f"--config={asked}"])
@@ -173,6 +218,11 @@ def _load(asked: str) -> Any:
         return config
     getattr(config, "to_dict", None)  # a file that could not be read shows itself when it is used
     raise ValueError("get_config() returns no ConfigDict")
+
+
+def _kept(folder: str) -> Any:
+    """The config that a folder holds, with every field that configs have today."""
+    return kept_config.read(Path(folder), _load(str(SCHEMA)).to_dict())
 
 
 def _default(asked: str, field: str) -> Any:

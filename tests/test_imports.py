@@ -11,6 +11,7 @@ PACKAGE = ROOT / "imbal_jax"
 # From the bottom up. A module may import from lower rows and from its own package, not from its neighbours in a row.
 ORDER = [
     {"cores", "errors", "interrupts", "program_cache", "streams"},
+    {"kept_config"},
     {"checkpoint", "environment", "flags", "hosts", "lanes", "memory", "ops", "progress", "records", "stored", "tensorboard"},
     {"batches", "forms"},
     {"data"},
@@ -23,6 +24,7 @@ ORDER = [
     {"stages"},
     {"sweep"},
     {"experiment"},
+    {"evidence"},
     {"launch"},
 ]
 RANK = {name: rank for rank, names in enumerate(ORDER) for name in names}

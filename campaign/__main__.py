@@ -1,0 +1,142 @@
+"""Runs what is unfinished of campaign/runs.py, one run after the other, at low priority: make campaign.
+
+    python -m campaign            goes on with the first unfinished run
+    python -m campaign --list     says what is finished
+    python -m campaign --update   first moves the pinned code to the present commit
+    touch campaign/PAUSE          stops the run at its next checkpoint; remove the file and start again to go on
+
+The code that runs is a git worktree of one commit (runs/campaign/code), so that editing the checkout disturbs nothing. Each
+run has a workdir of its own in runs/campaign/ and resumes where it stopped. After each run, and at a pause, what it has
+finished is collected into docs/results/NAME; `make results` then renders the tables.
+"""
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+
+from campaign.runs import RUNS, Run
+
+ROOT = Path(__file__).resolve().parent.parent
+PLACE = ROOT / "runs" / "campaign"
+PAUSE = ROOT / "campaign" / "PAUSE"
+SECONDS = 5.0  # between two looks at PAUSE
+Start = Callable[[Run, Path], int]  # trains what a run lacks in a workdir; the exit status, 143: paused
+Collect = Callable[[Run, Path], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the campaign; returns 1 where a run failed."""
+    parser = argparse.ArgumentParser(prog="python -m campaign")
+    parser.add_argument("--list", action="store_true", help="say what is finished, and stop")
+    parser.add_argument("--update", action="store_true", help="move the pinned code to the present commit")
+    options = parser.parse_args(argv)
+    if options.list:
+        print("\n".join(f"{'finished' if finished(run, PLACE) else 'to come':>9}  {run.name}: {run.why}" for run in RUNS))
+        return 0
+    code = pinned(PLACE / "code", update=options.update)
+    failed = go_on(RUNS, PLACE, partial(train, code), partial(collect, code))
+    for name in failed:
+        print(f"failed: {name}, see {PLACE / name / 'log.txt'}")
+    return 1 if failed else 0
+
+
+def go_on(
+    runs: Sequence[Run], place: Path, start: Start, collect: Collect, paused: Callable[[], bool] = PAUSE.exists
+) -> list[str]:
+    """Run what is unfinished, in order; a run that fails does not hold up the others.
+
+    Args:
+        runs: all of them.
+        place: where their workdirs are.
+        start, collect: see `Start` and `Collect`.
+        paused: whether to stop.
+
+    Returns:
+        the names of those that failed.
+    """
+    failed: list[str] = []
+    for run in runs:
+        if finished(run, place):
+            continue
+        if paused():
+            print(f"paused before {run.name}: remove {PAUSE} and start again")
+            return failed
+        workdir = place / run.name
+        workdir.mkdir(parents=True, exist_ok=True)
+        status = start(run, workdir)
+        if (workdir / "rows.jsonl").exists():
+            collect(run, workdir)
+        if status == 0:
+            _done(workdir).write_text(json.dumps(run.arguments) + "\n")
+        elif status == 143:
+            print(f"paused in {run.name}: it goes on from its last checkpoint")
+            return failed
+        else:
+            failed.append(run.name)
+    return failed
+
+
+def finished(run: Run, place: Path) -> bool:
+    """Whether a run has come to its end with the arguments that it has now."""
+    path = _done(place / run.name)
+    return path.exists() and json.loads(path.read_text()) == list(run.arguments)
+
+
+def _done(workdir: Path) -> Path:
+    return workdir / "finished.json"
+
+
+def pinned(code: Path, update: bool) -> Path:
+    """The worktree whose code runs: of the commit that it was made from, or was last moved to."""
+    if not code.exists():
+        _git("worktree", "prune")
+        _git("worktree", "add", "--detach", str(code), "HEAD")
+    elif update:
+        commit = subprocess.run(["git", "-C", str(ROOT), "rev-parse", "HEAD"], capture_output=True, text=True, check=True)
+        subprocess.run(["git", "-C", str(code), "checkout", "--detach", commit.stdout.strip()], check=True)
+    return code
+
+
+def _git(*arguments: str) -> None:
+    subprocess.run(["git", "-C", str(ROOT), *arguments], check=True)
+
+
+def train(code: Path, run: Run, workdir: Path) -> int:
+    """Train what is missing, with the pinned code; a pause ends it at its next checkpoint."""
+    folder = ROOT / "docs" / "results" / run.name
+    data = os.environ.get("IMBAL_DATA_DIR", "")
+    arguments = [argument.replace("{data}", data) for argument in run.arguments]
+    if (folder / "rows.jsonl").exists():
+        begin = "import sys, pathlib; from imbal_jax import evidence; evidence.begin(*map(pathlib.Path, sys.argv[1:]))"
+        subprocess.run([sys.executable, "-c", begin, str(folder), str(workdir)], cwd=code, check=True)
+    command = ["nice", "-n", "19", sys.executable, "launch.py", *arguments, f"--workdir={workdir}"]
+    print(f"{run.name}: {' '.join(arguments)}", flush=True)
+    with open(workdir / "log.txt", "a") as log:
+        process = subprocess.Popen(command, cwd=code, stdout=log, stderr=log)
+        try:
+            while process.poll() is None:
+                if PAUSE.exists():
+                    process.terminate()
+                    return process.wait()
+                time.sleep(SECONDS)
+        except BaseException:
+            process.terminate()
+            process.wait()
+            raise
+    return process.returncode
+
+
+def collect(code: Path, run: Run, workdir: Path) -> None:
+    """Write what a run has finished into docs/results, with the pinned code."""
+    into = ROOT / "docs" / "results" / run.name
+    subprocess.run([sys.executable, "launch.py", f"--collect={workdir}", f"--into={into}"], cwd=code, check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,204 @@
+"""Results that add up over machines: a folder of docs/results becomes a workdir, and a workdir's rows go back into a folder.
+
+A folder holds config.json, environment.json (a list: one entry for each machine that contributed, with the rows that it
+contributed), rows.jsonl, metrics.jsonl (thinned out above a megabyte) and what shows a generator.
+"""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from imbal_jax import experiment, kept_config, records
+from imbal_jax.errors import UserError
+
+MARK = "continues.json"  # in a workdir: the folder that it continues
+COPIED = ("rows.jsonl", "metrics.jsonl", "generator.json", "analyses.json")
+MOST_BYTES = 1_000_000  # of metrics.jsonl in a folder
+PICTURES = {"plots/samples.png": "samples.png", "plots/film_strip.png": "film_strip.png"}
+# Of a workdir's environment.json, what says where its rows were measured.
+SURROUNDINGS = ("python", "platform", "cpu", "cores", "memory_gb", "versions", "backend", "device_kind", "devices") + (
+    "processes",
+    "xla_flags",
+    "commit",
+    "dirty",
+    "command",
+    "form",
+)
+# Fields of a row that differ between two measurements of the same.
+COST = ("lanes", "device", "shared_stages")
+Row = Mapping[str, Any]
+
+
+def begin(folder: Path, workdir: Path) -> None:
+    """Make a workdir that goes on where a folder's rows end; one that does so already gets the rows that it lacks.
+
+    Raises:
+        UserError: no rows in the folder, a workdir of another run, or rows that contradict each other.
+    """
+    rows = records.read(folder / "rows.jsonl")
+    if not rows:
+        raise UserError(f"{folder} holds no rows (rows.jsonl): give a folder of docs/results")
+    mark = workdir / MARK
+    if not mark.exists() and (workdir / "rows.jsonl").exists():
+        raise UserError(f"{workdir} holds a run of its own: give another --workdir to continue {folder}")
+    if mark.exists() and (other := records.read_json(mark)["name"]) != folder.name:
+        raise UserError(f"{workdir} continues {other}, not {folder.name}: give another --workdir")
+    workdir.mkdir(parents=True, exist_ok=True)
+    with records.alone(workdir):
+        records.write_json(mark, {"name": folder.name, "folder": str(folder)})
+        for name in COPIED:
+            if (folder / name).exists() and not (workdir / name).exists():
+                shutil.copyfile(folder / name, workdir / name)
+        records.append(workdir / "rows.jsonl", new_rows(workdir / "rows.jsonl", rows, str(folder)))
+
+
+def collect(workdir: Path, into: Path | None = None) -> Path:
+    """Add a workdir's rows, curves and surroundings to a folder, which is made where it is missing; returns the folder.
+
+    Rows that the folder has already stay as they are, byte for byte. The same call a second time changes nothing.
+
+    Raises:
+        UserError: no rows, no folder to write to, another experiment, other data, or a row that both have differently.
+    """
+    rows, mark = records.read(workdir / "rows.jsonl"), workdir / MARK
+    if not rows:
+        raise UserError(f"{workdir} holds no finished row (rows.jsonl): give the workdir of a run")
+    if into is None and not mark.exists():
+        raise UserError(f"{workdir} continues no folder of docs/results: say where its rows go with --into=docs/results/NAME")
+    folder = into or Path(records.read_json(mark)["folder"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with records.alone(folder):
+        config = merged_config(folder, records.read_json(workdir / "config.json"))
+        fresh = new_rows(folder / "rows.jsonl", rows, str(workdir))
+        records.append(folder / "rows.jsonl", fresh)
+        records.write_json(folder / "config.json", config)
+        add_surroundings(folder, records.read_json(workdir / "environment.json"))
+        add_curves(folder / "metrics.jsonl", records.read(workdir / "metrics.jsonl"))
+        _copy_pictures(workdir, folder)
+    (folder / ".lock").unlink(missing_ok=True)
+    return folder
+
+
+def new_rows(path: Path, rows: Iterable[Row], source: str) -> list[dict[str, Any]]:
+    """The rows that a file lacks.
+
+    Raises:
+        UserError: of a seed of an arm both have a row, and the rows differ; or they were measured on other data.
+    """
+    there = {(row["method"], row["seed"]): row for row in records.read(path)}
+    fresh = []
+    for row in rows:
+        _refuse_other_data(row, there.values(), source, path)
+        kept = there.get((row["method"], row["seed"]))
+        if kept is None:
+            fresh.append(dict(row))
+        elif names := different(kept, row):
+            raise UserError(
+                f"{path} and {source} both have seed {row['seed']} of {row['method']!r}, and differ in {', '.join(names[:3])}: "
+                "remove one of the two rows"
+            )
+    return fresh
+
+
+def different(one: Row, other: Row) -> list[str]:
+    """The fields in which two rows of the same seed and arm differ, what they cost left aside."""
+    names = [name for name in one.keys() | other.keys() if "seconds" not in name and name not in COST]
+    return sorted(name for name in names if one.get(name) != other.get(name))
+
+
+def _refuse_other_data(row: Row, others: Iterable[Row], source: str, path: Path) -> None:
+    other = next(iter(others), row)  # those that are there agree with each other
+    if (mine := row.get("digest")) != (theirs := other.get("digest")):
+        raise UserError(f"{source} was measured on other data than {path}: digest {mine}, not {theirs}")
+
+
+def merged_config(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
+    """The folder's config with the arms and the seeds that a workdir's adds.
+
+    Raises:
+        UserError: the two describe different experiments.
+    """
+    path = folder / "config.json"
+    if not path.exists():
+        return config
+    kept = kept_config.filled(records.read_json(path), config)  # an earlier version kept less
+    if wrong := experiment.differences(config, kept):
+        raise UserError(f"{folder} holds a different experiment: {'; '.join(wrong)}. Use another --into")
+    arms = dict.fromkeys([*kept["baselines"], *config["baselines"], config["method"]])
+    arms.pop(kept["method"], None)
+    return {**config, **kept, "seeds": max(kept["seeds"], config["seeds"]), "baselines": list(arms)}
+
+
+def add_surroundings(folder: Path, environment: Mapping[str, Any]) -> None:
+    """Append to environment.json where the rows were measured that no entry names yet."""
+    path = folder / "environment.json"
+    entries = records.read_json(path) if path.exists() else []
+    named = {(method, seed) for entry in entries for method, seeds in entry["rows"].items() for seed in seeds}
+    arms: dict[str, list[int]] = {}
+    for row in records.read(folder / "rows.jsonl"):
+        if (row["method"], row["seed"]) not in named:
+            arms.setdefault(row["method"], []).append(row["seed"])
+    if not arms:
+        return
+    here = {name: environment.get(name) for name in SURROUNDINGS}
+    here["command"] = _without_paths(here["command"])
+    data = {name: environment.get("data", {}).get(name) for name in ("name", "source", "digest", "class_names")}
+    records.write_json(path, [*entries, {**here, "date": time.strftime("%Y-%m-%d"), "data": data, "rows": arms}])
+
+
+def _without_paths(command: str | None) -> str | None:
+    """A command without the places of one machine."""
+    return command and re.sub(r" --(workdir|config\.data\.dir|continue|compilation_cache)[= ]\S+", "", command)
+
+
+def add_curves(path: Path, lines: Sequence[Row]) -> None:
+    """Append the curves of trainings that a metrics.jsonl lacks, and thin it out where it grows above a megabyte."""
+    there = {_training(line) for line in records.read(path)}
+    records.append(path, [dict(line) for line in lines if _training(line) not in there])
+    if path.exists() and path.stat().st_size > MOST_BYTES:
+        kept = thinned(records.read(path), MOST_BYTES)
+        wanted = iter(kept)
+        following = [next(wanted, None)]
+
+        def keeps(line: Row) -> bool:
+            if line != following[0]:
+                return False
+            following[0] = next(wanted, None)
+            return True
+
+        records.keep(path, keeps)
+
+
+def thinned(lines: Sequence[Row], most: int) -> list[Row]:
+    """The lines of every second epoch, or every fourth, ..., until they fit into `most` bytes.
+
+    Warnings and the first and last epoch of each training always stay.
+    """
+    ends: dict[tuple, tuple[int, int]] = {}
+    for line in lines:
+        low, high = ends.get(_training(line), (line["epoch"], line["epoch"]))
+        ends[_training(line)] = min(low, line["epoch"]), max(high, line["epoch"])
+    every, found = 1, list(lines)
+    while sum(len(json.dumps(line)) + 1 for line in found) > most and every <= max(high for _, high in ends.values()):
+        every *= 2
+        found = [
+            line
+            for line in found
+            if line["stage"] == "warning" or line["epoch"] % every == 0 or line["epoch"] in ends[_training(line)]
+        ]
+    return found
+
+
+def _training(line: Row) -> tuple:
+    return line["stage"], line.get("of"), line.get("method"), line["seed"]
+
+
+def _copy_pictures(workdir: Path, folder: Path) -> None:
+    """What shows a generator, once."""
+    for name, kept in {"generator.json": "generator.json", "analyses.json": "analyses.json", **PICTURES}.items():
+        if (workdir / name).exists() and (name == "analyses.json" or not (folder / kept).exists()):
+            shutil.copyfile(workdir / name, folder / kept)

@@ -1,0 +1,184 @@
+"""Results that add up over machines: folders of docs/results become workdirs, and rows come back."""
+
+import json
+import shutil
+
+import pytest
+from absl import flags as absl_flags
+
+from imbal_jax import evidence, experiment, records
+from imbal_jax.errors import UserError
+from imbal_jax.flags import define, parse
+from tests import small
+
+pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
+
+
+def run(workdir, seeds, **fields):
+    """Two arms without a GAN, a few steps each."""
+    config = small.get_config()
+    config.baselines, config.method, config.classifier.epochs, config.seeds = ("none",), "over", 2, seeds
+    config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
+    experiment.run(config, workdir)
+    return workdir
+
+
+def rows_of(folder):
+    """Rows by arm and seed, without what they cost."""
+    rows = records.read(folder / "rows.jsonl")
+    assert len({(row["method"], row["seed"]) for row in rows}) == len(rows)
+    cost = (*evidence.COST, "crc")
+    return {
+        (row["method"], row["seed"]): {n: v for n, v in row.items() if "seconds" not in n and n not in cost} for row in rows
+    }
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """An uninterrupted run of two seeds, side by side on two devices."""
+    return run(tmp_path_factory.mktemp("whole") / "run", 2)
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory):
+    """The first seed by itself, collected; its folder continued in a fresh workdir, which is not collected yet."""
+    place = tmp_path_factory.mktemp("parts")
+    folder = evidence.collect(run(place / "first", 1), place / "results" / "two_arms")
+    evidence.begin(folder, place / "second")
+    before = (folder / "rows.jsonl").read_bytes()
+    run(place / "second", 2)
+    return place / "second", folder, before
+
+
+def test_continued_in_another_workdir_the_rows_are_those_of_one_run(whole, parts):
+    workdir, folder, before = parts
+    assert evidence.collect(workdir) == folder
+    assert (folder / "rows.jsonl").read_bytes().startswith(before)  # what was there stays as it is
+    union, one = rows_of(folder), rows_of(whole)
+    assert union.keys() == one.keys()
+    for lane, row in one.items():
+        assert union[lane].keys() == row.keys()
+        for name, value in row.items():  # seeds side by side round as seeds alone do, or nearly
+            alike = pytest.approx(value, rel=1e-4, abs=1e-6) if isinstance(value, float) else value
+            assert name == "pr_curve" or union[lane][name] == alike, name
+
+
+def test_each_machine_has_an_entry_with_the_rows_that_it_measured(parts):
+    workdir, folder, _ = parts
+    evidence.collect(workdir)
+    first, second = records.read_json(folder / "environment.json")
+    assert first["rows"] == {"none": [0], "over": [0]} and second["rows"] == {"none": [1], "over": [1]}
+    assert first["versions"]["jax"] and first["date"] and "workdir" not in (first["command"] or "")
+    assert records.read_json(folder / "config.json")["seeds"] == 2
+
+
+def test_collecting_twice_changes_nothing(parts):
+    workdir, folder, _ = parts
+    evidence.collect(workdir)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    evidence.collect(workdir)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_curves_of_all_seeds_are_collected(parts):
+    workdir, folder, _ = parts
+    evidence.collect(workdir)
+    lines = records.read(folder / "metrics.jsonl")
+    assert {line["seed"] for line in lines if line["stage"] == "classifier"} == {0, 1}
+
+
+def test_rows_that_contradict_each_other_are_refused(whole, tmp_path):
+    folder = evidence.collect(whole, tmp_path / "folder")
+    other = tmp_path / "other"
+    shutil.copytree(whole, other)
+    rows = records.read(other / "rows.jsonl")
+    rows[0]["accuracy"] += 0.25
+    (other / "rows.jsonl").unlink()
+    records.append(other / "rows.jsonl", rows)
+    with pytest.raises(UserError, match=r"both have seed 0 of 'none', and differ in accuracy"):
+        evidence.collect(other, folder)
+
+
+def test_another_experiment_or_other_data_are_refused(whole, tmp_path):
+    folder = evidence.collect(whole, tmp_path / "folder")
+    other = tmp_path / "other"
+    shutil.copytree(whole, other)
+    config = records.read_json(other / "config.json")
+    records.write_json(other / "config.json", {**config, "seed": 7})
+    with pytest.raises(UserError, match="different experiment: config.seed is 0 there and 7 now"):
+        evidence.collect(other, folder)
+    with pytest.raises(UserError, match="measured on other data"):
+        evidence.new_rows(folder / "rows.jsonl", [{"method": "none", "seed": 9, "digest": "0"}], "there")
+
+
+def test_what_cannot_be_continued_or_collected_is_said(whole, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match="holds no rows"):
+        evidence.begin(tmp_path / "empty", tmp_path / "new")
+    with pytest.raises(UserError, match="no finished row"):
+        evidence.collect(tmp_path / "empty", tmp_path / "folder")
+    with pytest.raises(UserError, match="--into=docs/results/NAME"):
+        evidence.collect(whole)
+    with pytest.raises(UserError, match="holds a run of its own"):
+        evidence.begin(whole, whole)
+
+
+def test_curves_above_a_megabyte_are_thinned(tmp_path):
+    head = {"stage": "classifier", "method": "none"}
+    lines = [{**head, "seed": seed, "epoch": e, "loss": 1 / e} for seed in (0, 1) for e in range(1, 101)]
+    warning = {"stage": "warning", "of": "gan", "seed": 0, "epoch": 7, "message": "odd"}
+    kept = evidence.thinned([*lines, warning], 3000)
+    assert sum(len(json.dumps(line)) + 1 for line in kept) <= 3000 and warning in kept
+    epochs = [line["epoch"] for line in kept if line["stage"] == "classifier" and line["seed"] == 0]
+    assert epochs[0] == 1 and epochs[-1] == 100 and len({b - a for a, b in zip(epochs[1:-2], epochs[2:-1], strict=True)}) == 1
+    assert evidence.thinned(lines, 10**6) == lines
+
+
+# --- the command line -------------------------------------------------------------------------------------------------
+
+
+def parsed(*argv):
+    values = absl_flags.FlagValues()
+    define(values, ["launch.py", *argv])
+    parse(["launch.py", *argv], values)
+    return values
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """An old folder: its config lacks what was thought of later."""
+    config = json.loads(small.get_config().to_json())
+    del config["classifier"]["epochs_of"], config["classifier"]["steps"], config["stop"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    return tmp_path
+
+
+def test_a_folder_is_continued_with_its_own_config_and_more_seeds(folder):
+    config = parsed(f"--continue={folder}", "--config.seeds=5", "--config.baselines=('none', 'over')").config
+    assert config.seeds == 5 and config.baselines == ("none", "over") and config.name == "small"
+    assert config.classifier.epochs_of == "own"  # what the length meant before there was such a field
+    assert (config.classifier.steps, config.stop) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "words"),
+    [
+        (["--continue={}", "--config.sedes=2"], ["unknown config field 'sedes'", "'seeds'"]),
+        (["--continue={}", "--config.seeds=x"], ["it must be a whole number"]),
+        (["--continue={}", "--config=configs/mnist_cgan.py"], ["no place beside --continue"]),
+        (["--continue=nowhere"], ["nowhere holds no config.json"]),
+        (["--into=docs"], ["--into needs --collect"]),
+        (["--collect=x", "--config=configs/mnist_cgan.py"], ["no place beside"]),
+        (["--collect="], ["--collect needs a folder"]),
+    ],
+)
+def test_a_wrong_command_line_is_explained(capsys, folder, argv, words):
+    with pytest.raises(SystemExit) as end:
+        parsed(*(word.format(folder) for word in argv))
+    out, err = capsys.readouterr()
+    assert end.value.code == 2 and out == "" and err.startswith("error: ") and err.count("\n") == 1, err
+    assert all(word in err for word in words), err
+
+
+def test_collecting_needs_no_experiment():
+    assert parsed("--collect=runs/a", "--into=docs/results/a").into == "docs/results/a"
