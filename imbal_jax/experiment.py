@@ -150,7 +150,9 @@ def _left_by_others(workdir: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(workdir.glob("process-*/rows.jsonl")) for row in records.read(path)]
 
 
-def undecided(config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]], workdir: Path, number: int) -> list[str]:
+def undecided(
+    config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]], workdir: Path, number: int
+) -> list[str]:
     """The arms of which more seeds could still tell something; this is an interim analysis, and is recorded as one."""
     key, names = jax.random.key(config.seed), [arm.name for arm in every]
     mine = [row for row in rows if row["method"] in names]
