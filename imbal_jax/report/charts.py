@@ -76,7 +76,7 @@ def forest(run: Run) -> str:
             f", 95% interval {gap(metric, ends[0])} to {gap(metric, ends[1])}" if ends else ""
         )
         lines.append(
-            f'<div class="arm {said}" title="{text(arm)}: {words}, {said}"><span class="name">{label[arm]}</span>'
+            f'<div class="arm {said}" title="{text(arm)}: {words}, {"no verdict" if said == "none" else said}"><span class="name">{label[arm]}</span>'
             f'<span class="track">{shade}{zero}{marks}</span><span class="value">{gap(metric, pair["mean"])}</span></div>'
         )
     cut = " (an arrowhead: it goes on beyond the frame)" if _is_cut(scale, [pair["ci95"] for pair in found.values()]) else ""
