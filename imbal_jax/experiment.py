@@ -67,7 +67,7 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
             for unit in sweep.missing(every, chunk, known):
                 run_unit(config, base, workdir, unit, full=max(map(len, chunks)))
         known = meet(f"round {number}", own, stopping=stopping)
-        if rule and not undecided(config, rule, every, known, own.parent):
+        if rule and not undecided(config, rule, every, known, own.parent, number):
             break
     report = build.build(workdir, clock()) if jax.process_index() == 0 else workdir
     if jax.process_index() == 0:
@@ -164,14 +164,16 @@ def _left_by_others(workdir: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(workdir.glob("process-*/rows.jsonl")) for row in result_rows.read(path)]
 
 
-def undecided(config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]], workdir: Path) -> list[str]:
+def undecided(
+    config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]], workdir: Path, number: int
+) -> list[str]:
     """The arms of which more seeds could still tell something; this is an interim analysis, and is recorded as one."""
     key, names = jax.random.key(config.seed), [arm.name for arm in every]
     mine = [row for row in rows if row["method"] in names]
     fixed = {"metric": config.metric, "baseline": baseline_of(config), "margin": float(config.margin)}
     ledger = analyses.read(workdir)
     if jax.process_count() > 1:  # all decide alike: by what the first process has recorded
-        ledger = hosts.gather(f"analyses of {len(rows)} rows", [ledger] if jax.process_index() == 0 else [])[0]
+        ledger = hosts.gather(f"analyses {number}", [ledger] if jax.process_index() == 0 else [])[0]
     history = analyses.history(ledger, config.to_dict(), mine, fixed)
     options: dict[str, Any] = {"baseline": fixed["baseline"], "margin": rule.margin, "history": history}
     options["unequal_steps"] = bool(config.get("unequal_steps", False))

@@ -13,7 +13,7 @@ from imbal_jax.stages import classifier, gan, group
 from imbal_jax.stages.arms import Arm, groups
 from imbal_jax.stages.setting import MOST_SEEDS, Setting
 
-EVERY = 8  # seeds between two looks, unless said otherwise
+EVERY = 8  # seeds between two interim analyses, unless said otherwise
 
 
 class Stop(NamedTuple):
@@ -21,7 +21,7 @@ class Stop(NamedTuple):
 
     Attributes:
         margin: differences below it are of no interest.
-        every: seeds between two looks.
+        every: seeds between two interim analyses.
     """
 
     margin: float
