@@ -22,7 +22,14 @@ TINY = (
 )  # fmt: skip
 LONG = ("--config.chunk_seconds=0", "--config.save_seconds=1000", "--config.classifier.epochs=400")
 # launch.py, with a heartbeat that a test can wait for.
-LAUNCH = "import runpy; from imbal_jax import hosts; hosts.HEARTBEAT = 10; runpy.run_path('launch.py', run_name='__main__')"
+# Ctrl-C is not ignored, as it would be below a shell that runs the tests in the background.
+LAUNCH = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from imbal_jax import hosts
+hosts.HEARTBEAT = 10
+runpy.run_path("launch.py", run_name="__main__")
+"""
 
 
 def start(workdir, cache, *argv, **options):
@@ -125,13 +132,14 @@ def test_lost_output_changes_nothing(peace, tmp_path, stream):
 
 def test_a_workdir_with_brackets_and_a_name_that_is_not_utf8(peace, tmp_path):
     workdir = tmp_path / os.fsdecode(b"run [a*]? \xfc")
-    process = start(workdir, peace[1], *LONG, "--config.save_seconds=0")
+    often = (*LONG, "--config.save_seconds=0")
+    process = start(workdir, peace[1], *often)
     until(lambda: saved(workdir), process)
     process.kill()
     ended(process)
-    status, _, err = ended(start(workdir, peace[1], *LONG, "--config.classifier.epochs=4"))
+    status, _, err = ended(start(workdir, peace[1], *often, "--config.classifier.epochs=4"))
     assert status == 2 and "holds a different experiment" in err  # which it read
-    process = start(workdir, peace[1], *LONG)
+    process = start(workdir, peace[1], *often)
     until(trained(workdir, 6), process)
     process.send_signal(signal.SIGTERM)
     status, _, err = ended(process, 60)

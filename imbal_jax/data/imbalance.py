@@ -142,8 +142,10 @@ def _parse(profile: str) -> tuple[str, dict[Any, Any]]:
         if option not in defaults[name]:
             hint = nearest(option, defaults[name])
             raise UserError(f"imbalance {profile!r} has no option {option!r}{hint}; it is one of {FORMS}")
-        if isinstance(value, bool) or not isinstance(value, int | float) or not abs(value) <= LARGEST:
-            raise UserError(f"imbalance {profile!r:.200}: {option} must be a number up to {LARGEST:g}, not {value!r:.40}")
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise UserError(f"imbalance {profile!r:.200}: {option} must be a number, not {value!r:.40}")
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise UserError(f"imbalance {profile!r:.200}: {option} must be at most {LARGEST:g} in size, not {value!r:.40}")
     return name, defaults[name] | options
 
 
