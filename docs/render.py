@@ -1,6 +1,6 @@
 """Writes every table of docs/results and every figure of README from committed rows: python -m docs.render.
 
-A figure of README stands between <!-- figure:NAME --> and <!-- /figure:NAME -->. NAME is a folder of docs/results (its arms and
+A figure of README (or LOG) stands between <!-- figure:NAME --> and <!-- /figure:NAME -->. NAME is a folder of docs/results (its arms and
 differences), 'experiments' (the list of configs: docs/experiments.json) or 'speed' (benchmarks/results.jsonl).
 """
 
@@ -23,8 +23,8 @@ def rendered() -> dict[Path, str]:
         UserError: a folder lacks a file, or one is damaged.
     """
     pages = {folders.RESULTS / name / "table.md": tables.page(folders.read(name)) for name in folders.names()}
-    readme = folders.ROOT / "README.md"
-    return {**pages, readme: filled(readme.read_text())}
+    documents = (folders.ROOT / "README.md", folders.ROOT / "docs" / "LOG.md")
+    return {**pages, **{path: filled(path.read_text()) for path in documents}}
 
 
 def filled(text: str) -> str:

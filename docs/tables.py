@@ -118,39 +118,47 @@ def notes(folder: Folder) -> list[str]:
 
 def differences(folder: Folder) -> list[str]:
     """Paired differences between arms of the same number of steps, with p-values adjusted for all of the table."""
-    (pairs, left_out), named = _pairs(folder), labels(folder)
-    metrics = folder.about.differences or (metric_of(folder.config),)
     if not folder.about.compare:
         return []
-    lines: list[str] = []
+    (pairs, left_out), named, lines = _pairs(folder), labels(folder), []
     if pairs:
         heads = ["difference", "metric", "pairs", "mean (95 % interval)", "p, Holm"]
-        lines += [_line(heads), _line(["---"] * len(heads))]
-    key, by_arm = jax.random.key(folder.config.get("seed", 0)), _by_arm(folder.rows)
-    least = None
-    for metric in metrics:
-        found = {(arm, other): _compared(metric, by_arm[arm], by_arm[other], key) for arm, other in pairs}
-        adjusted = stats.holm({f"{arm}\n{other}": told["p"] for (arm, other), told in found.items()})
-        for (arm, other), told in found.items():
-            if told["mean"] is None:
-                continue
-            p = adjusted[f"{arm}\n{other}"]
-            cells = [f"{named[arm]} - {named[other]}", _head(metric), str(told["n"])]
-            lines.append(_line([*cells, _gap(metric, told["mean"], told["ci95"]), "-" if p is None else _p(p)]))
-        fewest = min((told["n"] for told in found.values()), default=0)
-        if fewest > 1 and len(found) * 2 / 2**fewest >= stats.LEVEL:
-            least = (len(found), fewest, min(1.0, len(found) * 2 / 2**fewest))
-    if pairs:
-        lines += ["", "Paired by seed: intervals over seeds, sign-flip tests, p adjusted over the pairs of each metric."]
-    if least:
-        lines[-1] += f" With {least[0]} comparisons and {least[1]} pairs no adjusted p can be below {_p(least[2])}: no verdict."
-    if pairs and any(row.get("confusion_by_group") for row in folder.rows):
-        lines[-1] += " The test rows belong to patients, over whom these intervals do not go."
+        lines = [_line(heads), _line(["---"] * len(heads))]
+        remarks: dict[str, None] = {}
+        for metric in folder.about.differences or (metric_of(folder.config),):
+            found = _by_pair(folder, metric, pairs)
+            lines += [
+                _line([f"{named[arm]} - {named[other]}", _head(metric), str(told["n"]), *_gap(metric, told)])
+                for (arm, other), told in found.items()
+            ]
+            remarks |= dict.fromkeys(_remarks(found))
+        lines += ["", " ".join(["Paired by seed; sign-flip tests, p adjusted over the pairs of each metric.", *remarks])]
     if left_out:
         lines += ["", "Not compared, since the number of steps differs: " + ", ".join(named[arm] for arm in left_out) + "."]
-    shown = [(arm, why) for arm, why in folder.about.suspended.items() if arm in by_arm]
+    shown = [(arm, why) for arm, why in folder.about.suspended.items() if arm in named]
     lines += [text for arm, why in shown for text in ("", f"Not compared: {named[arm]}; {why}.")]
     return [*lines, ""] if lines else []
+
+
+def _by_pair(folder: Folder, metric: str, pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], dict[str, Any]]:
+    """The comparisons of a metric that have a mean, with `p_holm` adjusted over all of them."""
+    key, by_arm = jax.random.key(folder.config.get("seed", 0)), _by_arm(folder.rows)
+    found = {(arm, other): _compared(metric, by_arm[arm], by_arm[other], key) for arm, other in pairs}
+    found = {pair: told for pair, told in found.items() if told["mean"] is not None}
+    adjusted = stats.holm({"\n".join(pair): told["p"] for pair, told in found.items()})
+    return {pair: {**told, "p_holm": adjusted["\n".join(pair)]} for pair, told in found.items()}
+
+
+def _remarks(found: Mapping[tuple[str, str], Mapping[str, Any]]) -> list[str]:
+    """What the intervals are over, and whether so few seeds can give a verdict at all."""
+    grouped = any(told["interval"] == "two-level" for told in found.values())
+    said = ["Intervals over seeds and groups of test rows." if grouped else "Intervals over seeds alone."]
+    fewest = min((told["n"] for told in found.values()), default=0)
+    least = len(found) * 2 / 2**fewest
+    if fewest > 1 and least >= stats.LEVEL:
+        words = f"With {len(found)} comparisons and {fewest} pairs no adjusted p can be below {_p(min(1.0, least))}"
+        said.append(f"{words}: no verdict.")
+    return said
 
 
 def _pairs(folder: Folder) -> tuple[list[tuple[str, str]], list[str]]:
@@ -164,9 +172,9 @@ def _pairs(folder: Folder) -> tuple[list[tuple[str, str]], list[str]]:
 
 
 def _compared(metric: str, mine: Sequence[Mapping], theirs: Sequence[Mapping], key: jax.Array) -> dict[str, Any]:
-    left, right = ({row["seed"]: row.get(metric) for row in rows} for rows in (mine, theirs))
-    seeds = sorted(left.keys() & right.keys())
-    return stats.paired([left[seed] for seed in seeds], [right[seed] for seed in seeds], key)
+    """The paired difference of two arms; its interval is over groups of test rows too where the rows have them."""
+    arm, other = mine[0]["method"], theirs[0]["method"]
+    return stats.comparisons([*theirs, *mine], key, baseline=other, metrics=(metric,))[arm][metric]
 
 
 def _by_arm(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
@@ -237,7 +245,8 @@ def _mean(metric: str, rows: Sequence[Mapping[str, Any]]) -> str:
     text = _number(metric, found["mean"])
     if not found["ci95"] or metric.startswith(("recall_", "se_", "pp_")):
         return text
-    return f"{text} ± {_number(metric, (found['ci95'][1] - found['ci95'][0]) / 2)}"
+    mean, (low, high) = found["mean"], found["ci95"]  # cut off where the metric ends
+    return f"{text} ± {_number(metric, max(high - mean, mean - low))}"
 
 
 def _number(metric: str, value: float) -> str:
@@ -246,12 +255,14 @@ def _number(metric: str, value: float) -> str:
     return f"{value:.2f}" if metric.startswith("gan_") else f"{value:.3f}"
 
 
-def _gap(metric: str, mean: float, ends: Sequence[float] | None) -> str:
-    sign, figure = "+" if mean >= 0 else "-", _number(metric, abs(mean))
-    if not ends:
-        return sign + figure
-    low, high = (("-" if end < 0 else "") + _number(metric, abs(end)) for end in ends)
-    return f"{sign}{figure} ({low} to {high})"
+def _gap(metric: str, told: Mapping[str, Any]) -> tuple[str, str]:
+    """The mean with its interval, and p."""
+    mean, ends, p = told["mean"], told["ci95"], told["p_holm"]
+    text = ("+" if mean >= 0 else "-") + _number(metric, abs(mean))
+    if ends:
+        low, high = (("-" if end < 0 else "") + _number(metric, abs(end)) for end in ends)
+        text += f" ({low} to {high})"
+    return text, "-" if p is None else _p(p)
 
 
 def _p(p: float) -> str:

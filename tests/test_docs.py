@@ -22,6 +22,7 @@ def test_no_figure_is_typed_by_hand():
     assert render.MARKS.search(readme)
     texts = {"README.md": CODE.sub("", render.MARKS.sub("", readme))}
     texts |= {str(path): path.read_text() for path in folders.RESULTS.glob("*/about.json")}
+    texts["LOG.md"] = render.MARKS.sub("", (folders.ROOT / "docs" / "LOG.md").read_text())
     texts["adding_a_method.md"] = CODE.sub("", (folders.ROOT / "docs" / "adding_a_method.md").read_text())
     for name, text in texts.items():
         found = re.findall(r"[^\n]*(?:±|\d %|\bp = |\d points)[^\n]*", text)
