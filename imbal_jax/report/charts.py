@@ -76,8 +76,9 @@ def forest(run: Run) -> str:
         words = f"{gap(metric, pair['mean'])}" + (
             f", 95% interval {gap(metric, ends[0])} to {gap(metric, ends[1])}" if ends else ""
         )
+        title = f"{text(arm)}: {words}, {WORDLESS.get(said, said)}"
         lines.append(
-            f'<div class="arm {said}" title="{text(arm)}: {words}, {WORDLESS.get(said, said)}"><span class="name">{label[arm]}</span>'
+            f'<div class="arm {said}" title="{title}"><span class="name">{label[arm]}</span>'
             f'<span class="track">{shade}{zero}{marks}</span><span class="value">{gap(metric, pair["mean"])}</span></div>'
         )
     cut = " (an arrowhead: it goes on beyond the frame)" if _is_cut(scale, [pair["ci95"] for pair in found.values()]) else ""
