@@ -72,12 +72,13 @@ def forest(run: Run) -> str:
     lines = []
     for arm, pair in found.items():
         ends, said = pair["ci95"], pair.get("verdict", "undecided")
+        told = WORDLESS.get(said, said)
         marks = _bar(scale, ends) + f'<i class="mean" style="left:{scale.at(pair["mean"])}%"></i>'
         words = f"{gap(metric, pair['mean'])}" + (
             f", 95% interval {gap(metric, ends[0])} to {gap(metric, ends[1])}" if ends else ""
         )
         lines.append(
-            f'<div class="arm {said}" title="{text(arm)}: {words}, {WORDLESS.get(said, said)}"><span class="name">{label[arm]}</span>'
+            f'<div class="arm {said}" title="{text(arm)}: {words}, {told}"><span class="name">{label[arm]}</span>'
             f'<span class="track">{shade}{zero}{marks}</span><span class="value">{gap(metric, pair["mean"])}</span></div>'
         )
     cut = " (an arrowhead: it goes on beyond the frame)" if _is_cut(scale, [pair["ci95"] for pair in found.values()]) else ""
