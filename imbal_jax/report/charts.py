@@ -72,11 +72,12 @@ def forest(run: Run) -> str:
     lines = []
     for arm, pair in found.items():
         ends, said = pair["ci95"], pair.get("verdict", "undecided")
+        told = WORDLESS.get(said, said)
         marks = _bar(scale, ends) + f'<i class="mean" style="left:{scale.at(pair["mean"])}%"></i>'
         words = f"{gap(metric, pair['mean'])}" + (
             f", 95% interval {gap(metric, ends[0])} to {gap(metric, ends[1])}" if ends else ""
         )
-        title = f"{text(arm)}: {words}, {WORDLESS.get(said, said)}"
+        title = f"{text(arm)}: {words}, {told}"
         lines.append(
             f'<div class="arm {said}" title="{title}"><span class="name">{label[arm]}</span>'
             f'<span class="track">{shade}{zero}{marks}</span><span class="value">{gap(metric, pair["mean"])}</span></div>'
