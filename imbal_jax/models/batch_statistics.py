@@ -55,10 +55,11 @@ def layers(net: nn.Module, *inputs: Any) -> tuple[str, ...]:
         inputs: arrays or ShapeDtypeStructs of a batch.
     """
 
-    def look(*inputs: jax.Array) -> Found:
-        return of_batch(net, net.init(jax.random.key(0), *inputs), *inputs)[1]
-
-    return tuple(sorted(jax.eval_shape(look, *inputs)))
+    init = lambda *inputs: net.init(jax.random.key(0), *inputs)  # noqa: E731
+    variables = jax.eval_shape(init, *inputs)
+    if "batch_stats" not in variables:
+        return ()
+    return tuple(sorted(jax.eval_shape(lambda variables, *inputs: of_batch(net, variables, *inputs)[1], variables, *inputs)))
 
 
 def population(of: Callable[[jax.Array], Found], batches: jax.Array | int) -> Found:
