@@ -263,5 +263,5 @@ def _shorten_fatal_errors() -> None:
     except (OSError, ValueError):
         return
 
-    sys.stderr = Tolerant(own)  # type: ignore[assignment]
+    sys.stderr = Tolerant(own)
     logging.get_absl_handler().python_handler.stream = sys.stderr
