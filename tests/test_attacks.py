@@ -37,7 +37,7 @@ def start(workdir, cache, *argv, **options):
     environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=1", "PYTHONPATH": str(ROOT)}
     environment.pop("IMBAL_DATA_DIR", None)
     command = [sys.executable, "-c", LAUNCH, *TINY, f"--workdir={workdir}", f"--compilation_cache={cache}", *argv]
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "start_new_session": True}
+    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "errors": "surrogateescape", "start_new_session": True}
     return subprocess.Popen(command, cwd=ROOT, env=environment, **(streams | options))
 
 

@@ -328,7 +328,8 @@ def _is(*kinds: type) -> Callable[[Any], bool]:
 
 def _list_of(kind: Any, least: int = 0) -> Callable[[Any], bool]:
     def fits(value: Any) -> bool:
-        return isinstance(value, list) and all(type(item) is kind and (kind is not int or item >= least) for item in value)
+        whole = isinstance(value, list) and all(type(item) is kind for item in value)
+        return whole and (kind is not int or min(value, default=least) >= least)
 
     return lambda value: value is None or fits(value)
 
