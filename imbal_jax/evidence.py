@@ -12,11 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from imbal_jax import experiment, kept_config, records
 from imbal_jax.errors import UserError
+from imbal_jax.evaluate import stats
+from imbal_jax.report import analyses
+from imbal_jax.report.run import METRIC, baseline_of
 
 MARK = "continues.json"  # in a workdir: the folder that it continues
-COPIED = ("rows.jsonl", "metrics.jsonl", "generator.json", "analyses.json")
+COPIED = ("rows.jsonl", "metrics.jsonl", "generator.json", analyses.FILE)
 MOST_BYTES = 1_000_000  # of metrics.jsonl in a folder
 PICTURES = {"plots/samples.png": "samples.png", "plots/film_strip.png": "film_strip.png"}
 # Of a workdir's environment.json, what says where its rows were measured.
@@ -54,6 +59,18 @@ def begin(folder: Path, workdir: Path) -> None:
             if (folder / name).exists() and not (workdir / name).exists():
                 shutil.copyfile(folder / name, workdir / name)
         records.append(workdir / "rows.jsonl", new_rows(workdir / "rows.jsonl", rows, str(folder)))
+        if not (workdir / analyses.FILE).exists():
+            record_analysis(workdir, records.read_json(folder / "config.json"), rows)
+
+
+def record_analysis(workdir: Path, config: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    """Keep that these rows have been analysed: of a folder of before analyses were recorded, its table is one."""
+    metric, margin = str(config.get("metric") or METRIC), config.get("margin")
+    fixed = {"metric": metric, "baseline": baseline_of(config), "margin": float(stats.MARGIN if margin is None else margin)}
+    ledger = analyses.read(workdir)
+    history, key = analyses.history(ledger, config, rows, fixed), jax.random.key(int(config.get("seed") or 0))
+    found = stats.comparisons(rows, key, fixed["baseline"], fixed["margin"], history, metrics=(metric,))
+    analyses.record(workdir, ledger, history.plan, analyses.analysis(found, fixed))
 
 
 def collect(workdir: Path, into: Path | None = None) -> Path:
@@ -198,7 +215,7 @@ def _training(line: Row) -> tuple:
 
 
 def _copy_pictures(workdir: Path, folder: Path) -> None:
-    """What shows a generator, once."""
-    for name, kept in {"generator.json": "generator.json", "analyses.json": "analyses.json", **PICTURES}.items():
-        if (workdir / name).exists() and (name == "analyses.json" or not (folder / kept).exists()):
+    """What shows a generator, once; and which analyses were made, which grows."""
+    for name, kept in {"generator.json": "generator.json", analyses.FILE: analyses.FILE, **PICTURES}.items():
+        if (workdir / name).exists() and (name == analyses.FILE or not (folder / kept).exists()):
             shutil.copyfile(workdir / name, folder / kept)

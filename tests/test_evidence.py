@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from absl import flags as absl_flags
@@ -11,6 +12,7 @@ from imbal_jax.errors import UserError
 from imbal_jax.flags import define, parse
 from tests import small
 
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 
@@ -121,6 +123,17 @@ def test_what_cannot_be_continued_or_collected_is_said(whole, tmp_path):
         evidence.collect(whole)
     with pytest.raises(UserError, match="holds a run of its own"):
         evidence.begin(whole, whole)
+
+
+def test_results_of_before_analyses_were_recorded_have_been_analysed_once(tmp_path):
+    folder = shutil.copytree(RESULTS / "fashion_mixup", tmp_path / "fashion_mixup")
+    evidence.begin(folder, tmp_path / "run")
+    ledger = records.read_json(tmp_path / "run" / "analyses.json")
+    (analysis,) = ledger["analyses"]
+    assert analysis["seeds"] == {"mixup(alpha=0.2)": 20} and analysis["spent"] == ["mixup(alpha=0.2)"]
+    assert analysis["metric"] == "accuracy" and ledger["plan"]["seeds"] == 20
+    evidence.begin(folder, tmp_path / "run")  # the same command again
+    assert records.read_json(tmp_path / "run" / "analyses.json") == ledger
 
 
 def test_curves_above_a_megabyte_are_thinned(tmp_path):
