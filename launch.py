@@ -88,7 +88,7 @@ def _run(values: flags.FlagValues, workdir: Path) -> Path:
 def _collect(values: flags.FlagValues) -> Path:
     from imbal_jax import evidence
 
-    return evidence.collect(Path(values.collect), Path(values.into) if values.into else None)
+    return evidence.collect(Path(values.collect), Path(values.into) if values.into else None, values.replace)
 
 
 def _report(values: flags.FlagValues, others: list[str], out: Path) -> Path:

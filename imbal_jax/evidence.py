@@ -73,10 +73,16 @@ def record_analysis(workdir: Path, config: Mapping[str, Any], rows: Sequence[Row
     analyses.record(workdir, ledger, history.plan, analyses.analysis(found, fixed))
 
 
-def collect(workdir: Path, into: Path | None = None) -> Path:
+def collect(workdir: Path, into: Path | None = None, replace: bool = False) -> Path:
     """Add a workdir's rows, curves and surroundings to a folder, which is made where it is missing; returns the folder.
 
     Rows that the folder has already stay as they are, byte for byte. The same call a second time changes nothing.
+
+    Args:
+        workdir: of a run.
+        into: the folder; by default the one that the workdir continues.
+        replace: the workdir's arms take the place of the folder's of the same names, which were measured wrongly, and its
+            config that of the folder; arms with the same rows are left alone.
 
     Raises:
         UserError: no rows, no folder to write to, another experiment, other data, or a row that both have differently.
@@ -89,7 +95,10 @@ def collect(workdir: Path, into: Path | None = None) -> Path:
     folder = into or Path(records.read_json(mark)["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     with records.alone(folder):
-        config = merged_config(folder, records.read_json(workdir / "config.json"))
+        config = records.read_json(workdir / "config.json")
+        if replace:
+            retire(folder, config, rows)
+        config = merged_config(folder, config)
         fresh = new_rows(folder / "rows.jsonl", rows, str(workdir))
         records.append(folder / "rows.jsonl", fresh)
         records.write_json(folder / "config.json", config)
@@ -98,6 +107,29 @@ def collect(workdir: Path, into: Path | None = None) -> Path:
         _copy_pictures(workdir, folder)
     (folder / ".lock").unlink(missing_ok=True)
     return folder
+
+
+def retire(folder: Path, config: dict[str, Any], rows: Iterable[Row]) -> None:
+    """Remove a folder's rows and curves of arms that were measured differently; its config becomes the one given, but for arms.
+
+    An arm of which the same seed has the same row is left alone.
+    """
+    path, place = folder / "rows.jsonl", folder / "environment.json"
+    if not path.exists():
+        return
+    there = {(row["method"], row["seed"]): row for row in records.read(path)}
+    arms = {row["method"] for row in rows if different(there.get((row["method"], row["seed"]), row), row)}
+    lines = path.read_bytes().splitlines(keepends=True)
+    with records.whole(path) as file:
+        file.write(b"".join(line for line in lines if json.loads(line)["method"] not in arms))
+    records.keep(folder / "metrics.jsonl", lambda line: line.get("method") not in arms)
+    entries = records.read_json(place) if place.exists() else []
+    for entry in entries:
+        entry["rows"] = {arm: seeds for arm, seeds in entry["rows"].items() if arm not in arms}
+    records.write_json(place, [entry for entry in entries if entry["rows"]])
+    kept = records.read_json(folder / "config.json")
+    own = {name: kept[name] for name in ("baselines", "method", "seeds", "expected")}
+    records.write_json(folder / "config.json", {**config, **own})
 
 
 def new_rows(path: Path, rows: Iterable[Row], source: str) -> list[dict[str, Any]]:
