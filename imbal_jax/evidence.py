@@ -66,10 +66,11 @@ def begin(folder: Path, workdir: Path) -> None:
 def record_analysis(workdir: Path, config: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Keep that these rows have been analysed: of a folder of before analyses were recorded, its table is one."""
     metric, margin = str(config.get("metric") or METRIC), config.get("margin")
-    fixed = {"metric": metric, "baseline": baseline_of(config), "margin": float(stats.MARGIN if margin is None else margin)}
+    baseline, margin = baseline_of(config), float(stats.MARGIN if margin is None else margin)
+    fixed = {"metric": metric, "baseline": baseline, "margin": margin}
     ledger = analyses.read(workdir)
     history, key = analyses.history(ledger, config, rows, fixed), jax.random.key(int(config.get("seed") or 0))
-    found = stats.comparisons(rows, key, fixed["baseline"], fixed["margin"], history, metrics=(metric,))
+    found = stats.comparisons(rows, key, baseline, margin, history, metrics=(metric,))
     analyses.record(workdir, ledger, history.plan, analyses.analysis(found, fixed))
 
 
@@ -179,7 +180,8 @@ def merged_config(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{folder} holds a different experiment: {'; '.join(wrong)}. Use another --into")
     arms = dict.fromkeys([*kept["baselines"], *config["baselines"], config["method"]])
     arms.pop(kept["method"], None)
-    return {**config, **kept, "seeds": max(kept["seeds"], config["seeds"]), "baselines": list(arms)}
+    seeds = max(analyses.seeds_of(each).stop for each in (kept, config))
+    return {**config, **kept, "seeds": seeds, "baselines": list(arms)}
 
 
 def add_surroundings(folder: Path, environment: Mapping[str, Any]) -> None:

@@ -115,6 +115,14 @@ def test_another_experiment_or_other_data_are_refused(whole, tmp_path):
         evidence.new_rows(folder / "rows.jsonl", [{"method": "none", "seed": 9, "digest": "0"}], "there")
 
 
+def test_seeds_and_arms_of_both_are_in_the_config(whole, tmp_path):
+    folder = evidence.collect(whole, tmp_path / "folder")
+    config = records.read_json(whole / "config.json")
+    assert evidence.merged_config(folder, {**config, "seeds": 1, "method": "over"})["seeds"] == 2
+    more = evidence.merged_config(folder, {**config, "seeds": "2:4", "method": "over"})
+    assert (more["seeds"], more["method"], more["baselines"]) == (4, "none", ["over"])
+
+
 def test_arms_that_were_measured_wrongly_are_replaced(whole, tmp_path):
     folder = evidence.collect(whole, tmp_path / "folder")
     old = records.read(folder / "rows.jsonl")
