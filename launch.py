@@ -101,7 +101,7 @@ def _begin_from(folder: str | None, workdir: Path) -> None:
 def _collect(values: flags.FlagValues) -> Path:
     from imbal_jax import evidence
 
-    return evidence.collect(Path(values.collect), Path(values.into) if values.into else None)
+    return evidence.collect(Path(values.collect), Path(values.into) if values.into else None, values.replace)
 
 
 def _report(values: flags.FlagValues, others: list[str], out: Path) -> Path:

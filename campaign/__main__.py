@@ -112,9 +112,11 @@ def train(code: Path, run: Run, workdir: Path) -> int:
     folder = ROOT / "docs" / "results" / run.name
     data = os.environ.get("IMBAL_DATA_DIR", "")
     arguments = [argument.replace("{data}", data) for argument in run.arguments]
-    if (folder / "rows.jsonl").exists():
+    fresh = not (workdir / "rows.jsonl").exists() or (workdir / "continues.json").exists()
+    if fresh and (folder / "rows.jsonl").exists():  # of another machine, or of an earlier version
         begin = "import sys, pathlib; from imbal_jax import evidence; evidence.begin(*map(pathlib.Path, sys.argv[1:]))"
-        subprocess.run([sys.executable, "-c", begin, str(folder), str(workdir)], cwd=code, check=True)
+        if status := subprocess.run([sys.executable, "-c", begin, str(folder), str(workdir)], cwd=code).returncode:
+            return status
     command = ["nice", "-n", "19", sys.executable, "launch.py", *arguments, f"--workdir={workdir}"]
     print(f"{run.name}: {' '.join(arguments)}", flush=True)
     with open(workdir / "log.txt", "a") as log:

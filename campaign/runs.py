@@ -74,7 +74,7 @@ RUNS = (
         "retinopathy64",
         (
             "--config=configs/retinopathy_dcgan.py",
-            "--config.data.dir={data}/retinopathy64",  # holds the photographs at 64x64 as retinopathy.zip
+            "--config.data.dir={data}/retinopathy64",  # a folder with the photographs at 64x64 as retinopathy.zip in it
             "--config.data.size=64",
             "--config.seeds=10",
             "--config.gan.epochs=320",

@@ -12,11 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import jax
+
 from imbal_jax import experiment, kept_config, records
 from imbal_jax.errors import UserError
+from imbal_jax.evaluate import stats
+from imbal_jax.report import analyses
+from imbal_jax.report.run import METRIC, baseline_of
 
 MARK = "continues.json"  # in a workdir: the folder that it continues
-COPIED = ("rows.jsonl", "metrics.jsonl", "generator.json", "analyses.json")
+COPIED = ("rows.jsonl", "metrics.jsonl", "generator.json", analyses.FILE)
 MOST_BYTES = 1_000_000  # of metrics.jsonl in a folder
 PICTURES = {"plots/samples.png": "samples.png", "plots/film_strip.png": "film_strip.png"}
 # Of a workdir's environment.json, what says where its rows were measured.
@@ -54,12 +59,31 @@ def begin(folder: Path, workdir: Path) -> None:
             if (folder / name).exists() and not (workdir / name).exists():
                 shutil.copyfile(folder / name, workdir / name)
         records.append(workdir / "rows.jsonl", new_rows(workdir / "rows.jsonl", rows, str(folder)))
+        if not (workdir / analyses.FILE).exists():
+            record_analysis(workdir, records.read_json(folder / "config.json"), rows)
 
 
-def collect(workdir: Path, into: Path | None = None) -> Path:
+def record_analysis(workdir: Path, config: Mapping[str, Any], rows: Sequence[Row]) -> None:
+    """Keep that these rows have been analysed: of a folder of before analyses were recorded, its table is one."""
+    metric, margin = str(config.get("metric") or METRIC), config.get("margin")
+    baseline, margin = baseline_of(config), float(stats.MARGIN if margin is None else margin)
+    fixed = {"metric": metric, "baseline": baseline, "margin": margin}
+    ledger = analyses.read(workdir)
+    history, key = analyses.history(ledger, config, rows, fixed), jax.random.key(int(config.get("seed") or 0))
+    found = stats.comparisons(rows, key, baseline, margin, history, metrics=(metric,))
+    analyses.record(workdir, ledger, history.plan, analyses.analysis(found, fixed))
+
+
+def collect(workdir: Path, into: Path | None = None, replace: bool = False) -> Path:
     """Add a workdir's rows, curves and surroundings to a folder, which is made where it is missing; returns the folder.
 
     Rows that the folder has already stay as they are, byte for byte. The same call a second time changes nothing.
+
+    Args:
+        workdir: of a run.
+        into: the folder; by default the one that the workdir continues.
+        replace: the workdir's arms take the place of the folder's of the same names, which were measured wrongly, and its
+            config that of the folder; arms with the same rows are left alone.
 
     Raises:
         UserError: no rows, no folder to write to, another experiment, other data, or a row that both have differently.
@@ -72,7 +96,10 @@ def collect(workdir: Path, into: Path | None = None) -> Path:
     folder = into or Path(records.read_json(mark)["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     with records.alone(folder):
-        config = merged_config(folder, records.read_json(workdir / "config.json"))
+        config = records.read_json(workdir / "config.json")
+        if replace:
+            retire(folder, config, rows)
+        config = merged_config(folder, config)
         fresh = new_rows(folder / "rows.jsonl", rows, str(workdir))
         records.append(folder / "rows.jsonl", fresh)
         records.write_json(folder / "config.json", config)
@@ -81,6 +108,29 @@ def collect(workdir: Path, into: Path | None = None) -> Path:
         _copy_pictures(workdir, folder)
     (folder / ".lock").unlink(missing_ok=True)
     return folder
+
+
+def retire(folder: Path, config: dict[str, Any], rows: Iterable[Row]) -> None:
+    """Remove a folder's rows and curves of arms that were measured differently; its config becomes the one given, but for arms.
+
+    An arm of which the same seed has the same row is left alone.
+    """
+    path, place = folder / "rows.jsonl", folder / "environment.json"
+    if not path.exists():
+        return
+    there = {(row["method"], row["seed"]): row for row in records.read(path)}
+    arms = {row["method"] for row in rows if different(there.get((row["method"], row["seed"]), row), row)}
+    lines = path.read_bytes().splitlines(keepends=True)
+    with records.whole(path) as file:
+        file.write(b"".join(line for line in lines if json.loads(line)["method"] not in arms))
+    records.keep(folder / "metrics.jsonl", lambda line: line.get("method") not in arms)
+    entries = records.read_json(place) if place.exists() else []
+    for entry in entries:
+        entry["rows"] = {arm: seeds for arm, seeds in entry["rows"].items() if arm not in arms}
+    records.write_json(place, [entry for entry in entries if entry["rows"]])
+    kept = records.read_json(folder / "config.json")
+    own = {name: kept[name] for name in ("baselines", "method", "seeds", "expected")}
+    records.write_json(folder / "config.json", {**config, **own})
 
 
 def new_rows(path: Path, rows: Iterable[Row], source: str) -> list[dict[str, Any]]:
@@ -130,7 +180,8 @@ def merged_config(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{folder} holds a different experiment: {'; '.join(wrong)}. Use another --into")
     arms = dict.fromkeys([*kept["baselines"], *config["baselines"], config["method"]])
     arms.pop(kept["method"], None)
-    return {**config, **kept, "seeds": max(kept["seeds"], config["seeds"]), "baselines": list(arms)}
+    seeds = max(analyses.seeds_of(each).stop for each in (kept, config))
+    return {**config, **kept, "seeds": seeds, "baselines": list(arms)}
 
 
 def add_surroundings(folder: Path, environment: Mapping[str, Any]) -> None:
@@ -198,7 +249,7 @@ def _training(line: Row) -> tuple:
 
 
 def _copy_pictures(workdir: Path, folder: Path) -> None:
-    """What shows a generator, once."""
-    for name, kept in {"generator.json": "generator.json", "analyses.json": "analyses.json", **PICTURES}.items():
-        if (workdir / name).exists() and (name == "analyses.json" or not (folder / kept).exists()):
+    """What shows a generator, once; and which analyses were made, which grows."""
+    for name, kept in {"generator.json": "generator.json", analyses.FILE: analyses.FILE, **PICTURES}.items():
+        if (workdir / name).exists() and (name == analyses.FILE or not (folder / kept).exists()):
             shutil.copyfile(workdir / name, folder / kept)

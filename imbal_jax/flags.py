@@ -12,8 +12,8 @@ from imbal_jax.errors import UserError, nearest
 
 USE = (
     "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR, --compilation_cache=DIR, --distributed (with --coordinator, "
-    "--processes, --process), --continue=DIR, --collect=DIR (with --into), --report=DIR [DIR ...], --sample=DIR (with --class, "
-    "--count, --epoch, --seed, --latent_seed, --format, --out), --summary and --list_methods"
+    "--processes, --process), --continue=DIR, --collect=DIR (with --into, --replace), --report=DIR [DIR ...], --sample=DIR "
+    "(with --class, --count, --epoch, --seed, --latent_seed, --format, --out), --summary and --list_methods"
 )
 flags.disclaim_key_flags()  # --help shows them as those of the program that calls `define`
 SCHEMA = Path(__file__).resolve().parent.parent / "configs" / "mnist_cgan.py"  # has every field; others derive from it
@@ -42,6 +42,7 @@ SAMPLING = ("class", "count", "epoch", "seed", "latent_seed", "format", "out")  
 SWITCHES = {
     "summary": "Print the experiment's networks, layer by layer with shapes and parameters, and stop.",
     "list_methods": "Print every balancing method with its options and its paper, and stop.",
+    "replace": "With --collect: the workdir's arms take the place of the folder's, which were measured wrongly.",
     "distributed": "One of several processes of one experiment: start the same command on every host.",
 }
 
@@ -115,6 +116,8 @@ def _check_collecting(values: flags.FlagValues) -> None:
     """Raise ValueError for --into without --collect, and for --continue or --collect beside what they exclude."""
     if values["into"].present and not values["collect"].present:
         raise ValueError("--into needs --collect=WORKDIR")
+    if values["replace"].value and not values["collect"].present:
+        raise ValueError("--replace needs --collect=WORKDIR")
     for name in ("continue", "collect"):
         if values[name].present and not values[name].value:
             raise ValueError(f"--{name} needs a folder")
@@ -150,7 +153,7 @@ def _explain(argv: list[str], error: Exception) -> str:
     asked, kept = _asked(argv), _asked(argv, "continue")
     if asked is not None and kept is not None:
         return "--config has no place beside --continue: the folder's own config is read"
-    if isinstance(error, UserError) or re.match(r"--(into|collect|continue)\b", text):
+    if isinstance(error, UserError) or re.match(r"--(into|replace|collect|continue)\b", text):
         return text
     if _asked(argv, "sample") is not None or re.match(r"--\w+ needs (--sample|a folder)", text):
         return text

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 from absl import flags as absl_flags
@@ -9,17 +10,20 @@ from absl import flags as absl_flags
 from imbal_jax import evidence, experiment, records
 from imbal_jax.errors import UserError
 from imbal_jax.flags import define, parse
+from imbal_jax.report import build
 from tests import small
 
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results"
 pytestmark = pytest.mark.filterwarnings("ignore:the load_module:DeprecationWarning")
 
 
-def run(workdir, seeds, **fields):
-    """Two arms without a GAN, a few steps each."""
+def run(workdir, seeds):
+    """An arm without a GAN, a few steps, no pictures."""
     config = small.get_config()
-    config.baselines, config.method, config.classifier.epochs, config.seeds = ("none",), "over", 2, seeds
-    config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
-    experiment.run(config, workdir)
+    config.baselines, config.method, config.classifier.epochs, config.seeds = (), "none", 1, seeds
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(build, "_draw", lambda run: None)
+        experiment.run(config, workdir)
     return workdir
 
 
@@ -43,7 +47,7 @@ def whole(tmp_path_factory):
 def parts(tmp_path_factory):
     """The first seed by itself, collected; its folder continued in a fresh workdir, which is not collected yet."""
     place = tmp_path_factory.mktemp("parts")
-    folder = evidence.collect(run(place / "first", 1), place / "results" / "two_arms")
+    folder = evidence.collect(run(place / "first", 1), place / "results" / "none")
     evidence.begin(folder, place / "second")
     before = (folder / "rows.jsonl").read_bytes()
     run(place / "second", 2)
@@ -67,7 +71,7 @@ def test_each_machine_has_an_entry_with_the_rows_that_it_measured(parts):
     workdir, folder, _ = parts
     evidence.collect(workdir)
     first, second = records.read_json(folder / "environment.json")
-    assert first["rows"] == {"none": [0], "over": [0]} and second["rows"] == {"none": [1], "over": [1]}
+    assert first["rows"] == {"none": [0]} and second["rows"] == {"none": [1]}
     assert first["versions"]["jax"] and first["date"] and "workdir" not in (first["command"] or "")
     assert records.read_json(folder / "config.json")["seeds"] == 2
 
@@ -111,6 +115,39 @@ def test_another_experiment_or_other_data_are_refused(whole, tmp_path):
         evidence.new_rows(folder / "rows.jsonl", [{"method": "none", "seed": 9, "digest": "0"}], "there")
 
 
+def test_seeds_and_arms_of_both_are_in_the_config(whole, tmp_path):
+    folder = evidence.collect(whole, tmp_path / "folder")
+    config = records.read_json(whole / "config.json")
+    assert evidence.merged_config(folder, {**config, "seeds": 1, "method": "over"})["seeds"] == 2
+    more = evidence.merged_config(folder, {**config, "seeds": "2:4", "method": "over"})
+    assert (more["seeds"], more["method"], more["baselines"]) == (4, "none", ["over"])
+
+
+def test_arms_that_were_measured_wrongly_are_replaced(whole, tmp_path):
+    folder = evidence.collect(whole, tmp_path / "folder")
+    old = records.read(folder / "rows.jsonl")
+    others = [{**row, "method": "over"} for row in old]
+    records.append(folder / "rows.jsonl", others)
+    untouched = (folder / "rows.jsonl").read_bytes().splitlines()[2:]
+    config = records.read_json(folder / "config.json")
+    config["classifier"]["epochs_of"] = "own"
+    records.write_json(folder / "config.json", {**config, "baselines": ["over"], "seeds": 5})
+    entry = records.read_json(folder / "environment.json")[0]
+    records.write_json(folder / "environment.json", [{**entry, "rows": {"none": [0, 1], "over": [0, 1]}}])
+    again = shutil.copytree(whole, tmp_path / "again")
+    (again / "rows.jsonl").unlink()
+    records.append(again / "rows.jsonl", [*({**row, "accuracy": 0.5} for row in old), *others])  # 'over' is the same
+    with pytest.raises(UserError, match="different experiment"):
+        evidence.collect(again, folder)
+    evidence.collect(again, folder, replace=True)
+    assert [row["accuracy"] for row in records.read(folder / "rows.jsonl") if row["method"] == "none"] == [0.5, 0.5]
+    assert (folder / "rows.jsonl").read_bytes().splitlines()[:2] == untouched
+    first, second = records.read_json(folder / "environment.json")
+    assert first["rows"] == {"over": [0, 1]} and second["rows"] == {"none": [0, 1]}
+    kept = records.read_json(folder / "config.json")
+    assert (kept["classifier"]["epochs_of"], kept["seeds"], kept["baselines"]) == ("real", 5, ["over"])
+
+
 def test_what_cannot_be_continued_or_collected_is_said(whole, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no rows"):
@@ -121,6 +158,17 @@ def test_what_cannot_be_continued_or_collected_is_said(whole, tmp_path):
         evidence.collect(whole)
     with pytest.raises(UserError, match="holds a run of its own"):
         evidence.begin(whole, whole)
+
+
+def test_results_of_before_analyses_were_recorded_have_been_analysed_once(tmp_path):
+    folder = shutil.copytree(RESULTS / "fashion_mixup", tmp_path / "fashion_mixup")
+    evidence.begin(folder, tmp_path / "run")
+    ledger = records.read_json(tmp_path / "run" / "analyses.json")
+    (analysis,) = ledger["analyses"]
+    assert analysis["seeds"] == {"mixup(alpha=0.2)": 20} and analysis["spent"] == ["mixup(alpha=0.2)"]
+    assert analysis["metric"] == "accuracy" and ledger["plan"]["seeds"] == 20
+    evidence.begin(folder, tmp_path / "run")  # the same command again
+    assert records.read_json(tmp_path / "run" / "analyses.json") == ledger
 
 
 def test_curves_above_a_megabyte_are_thinned(tmp_path):
@@ -168,6 +216,7 @@ def test_a_folder_is_continued_with_its_own_config_and_more_seeds(folder):
         (["--continue={}", "--config=configs/mnist_cgan.py"], ["no place beside --continue"]),
         (["--continue=nowhere"], ["nowhere holds no config.json"]),
         (["--into=docs"], ["--into needs --collect"]),
+        (["--replace", "--config=configs/mnist_cgan.py"], ["--replace needs --collect"]),
         (["--collect=x", "--config=configs/mnist_cgan.py"], ["no place beside"]),
         (["--collect="], ["--collect needs a folder"]),
     ],
