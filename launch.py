@@ -11,14 +11,13 @@ With --distributed, the same command on every host shares the seeds among them.
 
 import errno
 import os
-import signal
 import sys
 import time
 from pathlib import Path
 
 from absl import app, flags, logging
 
-from imbal_jax import cores, environment
+from imbal_jax import cores, environment, interrupts, streams
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.flags import define, parse
 
@@ -51,7 +50,7 @@ def main(argv: list[str]) -> None:
             raise
         _stop(f"cannot write {error.filename or workdir}: {os.strerror(error.errno)}; then run the same command again")
     except Interrupted as stopped:
-        _stop(f"asked to end: {stopped}; the same command goes on from here", 128 + signal.SIGTERM)
+        _stop(f"asked to end: {stopped}; the same command goes on from here", 128 + stopped.number)
     except KeyboardInterrupt:
         _stop("interrupted: the same command goes on from here", 130)
 
@@ -67,7 +66,7 @@ def _workdir(values: flags.FlagValues) -> Path:
 def _run(values: flags.FlagValues, workdir: Path) -> Path:
     print(f"workdir: {workdir}", flush=True)
     asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))  # a machine that is taken back says so
+    interrupts.listen(asked)
     environment.enable_compilation_cache(Path(values.compilation_cache) if values.compilation_cache else None)
     if isinstance(values.config.seeds, int):
         cores.use(values.config.seeds)
@@ -75,14 +74,28 @@ def _run(values: flags.FlagValues, workdir: Path) -> Path:
 
     if values.distributed:
         hosts.start(values.coordinator, values.processes, values.process)
-    if values["continue"].value:
-        import jax
+        interrupts.listen(asked)  # again: jax may have taken SIGTERM for itself
+    try:
+        _begin_from(values["continue"].value, workdir)
+        report = experiment.run(values.config, workdir, stopping=hosts.stopping(asked))
+    except Interrupted as stopped:
+        hosts.finish()
+        raise Interrupted(str(stopped), *asked[:1]) from stopped
+    except Exception as problem:
+        hosts.finish(problem)
+        raise
+    hosts.finish()
+    return report
 
-        from imbal_jax import evidence
 
-        if jax.process_index() == 0:
-            evidence.begin(Path(values["continue"].value), workdir)
-    return experiment.run(values.config, workdir, stopping=lambda: bool(asked))
+def _begin_from(folder: str | None, workdir: Path) -> None:
+    """Fill an empty workdir with a folder of docs/results, where --continue names one; the first process does it for all."""
+    import jax
+
+    from imbal_jax import evidence
+
+    if folder and jax.process_index() == 0:
+        evidence.begin(Path(folder), workdir)
 
 
 def _collect(values: flags.FlagValues) -> Path:
@@ -126,5 +139,6 @@ def _stop(message: str, status: int = 2) -> None:
 
 
 if __name__ == "__main__":
+    streams.protect()
     define()
     app.run(main, flags_parser=parse)

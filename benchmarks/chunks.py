@@ -71,7 +71,7 @@ def statistics(count: int, batch: int, form: str, net: Net) -> Steps:
     config, choice = get_config("source"), _chosen(count, form)
     config.classifier.model = net.model
     devices, keys = lanes.devices_for(count), lanes.lane_keys(0, range(count))
-    model, shared = model_of(config, net.classes, choice.conv), lanes.replicate(_data(EPOCH * batch, net), devices)
+    model, shared = model_of(config, net.classes, choice.conv, net.shape), lanes.replicate(_data(EPOCH * batch, net), devices)
     rows = jnp.tile(jnp.arange(EPOCH * batch, dtype=jnp.int32), (count, 1))
     pool = Pool(rows, jnp.zeros((count, 0, *net.shape), jnp.uint8), jnp.zeros((count, 0), jnp.int32))
     inputs = inputs_of(keys, pool, (EPOCH * batch // net.classes,) * net.classes)

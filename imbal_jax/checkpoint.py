@@ -6,7 +6,8 @@ Beside it record.json holds the caller's `meta`, shape and dtype of every leaf, 
 not notice altered array bytes, meets other damage with tracebacks from its threads, and names no leaf in a mismatch.
 
 A run of several processes, which share nothing, writes its arrays with numpy instead (arrays.npz, checked in the same
-way): Orbax makes all processes save the same path together. Either kind is read by any run.
+way): Orbax makes all processes save the same path together. So does a run whose folder has a name that Orbax cannot read
+from ('[', ']', '*', '?', a back-slash, names that are not UTF-8). Either kind is read by any run.
 
 Writing is synchronous: 30 MB cost about a tenth of a second, which a save every 20 s does not feel. A folder takes its
 final name only when it is complete, by rename, so a process killed at any moment leaves the steps before readable.
@@ -18,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -34,6 +36,7 @@ PyTree = Any
 _STEP = re.compile(r"(\d+)(\.old)?")  # '.old': a step that is being written anew; it counts until the new one is in place
 _RECORD, _ARRAYS, _LOCAL = "record.json", "orbax", "arrays.npz"  # the content of a checkpoint's folder
 _NOTHING = "(nothing)"  # written for a state without numbers, which Orbax would refuse
+_SPECIAL = re.compile(r"[\[\]*?\\{}\udc80-\udcff]")  # in a path, Orbax or TensorStore take it for a pattern, or fail
 _SCRATCH = (".saving", ".deleting")  # what a killed process may leave behind
 
 
@@ -217,8 +220,20 @@ def _read_arrays(path: Path, written: list[str], words: dict[str, jax.ShapeDtype
     from orbax.checkpoint import v1 as ocp
 
     abstract = {name: _abstract(words[name]) if name in words else ocp.PLACEHOLDER for name in written}
-    with _plain_context():
-        return ocp.load(path / _ARRAYS, abstract)
+    with _plain_context(), _plain_path(path) as plain:
+        return ocp.load(plain / _ARRAYS, abstract)
+
+
+@contextlib.contextmanager
+def _plain_path(path: Path) -> Iterator[Path]:
+    """The folder under a name without special characters: for checkpoints that were moved to a place that has them."""
+    if not _SPECIAL.search(str(path)):
+        yield path
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder) / "checkpoint"
+        link.symlink_to(path, target_is_directory=True)
+        yield link
 
 
 def _words(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -266,7 +281,7 @@ def _signature(leaf: Any) -> tuple[str, str]:
 
 
 def _write_arrays(folder: Path, arrays: dict[str, np.ndarray]) -> None:
-    if jax.process_count() > 1:
+    if jax.process_count() > 1 or _SPECIAL.search(str(folder)):
         # As bytes: the format has no bfloat16. The record keeps dtypes and shapes.
         flat = {name: np.ascontiguousarray(array).reshape(-1).view(np.uint8) for name, array in arrays.items()}
         with open(folder / _LOCAL, "wb") as file:

@@ -30,6 +30,8 @@ def worthwhile(lanes: int, cores: int) -> int:
     (`WASTE`), the devices are so few that the lanes come out even: three lanes on two cores are worked on in turn. Measured
     there: the published digit classifier takes 0.65 of the time, a DCGAN at 128x128 about half, a small network 1.06.
     """
+    if lanes < 1:  # which is refused elsewhere
+        return 1
     rounds = max(1, -(-lanes // cores))
     many = -(-lanes // rounds)
     if rounds * many - lanes > WASTE * rounds * many:

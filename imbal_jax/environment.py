@@ -1,5 +1,6 @@
 """Where a run took place (versions, devices, commit), how long it compiled, where compiled programs are kept."""
 
+import contextlib
 import functools
 import importlib.metadata
 import os
@@ -8,6 +9,7 @@ import shlex
 import subprocess
 import sys
 import threading
+import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,11 +18,16 @@ from typing import Any
 import jax
 from absl import logging
 
-from imbal_jax import cores
+from imbal_jax import cores, program_cache
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections", "tensorflow-datasets")
 # Parts of the names under which jax.monitoring reports; parts, since the names move between versions of jax.
 _DURATIONS = {"backend_compile": "compile_seconds", "jaxpr_trace": "trace_seconds", "jaxpr_to_mlir": "trace_seconds"}
+_CACHE_SETTINGS = {
+    "jax_compilation_cache_dir": None,
+    "jax_persistent_cache_min_compile_time_secs": 0.0,
+    "jax_persistent_cache_min_entry_size_bytes": -1,
+}
 _COUNTS = {"cache_hits": "cache_hits", "cache_misses": "cache_misses"}
 
 
@@ -85,45 +92,61 @@ def enable_compilation_cache(folder: Path | None = None) -> Path | None:
     """Keeps every compiled program on the disk for the next run; best called before anything is compiled.
 
     Programs for a CPU use the instructions of the CPU they were compiled on, which jax's key for them leaves out: each
-    kind of machine has a folder of its own, so that a home shared between machines is safe.
+    kind of machine has a folder of its own, so that a home shared between machines is safe. Entries are checked before they
+    are run (see `program_cache`).
 
     Args:
       folder: by default $IMBAL_CACHE_DIR, or ~/.cache/imbal_jax. Programs go to xla/MACHINE under it.
 
     Returns:
-      The folder used; None where it cannot be written to, which is logged and otherwise does no harm.
+      The folder used; None where it can be neither written to nor read, which is logged and otherwise does no harm.
     """
     base = Path(folder or os.environ.get("IMBAL_CACHE_DIR") or Path("~/.cache/imbal_jax")).expanduser()
     path = base.absolute() / "xla" / _machine()
+    if not _usable(path):
+        return None
+    before = {name: getattr(jax.config, name, None) for name in _CACHE_SETTINGS}
+    for name, value in {**_CACHE_SETTINGS, "jax_compilation_cache_dir": str(path)}.items():
+        jax.config.update(name, value)
+    if not program_cache.install(path):
+        logging.warning("compiled programs are not kept: this version of jax lets no one check what it reads from %s", path)
+        for name, value in before.items():
+            jax.config.update(name, value)
+        return None
+    return path
+
+
+def _usable(path: Path) -> bool:
+    """Whether the folder, made where it is missing, can be written to, or at least holds programs to read; else says why."""
     try:
         path.mkdir(parents=True, exist_ok=True)
+        _remove_stale_probes(path)
         probe = path / f".probe-{os.getpid()}"
-        probe.write_bytes(b"x")
-        probe.unlink()
+        try:
+            probe.write_bytes(b"x")
+        finally:
+            probe.unlink(missing_ok=True)
     except OSError as problem:
-        logging.warning("compiled programs are not kept: cannot write to %s (%s)", path, problem.strerror)
-        return None
-    jax.config.update("jax_compilation_cache_dir", str(path))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    _forget_earlier_cache()
-    return path
+        readable = path.is_dir() and os.access(path, os.R_OK | os.X_OK)
+        more = "; those in it are used" if readable else ""
+        logging.warning("compiled programs are not kept: cannot write to %s (%s)%s", path, problem.strerror, more)
+        return readable
+    return True
+
+
+def _remove_stale_probes(path: Path) -> None:
+    """Removes the probes that killed processes left: those older than a minute."""
+    for name in os.listdir(path):
+        if name.startswith(".probe-"):
+            with contextlib.suppress(OSError):
+                if time.time() - (path / name).stat().st_mtime > 60:
+                    (path / name).unlink()
 
 
 def kept_programs() -> Path | None:
     """The folder that `enable_compilation_cache` chose, of this kind of machine alone; None without one."""
     path = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     return Path(path) if path else None
-
-
-def _forget_earlier_cache() -> None:
-    """jax decides about its cache once, at the first compilation; this lets it decide anew."""
-    try:
-        from jax.experimental.compilation_cache import compilation_cache
-
-        compilation_cache.reset_cache()
-    except (ImportError, AttributeError) as problem:
-        logging.info("the compilation cache holds only if nothing was compiled before: %s", problem)
 
 
 def _machine() -> str:

@@ -1,6 +1,7 @@
 """Errors that the user can mend."""
 
 import difflib
+import signal
 from collections.abc import Iterable
 
 
@@ -9,7 +10,16 @@ class UserError(Exception):
 
 
 class Interrupted(Exception):
-    """The process was asked to end; what was under way is saved, and the same command goes on from there."""
+    """The process was asked to end; what was under way is saved, and the same command goes on from there.
+
+    Args:
+        message: where it stopped.
+        number: of the signal that asked; `launch.py` exits with 128 more.
+    """
+
+    def __init__(self, message: str, number: int = signal.SIGTERM) -> None:
+        super().__init__(message)
+        self.number = number
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -1,6 +1,7 @@
 """An experiment from its config to its report: load, cut, then for each chunk of seeds balance, train, evaluate; report."""
 
 import json
+import math
 import os
 from collections.abc import Callable
 from functools import cache, partial
@@ -10,10 +11,11 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import environment, forms, hosts, lanes, methods, models, records, sweep
+from imbal_jax import environment, forms, hosts, lanes, memory, methods, models, records, sweep
 from imbal_jax.data import Rows, split
 from imbal_jax.errors import Interrupted, UserError, nearest
-from imbal_jax.evaluate import interim, measures, metrics, stats
+from imbal_jax.evaluate import interim, measures, metrics, result_rows, stats
+from imbal_jax.gan import train as gan_train
 from imbal_jax.report import analyses, build, table
 from imbal_jax.report.run import baseline_of, published
 from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, gan_guard, group, quality, summary
@@ -58,13 +60,14 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     claim(one)
     announce(one)
     rule, own = sweep.stop_rule(config), workdir / "rows.jsonl"
-    known = meet("start", own, _left_by_others(workdir))
+    tested = classifier.test_counts(base.data)
+    known = meet("start", own, _left_by_others(workdir), tested, stopping)
     for number, chunks in enumerate(sweep.rounds(config, sweep.lanes_at_once(one, every))):
         for chunk in hosts.share(chunks):
             for unit in sweep.missing(every, chunk, known):
                 run_unit(config, base, workdir, unit, full=max(map(len, chunks)))
-        known = meet(f"round {number}", own)
-        if rule and not undecided(config, rule, every, known, own.parent):
+        known = meet(f"round {number}", own, stopping=stopping)
+        if rule and not undecided(config, rule, every, known, own.parent, number):
             break
     report = build.build(workdir, clock()) if jax.process_index() == 0 else workdir
     if jax.process_index() == 0:
@@ -85,10 +88,10 @@ def networks(config: Any, coloured: bool = False) -> str:
 def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: Callable[[], bool]) -> Base:
     """Load the data and choose how to compute, as the workdir's earlier runs on such a device did."""
     kept = workdir / "environment.json"
-    before = records.read_json(kept) if kept.exists() else {}
+    before = records.read_object(kept)
     form = None
     if before.get("device_kind") == jax.devices()[0].device_kind and "form" in before:
-        earlier = forms.Choice(**before["form"])
+        earlier = forms.restored(before["form"], kept)
         if config.conv in ("auto", earlier.conv) and config.lanes in ("auto", earlier.inner):
             form = earlier
     wanted = -(-config.seeds // jax.process_count()) if config.seeds > 0 else 1
@@ -127,16 +130,24 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
             raise Interrupted("stopped between two trainings")
 
 
-def meet(name: str, path: Path, more: list[dict[str, Any]] | None = None) -> list[dict[str, Any]]:
+def meet(
+    name: str,
+    path: Path,
+    more: list[dict[str, Any]] | None = None,
+    test_counts: list[int] | None = None,
+    stopping: Callable[[], bool] = lambda: False,
+) -> list[dict[str, Any]]:
     """The rows of all processes, each once; the first process keeps them all.
 
     Args:
         name: of this meeting.
         path: of this process's own rows.
         more: rows found elsewhere.
+        test_counts: test rows of each class, for a check of the rows on the disk.
+        stopping: whether this process has to end.
     """
-    own = records.read(path)
-    everyone = hosts.gather(name, [*own, *(more or [])])
+    own = result_rows.read(path, test_counts)
+    everyone = hosts.gather(name, [*own, *(more or [])], stopping)
     known: dict[tuple[str, int], dict[str, Any]] = {}
     for row in (*own, *everyone):
         known.setdefault((row["method"], row["seed"]), row)
@@ -150,17 +161,19 @@ def _left_by_others(workdir: Path) -> list[dict[str, Any]]:
     """Rows that other processes of an earlier run wrote and could not tell any more."""
     if jax.process_index():
         return []
-    return [row for path in sorted(workdir.glob("process-*/rows.jsonl")) for row in records.read(path)]
+    return [row for path in sorted(workdir.glob("process-*/rows.jsonl")) for row in result_rows.read(path)]
 
 
-def undecided(config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]], workdir: Path) -> list[str]:
+def undecided(
+    config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]], workdir: Path, number: int
+) -> list[str]:
     """The arms of which more seeds could still tell something; this is an interim analysis, and is recorded as one."""
     key, names = jax.random.key(config.seed), [arm.name for arm in every]
     mine = [row for row in rows if row["method"] in names]
     fixed = {"metric": config.metric, "baseline": baseline_of(config), "margin": float(config.margin)}
     ledger = analyses.read(workdir)
     if jax.process_count() > 1:  # all decide alike: by what the first process has recorded
-        ledger = hosts.gather(f"analyses of {len(rows)} rows", [ledger] if jax.process_index() == 0 else [])[0]
+        ledger = hosts.gather(f"analyses {number}", [ledger] if jax.process_index() == 0 else [])[0]
     history = analyses.history(ledger, config.to_dict(), mine, fixed)
     options: dict[str, Any] = {"baseline": fixed["baseline"], "margin": rule.margin, "history": history}
     options["unequal_steps"] = bool(config.get("unequal_steps", False))
@@ -178,7 +191,7 @@ def refuse_other(config: Any, workdir: Path) -> None:
     if not os.access(workdir, os.W_OK):
         raise UserError(f"cannot write to the workdir {workdir}; mend its permissions or choose another --workdir")
     path = workdir / "config.json"
-    if path.exists() and (different := _differences(json.loads(json.dumps(config.to_dict())), records.read_json(path))):
+    if path.exists() and (different := _differences(json.loads(json.dumps(config.to_dict())), records.read_object(path))):
         raise UserError(
             f"{workdir} holds a different experiment: {'; '.join(different)}. Use another --workdir, or the same config"
         )
@@ -199,12 +212,16 @@ def claim(setting: Setting) -> None:
         "left_out": list(setting.data.left_out),
         "counts": list(setting.task.counts),
         "minority": list(setting.task.minority),
+        "test_counts": classifier.test_counts(setting.data),
     }
     begun = setting.workdir / "environment.json"
-    before = records.read_json(begun) if begun.exists() else {"data": data}
-    if before.get("data", data)["digest"] != data["digest"]:
+    before = records.read_object(begun) or {"data": data}
+    kept = before.get("data", data)
+    if not isinstance(kept, dict) or not {"name", "source", "digest"} <= kept.keys():
+        raise UserError(f"{begun} is damaged (its 'data' describes no data set); delete it and run the same command again")
+    if kept["digest"] != data["digest"]:
         raise UserError(
-            f"{setting.workdir} was begun with other data: {before['data']['name']} from {before['data']['source']}, now "
+            f"{setting.workdir} was begun with other data: {kept['name']} from {kept['source']}, now "
             f"{data['name']} from {data['source']}. Use another --workdir, or the same data (data.dir, data.source)"
         )
     others = {row["digest"] for row in records.read(setting.workdir / "rows.jsonl") if row.get("digest")} - {data["digest"]}
@@ -249,6 +266,7 @@ def check(setting: Setting) -> list[Arm]:
     found = arms(config)
     if baseline_of(config) not in {arm.spec for arm in found}:
         raise UserError(f"config.baseline is {config.baseline!r}, which is not among the methods that are run")
+    measured: set[tuple[Any, ...]] = set()
     for arm in found:
         recipe = methods.recipe_of(arm.spec, setting.task, setting.task.counts)
         if recipe.needs_validation and not setting.validation.shape[1]:
@@ -267,6 +285,10 @@ def check(setting: Setting) -> list[Arm]:
         model = classifier.model_of(there, len(setting.task.counts), base.form.conv, setting.task.shape)
         classifier.check_network(there, model, setting.task.shape)
         classifier.check_method(there, model, setting.task, arm.spec)
+        sizes = (there.classifier.model, there.classifier.width, there.gan.model, there.gan.g_width, there.gan.d_width)
+        if (key := (*sizes, there.gan.latent, group.uses_gan(arm.spec))) not in measured:
+            measured.add(key)
+            refuse_too_large(setting, model, nets if group.uses_gan(arm.spec) else None)
         classifier.check(there, setting.validation.shape[1])
     setting.over_lanes(lambda lane, shared: lane)
     sweep.stop_rule(config)
@@ -279,6 +301,28 @@ def check(setting: Setting) -> list[Arm]:
     if config.metric not in known:
         raise UserError(f"config.metric is {config.metric!r}, which is no metric{nearest(config.metric, known)}")
     return found
+
+
+def refuse_too_large(setting: Setting, model: Any, nets: Any) -> None:
+    """Raise UserError where a network alone exceeds the memory, with its size: nothing of it is allocated for this.
+
+    Args:
+        setting: of one seed.
+        model: the classifier: its weights and their gradients count.
+        nets: of the GAN, or None: the weights, their gradients and the optimisers' states count.
+    """
+
+    def size(init: Callable[..., Any], *args: Any) -> int:
+        leaves = jax.tree.leaves(jax.eval_shape(init, jax.random.key(0), *args))
+        return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
+
+    device = setting.base.devices[0]
+    rows = jax.ShapeDtypeStruct((1, *setting.task.shape), np.float32)
+    memory.refuse_weights("the classifier", 2 * size(model.init, rows), device, "config.classifier.width")
+    if nets is not None:
+        state = size(partial(gan_train.init, nets=nets, shape=setting.task.shape))
+        advice = "config.gan.g_width, config.gan.d_width or config.gan.latent"
+        memory.refuse_weights("the GAN", state, device, advice)
 
 
 def announce(setting: Setting) -> None:

@@ -82,6 +82,8 @@ def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """Parse `argv` for `absl.app.run`; a mistake prints one line and exits with 2."""
     try:
         rest = values(argv)
+        if values["report"].present and not values["report"].value:
+            raise ValueError("--report needs a folder: a run's workdir, or several after one another")
         _check_sampling(argv, values, rest)
         _check_collecting(values)
         if not any(values[name].present for name in ("sample", "collect", "report")) and not values["list_methods"].value:
@@ -153,16 +155,17 @@ def _explain(argv: list[str], error: Exception) -> str:
         return "--config has no place beside --continue: the folder's own config is read"
     if isinstance(error, UserError) or re.match(r"--(into|replace|collect|continue)\b", text):
         return text
-    if _asked(argv, "sample") is not None or re.match(r"--\w+ needs --sample", text):
+    if _asked(argv, "sample") is not None or re.match(r"--\w+ needs (--sample|a folder)", text):
         return text
     if kept and not asked:
         return _explain_fields(argv, error, text, kept)
     if not asked:
         return text if text.startswith("no experiment") else f"no experiment: give --config=configs/NAME.py ({text})"
     path = Path(asked.split(":")[0])
-    if not path.is_file():
-        there = sorted({str(p) for folder in (path.parent, Path("configs")) for p in folder.glob("*.py")})
-        return f"there is no config file {str(path)!r}{nearest(str(path), there) or _listed(there)}"
+    if not _is_file(path):
+        folders = {path.parent if len(str(path)) < 1000 else Path("configs"), Path("configs")}
+        there = sorted({str(p) for folder in folders for p in folder.glob("*.py")})
+        return f"there is no config file {str(path)!r:.200}{nearest(str(path), there) or _listed(there)}"
     return _explain_fields(argv, error, text, asked)
 
 
@@ -181,6 +184,13 @@ def _explain_fields(argv: list[str], error: Exception, text: str, asked: str) ->
             default = _default(asked, field)
             return f"--config.{field}={value}: it must be {KINDS.get(type(default), 'text')}, as {default!r} is"
     return text
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def _asked(argv: list[str], flag: str = "config") -> str | None:

@@ -65,6 +65,25 @@ class Choice(NamedTuple):
     measured: bool
 
 
+def restored(kept: Any, path: Path) -> Choice:
+    """The choice that an earlier start kept in environment.json.
+
+    Args:
+        kept: what `Choice._asdict()` became in JSON.
+        path: of the file, for the message.
+
+    Raises:
+        UserError: it is something else.
+    """
+    try:
+        choice = Choice(**kept)
+        if isinstance(choice.conv, str) and choice.inner in ("vmap", "loop") and isinstance(choice.seconds, dict):
+            return choice._replace(measured=bool(choice.measured))
+    except TypeError:
+        pass
+    raise UserError(f"{path} is damaged (its 'form' is {kept!r:.80}); delete it and run the same command again")
+
+
 def choose(
     lanes: int,
     device: jax.Device,

@@ -94,6 +94,20 @@ def lanes_that_fit(need: Callable[[int], int], wanted: int, room: int, share: fl
     return low
 
 
+def refuse_weights(what: str, size: int, device: jax.Device, advice: str) -> None:
+    """Raise UserError where the weights of one seed and what is made of them alone exceed a device's free memory.
+
+    Args:
+        what: the network.
+        size: bytes.
+        device: that it is trained on; where nothing is known of its memory, nothing is refused.
+        advice: the fields of the config to lower.
+    """
+    free = available(device)
+    if free is not None and size > free:
+        raise UserError(f"{what} needs at least {_gib(size)} for one seed, and {_gib(free)} is free: lower {advice}")
+
+
 def chunks(seeds: Sequence[int], per_chunk: int) -> list[tuple[int, ...]]:
     """The seeds in their order, in the fewest chunks of at most `per_chunk`, whose lengths differ by at most one.
 

@@ -2,6 +2,10 @@
 
 Strict JSON: NaN and the infinities become null. What a killed process leaves half written (the last line) is dropped
 when the file is read and cut off before the next line is appended.
+
+Each line ends in the field "crc", the CRC-32 of the canonical JSON of its other fields (sorted keys, no spaces), so that a
+changed digit is noticed. It protects from damage and slips, not from intent: whoever changes a line can compute it anew.
+Lines of files written before there was such a field are read as they are, as long as no line above them has one.
 """
 
 import contextlib
@@ -9,15 +13,22 @@ import errno
 import json
 import math
 import os
+import re
 import shutil
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 from absl import logging
 
 from imbal_jax.errors import UserError
+
+DIGEST = "crc"  # the field of a line that holds the digest of the others
+DEEPEST = 64  # levels of a JSON file; nothing that is written here comes near
+_SCRATCH = re.compile(r"\.[^/]+\.(\d+)\.tmp")  # the temporary files of `_replace`, with the process that writes them
+_ALTERED = "was changed after it was written (its digest does not match)"
 
 
 @contextlib.contextmanager
@@ -34,7 +45,33 @@ def alone(folder: Path) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(f"another process is at work in {folder}: wait for it, or choose another --workdir") from error
+        _remove_stale(Path(folder))
         yield
+
+
+def _remove_stale(folder: Path) -> None:
+    """Removes the temporary files that a killed process left: those that `write_json` and `whole` make.
+
+    In the folder itself and in plots/; not those of processes that are alive, as one that writes a report only, and holds no
+    lock, may be.
+    """
+    for place in (folder, folder / "plots"):
+        with contextlib.suppress(OSError):
+            for name in os.listdir(place):
+                match = _SCRATCH.fullmatch(name)
+                if name.endswith(".part") or (match and not _alive(int(match[1]))):
+                    with contextlib.suppress(OSError):
+                        (place / name).unlink()
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except OSError:  # of another user
+        return True
+    return process != os.getpid()
 
 
 def append(path: Path, rows: list[dict]) -> None:
@@ -69,22 +106,34 @@ def read(path: Path) -> list[dict]:
     """The rows of a .jsonl file; [] when there is none. A damaged last line is dropped with a logged warning.
 
     Raises:
-      UserError: a damaged line before the last one (file and line number are named), or no permission.
+      UserError: a damaged line before the last one, or any line that does not match its digest (file and line number are
+        named), or no permission.
     """
+    return read_with_digests(path)[0]
+
+
+def read_with_digests(path: Path) -> tuple[list[dict], int]:
+    """As `read`, and how many of the rows carry no digest, so that damage in them goes unnoticed."""
     path = Path(path)
     if not path.exists():
-        return []
+        return [], 0
     with _explained(path, "read"):
         lines = path.read_bytes().split(b"\n")
     if lines[-1] == b"":  # after the newline that ends the last line
         lines.pop()
-    rows = [_parsed(line) for line in lines]
-    if rows and rows[-1] is None:
-        logging.warning("%s: the last line (%d) is damaged and dropped", path, len(rows))
-        rows.pop()
-    if None in rows:
-        raise UserError(f"{path}: line {rows.index(None) + 1} is damaged; remove that line, or the file to begin again")
-    return [row for row in rows if row is not None]
+    parsed = [_parsed(line) for line in lines]
+    if parsed and parsed[-1] is None:
+        logging.warning("%s: the last line (%d) is damaged and dropped", path, len(parsed))
+        parsed.pop()
+    undigested, digests = 0, False
+    for number, line in enumerate(parsed, 1):
+        if line is None:
+            raise UserError(f"{path}: line {number} is damaged; remove that line, or the file to begin again")
+        if line.digest == "wrong" or (digests and line.digest == "none"):
+            raise UserError(f"{path}: line {number} {_ALTERED}; remove that line to have it computed again")
+        digests = digests or line.digest == "right"
+        undigested += line.digest == "none"
+    return [line.row for line in parsed if line is not None], undigested
 
 
 def newest_first(path: Path) -> Iterator[dict]:
@@ -98,10 +147,10 @@ def newest_first(path: Path) -> Iterator[dict]:
         return
     with _explained(path, "read"), open(path, "rb") as file:
         for number, (_, line) in enumerate(_lines_backwards(file)):
-            row = _parsed(line)
-            if row is not None:
-                yield row
-            elif number:
+            parsed = _parsed(line)
+            if parsed is not None and parsed.digest != "wrong":
+                yield parsed.row
+            elif number or parsed is not None:
                 read(path)  # which says where it is
             else:
                 logging.warning("%s: the last line is damaged and dropped", path)
@@ -127,7 +176,7 @@ def write_json(path: Path, content: Any) -> None:
       UserError: no space left, or the file cannot be written; what was there before stays.
       TypeError: a value that has no JSON form.
     """
-    _replace(Path(path), (json.dumps(_plain(content), indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode())
+    _replace(Path(path), _text(_plain(content), indent=1) + b"\n")
 
 
 @contextlib.contextmanager
@@ -160,9 +209,25 @@ def read_json(path: Path) -> Any:
     with _explained(path, "read"):
         data = path.read_bytes()
     try:
-        return json.loads(data)
+        return _loads(data)
     except ValueError as problem:
         raise UserError(f"{path} is damaged ({problem}); delete it and run the same command again") from problem
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """As `read_json`, of a file that holds an object; {} where there is no such file.
+
+    Raises:
+      UserError: damaged or unreadable, or it holds something else.
+    """
+    path = Path(path)
+    if not path.exists():
+        return {}
+    content = read_json(path)
+    if not isinstance(content, dict):
+        what = "null" if content is None else type(content).__name__
+        raise UserError(f"{path} is damaged (it holds {what}, not an object); delete it and run the same command again")
+    return content
 
 
 def _plain(value: Any) -> Any:
@@ -186,16 +251,67 @@ def _plain(value: Any) -> Any:
 
 
 def _lines(rows: Iterable[dict]) -> bytes:
-    return "".join(json.dumps(_plain(row), allow_nan=False, ensure_ascii=False) + "\n" for row in rows).encode()
+    return b"".join(_text({**(plain := _plain(row)), DIGEST: _digest(plain)}) + b"\n" for row in rows)
 
 
-def _parsed(line: bytes) -> dict | None:
-    """The row; None for a damaged line."""
+def _text(content: Any, indent: int | None = None) -> bytes:
+    """The value, which is plain, as JSON in UTF-8; names that UTF-8 cannot hold are escaped."""
+    text = json.dumps(content, indent=indent, allow_nan=False, ensure_ascii=False)
     try:
-        row = json.loads(line)
+        return text.encode()
+    except UnicodeEncodeError:  # parts of a file's name that was not UTF-8
+        return json.dumps(content, indent=indent, allow_nan=False).encode()
+
+
+def _digest(row: dict) -> str:
+    """The CRC-32 (hex) of the canonical JSON of a row."""
+    return f"{zlib.crc32(json.dumps(row, sort_keys=True, separators=(',', ':'), allow_nan=False).encode()):08x}"
+
+
+class _Line(NamedTuple):
+    """A line read back: the row without its digest, and whether that is 'right', 'wrong' or 'none'."""
+
+    row: dict
+    digest: str
+
+
+def _parsed(line: bytes) -> _Line | None:
+    """None for a damaged line."""
+    try:
+        row = _loads(line)
     except ValueError:
         return None
-    return row if isinstance(row, dict) else None
+    if not isinstance(row, dict):
+        return None
+    if DIGEST not in row:
+        return _Line(row, "none")
+    written = row.pop(DIGEST)
+    return _Line(row, "right" if written == _digest(row) else "wrong")
+
+
+def _loads(data: bytes) -> Any:
+    """Strict JSON: no NaN, no infinity, at most so many levels; raises ValueError for all else."""
+    try:
+        content = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
+    except RecursionError as problem:
+        raise ValueError(f"more than {DEEPEST} levels") from problem
+    levels = [content]
+    for _ in range(DEEPEST):
+        inner = [value for value in levels if isinstance(value, dict | list)]
+        if not inner:
+            return content
+        levels = [part for value in inner for part in (value.values() if isinstance(value, dict) else value)]
+    raise ValueError(f"more than {DEEPEST} levels")
+
+
+def _refuse_constant(name: str) -> float:
+    raise ValueError(f"{name} is no JSON number")
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(number := float(text)):
+        raise ValueError(f"{text} is too large a number")
+    return number
 
 
 def _mend_tail(file: Any, path: Path) -> int:

@@ -11,9 +11,9 @@ from imbal_jax import memory, methods
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.stages import classifier, gan, group
 from imbal_jax.stages.arms import Arm, groups
-from imbal_jax.stages.setting import Setting
+from imbal_jax.stages.setting import MOST_SEEDS, Setting
 
-EVERY = 8  # seeds between two looks, unless said otherwise
+EVERY = 8  # seeds between two interim analyses, unless said otherwise
 
 
 class Stop(NamedTuple):
@@ -21,7 +21,7 @@ class Stop(NamedTuple):
 
     Attributes:
         margin: differences below it are of no interest.
-        every: seeds between two looks.
+        every: seeds between two interim analyses.
     """
 
     margin: float
@@ -49,7 +49,8 @@ def stop_rule(config: Any) -> Stop | None:
         hint = nearest(words[0].name, ["decided"])
         raise UserError(f"config.stop is {config.stop!r}{hint}: leave it empty or write 'decided(margin=0.002, every=8)'")
     asked = known | words[0].options
-    if not isinstance(asked["every"], int) or asked["every"] < 1 or not 0 <= asked["margin"] < 1:
+    every, margin = asked["every"], asked["margin"]
+    if type(every) is not int or not 1 <= every <= MOST_SEEDS or type(margin) not in (int, float) or not 0 <= margin < 1:
         raise UserError(f"config.stop is {config.stop!r}: `every` is a number of seeds, `margin` at least 0 and below 1")
     return Stop(float(asked["margin"]), asked["every"])
 
@@ -105,4 +106,6 @@ def _light(setting: Setting, lanes: int, room: int) -> bool:
     state = jax.eval_shape(partial(classifier.initial, setting), jax.random.key(0))
     own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     rows = len(setting.task.counts) * max(setting.task.counts) * (4 + int(np.prod(setting.task.shape)))
-    return lanes * (4 * own + rows) < room / 4
+    # A batch with what a small network makes of it: larger ones are measured.
+    batch = 64 * setting.config.classifier.batch * int(np.prod(setting.task.shape)) * 4
+    return lanes * (4 * own + rows) + batch < room / 4

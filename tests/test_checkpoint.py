@@ -304,3 +304,20 @@ def test_a_killed_save_leaves_a_whole_checkpoint(folder):
         assert all((leaf == saved.step).all() for leaf in saved.state.values())
     checkpoint.save(folder, last + 2, like, {}, keep=1)
     assert os.listdir(folder) == [str(last + 2)]
+
+
+@pytest.mark.parametrize("name", ["a[b]", "[!a]", "a*b", "a?b", "a\\b", "{x}", "ü", "a b#%20", os.fsdecode(b"\xfc")])
+def test_a_folder_with_special_characters_in_its_name(tmp_path, name):
+    """Written and read there, read after a move to there, and read after a move from there."""
+    there, plain, state = tmp_path / name / "c", tmp_path / "plain" / "c", {"a": np.arange(5.0), "b": jnp.ones((2, 3))}
+    like = {"a": np.zeros(5), "b": jnp.zeros((2, 3))}
+    checkpoint.save(there, 1, state, {})
+    checkpoint.save(plain, 2, state, {})
+    for number, folder in ((1, there), (2, plain)):
+        found = checkpoint.restore(folder, like)
+        assert found.step == number and np.array_equal(found.state["a"], np.arange(5.0)) and np.all(found.state["b"] == 1)
+    there.rename(tmp_path / "aside")
+    plain.rename(there)
+    found = checkpoint.restore_part(there, like["b"], ("b",))
+    assert found.step == 2 and np.all(found.state == 1)
+    assert checkpoint.restore(tmp_path / "aside", like).step == 1

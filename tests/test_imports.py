@@ -10,7 +10,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "imbal_jax"
 # From the bottom up. A module may import from lower rows and from its own package, not from its neighbours in a row.
 ORDER = [
-    {"cores", "errors"},
+    {"cores", "errors", "interrupts", "program_cache", "streams"},
     {"kept_config"},
     {"checkpoint", "environment", "flags", "hosts", "lanes", "memory", "ops", "progress", "records", "stored", "tensorboard"},
     {"batches", "forms"},

@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import zlib
 
 import jax.numpy as jnp
 import numpy as np
@@ -17,6 +18,12 @@ def path(tmp_path):
 
 def _no_space(_):
     raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def line(row):
+    """A line as the format has it: zlib's CRC-32 of the sorted, unspaced JSON of the row, as its last field."""
+    crc = zlib.crc32(json.dumps(row, sort_keys=True, separators=(",", ":")).encode())
+    return (json.dumps({**row, "crc": f"{crc:08x}"}, ensure_ascii=False) + "\n").encode()
 
 
 def test_rows_come_back_in_order(path):
@@ -72,7 +79,7 @@ def test_a_damaged_last_line_is_dropped_and_then_cut_off(path, tail, caplog):
     assert records.read(path) == [{"seed": 0}, {"seed": 1}]
     assert "damaged" in caplog.text and str(path) in caplog.text
     records.append(path, [{"seed": 3}])
-    assert path.read_bytes() == whole + b'{"seed": 3}\n'
+    assert path.read_bytes() == whole + line({"seed": 3})
 
 
 def test_a_whole_last_line_without_its_newline_is_kept(path):
@@ -197,3 +204,99 @@ def test_a_folder_is_held_by_one_at_a_time(tmp_path):
         pass
     with records.alone(tmp_path):
         pass
+
+
+# --- damage and alterations -------------------------------------------------------------------------------------------
+
+
+def test_each_line_carries_the_digest_of_its_row(path):
+    row = {"seed": 0, "accuracy": 0.8531000018119812, "name": "Größe", "confusion": [[1, 2], [3, 4]], "none": None}
+    records.append(path, [row])
+    assert path.read_bytes() == line(row) and records.read(path) == [row]
+
+
+@pytest.mark.parametrize(
+    "change", [(b"0.853", b"0.863"), (b"[1, 2]", b"[1, 3]"), (b'"seed": 0', b'"seed": 1'), (b"acc", b"bcc")]
+)
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_changed_digit_is_noticed(path, change, place):
+    rows = [{"seed": 0, "accuracy": 0.853, "confusion": [[1, 2]]}] * 2
+    records.append(path, rows)
+    lines = path.read_bytes().splitlines(keepends=True)
+    lines[place] = lines[place].replace(*change)
+    path.write_bytes(b"".join(lines))
+    number = 1 if place == 0 else 2
+    for read in (records.read, lambda path: list(records.newest_first(path))):
+        with pytest.raises(UserError, match=rf"rows\.jsonl: line {number} was changed after it was written"):
+            read(path)
+
+
+def test_every_flipped_bit_of_a_line_is_noticed(path):
+    """Whatever it makes of the line: other JSON, no JSON, or another name of the digest's field."""
+    records.append(path, [{"seed": 0, "accuracy": 0.5}, {"seed": 1, "accuracy": 0.25}])
+    whole = path.read_bytes()
+    begin = whole.index(b"\n") + 1
+    for bit in range(8 * begin, 8 * (len(whole) - 1)):
+        damaged = bytearray(whole)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(damaged)
+        try:
+            assert records.read(path) == [{"seed": 0, "accuracy": 0.5}], bit  # dropped as a torn last line
+        except UserError as error:
+            assert "line 2" in str(error) or "line 3" in str(error)
+
+
+def test_another_order_and_spacing_of_the_fields_is_the_same_row(path):
+    records.append(path, [{"b": 1, "a": 0.1}])
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True, separators=(",", ":")))
+    assert records.read(path) == [{"a": 0.1, "b": 1}]
+
+
+def test_lines_of_older_files_are_read_and_counted(path):
+    path.parent.mkdir()
+    path.write_text('{"seed": 0}\n{"seed": 1}\n')
+    records.append(path, [{"seed": 2}])
+    assert records.read_with_digests(path) == ([{"seed": 0}, {"seed": 1}, {"seed": 2}], 2)
+    with path.open("a") as file:
+        file.write('{"seed": 3}\n')  # below one that has a digest: not written by this program
+    with pytest.raises(UserError, match="line 4 was changed"):
+        records.read(path)
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a": ' * 1000 + "1" + "}" * 1000, '{"a": NaN}', '{"a": 1e999}', "1" * 5000])
+def test_json_that_no_run_writes_is_damage(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"config\.json is damaged") as caught:
+        records.read_json(path)
+    assert len(str(caught.value)) < 300
+    path.write_text(text.replace("\n", "") + "\n{}\n")
+    with pytest.raises(UserError, match="line 1 is damaged"):
+        records.read(path)
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "3", '"x"'])
+def test_a_file_that_holds_no_object(tmp_path, text):
+    path = tmp_path / "environment.json"
+    assert records.read_object(path) == {}
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"environment\.json is damaged \(it holds \w+, not an object"):
+        records.read_object(path)
+
+
+def test_names_that_are_not_utf8_are_kept(path):
+    name = os.fsdecode(b"Gr\xfc\xdfe")
+    records.append(path, [{"name": name}])
+    records.write_json(path.with_suffix(".json"), {"name": name})
+    assert records.read(path) == [{"name": name}] == [records.read_json(path.with_suffix(".json"))]
+
+
+def test_what_a_killed_writer_left_goes_with_the_next_start(tmp_path):
+    (tmp_path / "plots").mkdir()
+    dead = 2**22 + 1  # above the largest number of a process
+    left = [tmp_path / f".config.json.{dead}.tmp", tmp_path / "plots" / "samples.png.part"]
+    stay = [tmp_path / ".config.json.1.tmp", tmp_path / "rows.jsonl", tmp_path / "notes.tmp"]  # process 1 is alive
+    for file in (*left, *stay):
+        file.write_text("x")
+    with records.alone(tmp_path):
+        assert not any(file.exists() for file in left) and all(file.exists() for file in stay)

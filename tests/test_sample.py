@@ -19,7 +19,7 @@ from imbal_jax.data.dataset import Dataset, Rows
 from imbal_jax.flags import define, parse
 from imbal_jax.gan import sample
 from imbal_jax.lanes import purpose
-from imbal_jax.stages import drawing, gan, kept_generator, setting
+from imbal_jax.stages import arms, drawing, gan, kept_generator, setting
 from imbal_jax.stored import kept
 from tests import small
 from tests.data_files import fails
@@ -376,3 +376,12 @@ def test_the_whole_command(digits, beats, tmp_path, monkeypatch, capsys):
     assert out.endswith(f"drawing: 2 of each of S, V\nsamples: {tmp_path}\n") and not err
     with np.load(tmp_path / "samples.npz") as file:
         assert file["x"].shape == (4, 200, 1) and json.loads(str(file["metadata"]))["latent_seed"] == 3
+
+
+def test_a_point_over_texts_is_read_from_its_folder():
+    """Texts stay texts, with commas in them; numbers are those that the folder's name was made from."""
+    config = small.get_config()
+    point = (("gan.loss", "hinge"), ("gan.augment", "translation, cutout"), ("gan.latent", 64), ("gan.r1", 1e-05))
+    place = arms.Arm("gan_synth", point).place
+    assert kept_generator._point(config, place) == list(point)
+    assert arms.at(config, kept_generator._point(config, place)).gan.to_dict() == arms.at(config, point).gan.to_dict()

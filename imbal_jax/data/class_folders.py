@@ -410,7 +410,7 @@ def decode(
         return {"x": _stacked([results[number] for number in good]), "kept": np.array(good, np.int64), "left_out": _texts(bad)}
 
     # Version 1 also kept which files could not be read at that time.
-    key = ("class folders", 2, str(tree.path.resolve()), *form, *entries)
+    key = ("class folders", 3, str(tree.path.resolve()), *form, *entries)
     made = cache.kept(key, make) if len(entries) >= cache_from else make()
     return Decoded(made["x"], made["kept"], tuple(made["left_out"].tolist()))
 

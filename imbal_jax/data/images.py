@@ -188,8 +188,8 @@ def _on_background(image: "Image.Image") -> "Image.Image":
 
     image = image.convert("LA").convert("RGBA") if image.mode == "La" else image.convert("RGBA")
     shown = [Image.alpha_composite(Image.new("RGBA", image.size, colour), image) for colour in ("white", "black")]
-    on_white, on_black = (all(low == high for low, high in one.convert("RGB").getextrema()) for one in shown)
-    return shown[1] if on_white and not on_black else shown[0]
+    lost = [bool((pixels == pixels[:1, :1]).all()) for pixels in (np.asarray(one) for one in shown)]
+    return shown[1] if lost == [True, False] else shown[0]
 
 
 def _line(error: BaseException) -> str:

@@ -14,6 +14,8 @@ from imbal_jax.data.options import is_whole
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.lanes import purpose
 
+LONGEST = 20_000  # characters of a profile
+LARGEST = 1e12  # number in it
 FORMS = "'none', '{6: 100, 8: 100}', 'exponential(factor=100)' or 'step(factor=100, minority=0.5)'"
 
 
@@ -124,14 +126,16 @@ def _parse(profile: str) -> tuple[str, dict[Any, Any]]:
         "step": {"factor": 100, "minority": 0.5},
     }
     try:
+        if len(profile) > LONGEST or profile.count("(") + profile.count("[") + profile.count("-") > LONGEST // 20:
+            raise ValueError("too long, or nested too deeply for Python's parser")
         tree = ast.parse(profile.strip(), mode="eval").body
         if isinstance(tree, ast.Dict):
             return "counts", ast.literal_eval(tree)
         call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
         name = call.func.id if isinstance(call.func, ast.Name) and not call.args else ""
         options = {option.arg or "": ast.literal_eval(option.value) for option in call.keywords}
-    except (SyntaxError, ValueError, TypeError) as error:
-        raise UserError(f"cannot read the imbalance {profile!r}; it is one of {FORMS}") from error
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:  # all of what Python's parser raises
+        raise UserError(f"cannot read the imbalance {profile!r:.200}; it is one of {FORMS}") from error
     if name not in defaults:
         raise UserError(f"unknown imbalance {profile!r}{nearest(name, defaults)}; it is one of {FORMS}")
     for option, value in options.items():
@@ -139,7 +143,9 @@ def _parse(profile: str) -> tuple[str, dict[Any, Any]]:
             hint = nearest(option, defaults[name])
             raise UserError(f"imbalance {profile!r} has no option {option!r}{hint}; it is one of {FORMS}")
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UserError(f"imbalance {profile!r}: {option} must be a number, not {value!r}")
+            raise UserError(f"imbalance {profile!r:.200}: {option} must be a number, not {value!r:.40}")
+        if isinstance(value, int) and abs(value) > LARGEST:
+            raise UserError(f"imbalance {profile!r:.200}: {option} must be at most {LARGEST:g} in size, not {value!r:.40}")
     return name, defaults[name] | options
 
 
@@ -147,9 +153,9 @@ def _explicit(profile: str, asked: dict[Any, Any], counts: np.ndarray, fraction:
     target = counts.copy()
     for label, count in asked.items():
         if not is_whole(label) or not 0 <= label < len(counts):
-            raise UserError(f"imbalance {profile!r}: no class {label!r}; the data has classes 0 to {len(counts) - 1}")
-        if not is_whole(count) or count < 1:
-            raise UserError(f"imbalance {profile!r}: class {label} needs a whole count from 1 on, not {count!r}")
+            raise UserError(f"imbalance {profile!r}: no class {label!r:.40}; the data has classes 0 to {len(counts) - 1}")
+        if not is_whole(count) or not 1 <= count <= LARGEST:
+            raise UserError(f"imbalance {profile!r:.200}: class {label} needs a whole count from 1 on, not {count!r:.40}")
         target[label] = max(1, round(count * fraction))
         if target[label] > counts[label]:
             scaled = f" (scaled by {fraction:.4g} to {target[label]})" if fraction != 1 else ""

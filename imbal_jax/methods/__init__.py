@@ -24,6 +24,11 @@ __all__ = [
 ]  # fmt: skip
 
 
+MOST = {  # the largest number of each option, whatever the method
+    "to": 10**9, "k": 10**4, "m": 10**4, "enn_k": 10**4, "epochs": 10**5, "batch": 10**6, "learning_rate": 1e4, "grid": 10**5,
+    "passes": 1000, "pad": 1000, "knots": 1000, "candidates": 1000, "classes": 10**6, "tail": 10**6, "largest": 1e9,
+}  # fmt: skip
+MOST_OTHERS = 1e6
 STEP = {"sample", "transform", "logits", "weight", "loss"}  # the hooks that are compiled into the training step
 AFTER = {"fit", "predict"}  # and those that correct what the trained network says
 
@@ -216,10 +221,25 @@ def _checked(word: Word) -> dict[str, Any]:
     for name, value in word.options.items():
         if name not in options:
             raise UserError(f"method {word.name!r} has no option {name!r}{nearest(name, list(options))}; {accepted}")
-        if not isinstance(value, jax.Array) and not _is(value, kinds[name]):
-            raise UserError(f"method {word.name!r}: {name}={value!r} is not {_kind(kinds[name])}; {accepted}")
+        if isinstance(value, jax.Array):
+            continue
+        if not _is(value, kinds[name]):
+            raise UserError(f"method {word.name!r}: {name}={value!r:.100} is not {_kind(kinds[name])}; {accepted}")
+        _check_size(word.name, name, value)
     floats = {name for name, value in word.options.items() if kinds[name] is float and not isinstance(value, jax.Array)}
     return {name: float(value) if name in floats else value for name, value in word.options.items()}
+
+
+def _check_size(method: str, name: str, value: Any) -> None:
+    """Raise UserError for a number beyond all sense, before a method computes with it; its lower bound is the method's own."""
+    most = MOST.get(name, MOST_OTHERS)
+    numbers = [*value.keys(), *value.values()] if isinstance(value, dict) else [value]
+    for number in numbers:
+        if not isinstance(number, (bool, int, float, str, NoneType)):
+            raise UserError(f"method {method!r}: {name}={value!r:.100} holds {number!r:.60}, which is no number or word")
+        if isinstance(number, (int, float)) and not -most <= number <= most:  # NaN is caught as well
+            shown = f"{number!r:.40}"
+            raise UserError(f"method {method!r}: {name}={shown}: a finite number is needed, at most {most:g} in size")
 
 
 def _is(value: Any, kind: Any) -> bool:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
+from imbal_jax import memory
 from imbal_jax.batches import Batch, Pool, Shared
 from imbal_jax.data.options import is_whole
 from imbal_jax.errors import UserError
@@ -199,6 +200,24 @@ def target(to: Any, task: Task, option: str) -> tuple[int, ...]:
     Raises:
         UserError: `to` is none of these; a class without any row.
     """
+    goals = _goals(to, task, option)
+    _refuse_too_many(goals, task, option)
+    return goals
+
+
+def _refuse_too_many(goals: tuple[int, ...], task: Task, option: str) -> None:
+    """Raise UserError where not even one seed's rows would fit the machine's memory, of a byte for each of their values."""
+    rows = sum(goals)
+    need, free = rows * (4 + math.prod(task.shape)), memory.host()
+    if rows > sum(task.counts) and (rows >= 2**31 or (free is not None and need > free)):
+        free_text = "" if free is None else f", and {free / 2**30:.1f} GiB are free"
+        raise UserError(
+            f"{option}: {rows} rows take at least {need / 2**30:.1f} GiB for each seed{free_text}: lower `to` (rows of each "
+            "class in the published set, 'max', 'min' or a share)"
+        )
+
+
+def _goals(to: Any, task: Task, option: str) -> tuple[int, ...]:
     full(task, option)
     counts, classes = task.counts, len(task.counts)
     if isinstance(to, dict):

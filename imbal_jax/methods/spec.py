@@ -1,11 +1,13 @@
 """Method specs: 'smote(k=3) | mixup(alpha=0.2)' -> words with options."""
 
 import ast
+import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from imbal_jax.errors import UserError
 
+LONGEST = 2000  # characters of a spec
 FORM = "'name', 'name(option=value)' or several joined by ' | '"
 
 
@@ -29,17 +31,36 @@ def parse(spec: str) -> list[Word]:
     Raises:
         UserError: the text has another form.
     """
+    if len(spec) > LONGEST:
+        raise UserError(f"method {spec[:60]!r}... has {len(spec)} characters: at most {LONGEST} are possible")
+    if too_nested(spec):
+        raise UserError(f"method {_short(spec)} cannot be read; write {FORM}")
     try:
         tree = ast.parse(spec.strip(), mode="eval").body
-    except SyntaxError as error:
-        raise UserError(f"method {spec!r} cannot be read; write {FORM}") from error
-    return [_word(spec, node) for node in _joined(tree)]
+        return [_word(spec, node) for node in _joined(tree)]
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:  # all of what Python's parser raises
+        raise UserError(f"method {_short(spec)} cannot be read; write {FORM}") from error
+
+
+def too_nested(text: str) -> bool:
+    """Whether brackets or signs are nested deeper than anyone writes them: Python's parser is recursive, and would fail."""
+    depth = deepest = 0
+    for letter in text:
+        depth += (letter in "([{") - (letter in ")]}")
+        deepest = max(deepest, depth)
+    return deepest > 20 or re.search(r"(?:[-+~!]\s*){20}|(?:\bnot\b\s*){20}", text) is not None
+
+
+def _short(text: str) -> str:
+    return repr(text if len(text) <= 200 else f"{text[:200]}...")
 
 
 def _joined(node: ast.expr) -> list[ast.expr]:
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
-        return [*_joined(node.left), *_joined(node.right)]
-    return [node]
+    words = []
+    while isinstance(node, ast.BinOp) and isinstance(node.op, ast.BitOr):
+        words.append(node.right)
+        node = node.left
+    return [node, *reversed(words)]
 
 
 def _word(spec: str, node: ast.expr) -> Word:
@@ -49,7 +70,7 @@ def _word(spec: str, node: ast.expr) -> Word:
         options = {str(k.arg): _value(spec, k.value) for k in node.keywords}
         texts = {str(k.arg): ast.unparse(k.value) for k in node.keywords}
         return Word(node.func.id, options, ast.unparse(node), texts)
-    raise UserError(f"method {spec!r} cannot be read; write {FORM}")
+    raise UserError(f"method {_short(spec)} cannot be read; write {FORM}")
 
 
 def _value(spec: str, node: ast.expr) -> Any:
@@ -57,5 +78,5 @@ def _value(spec: str, node: ast.expr) -> Any:
         return node.id
     try:
         return ast.literal_eval(node)
-    except ValueError as error:
-        raise UserError(f"method {spec!r}: {ast.unparse(node)!r} is not a number or a word") from error
+    except (ValueError, TypeError) as error:  # TypeError: a dict or a set of what cannot be hashed
+        raise UserError(f"method {_short(spec)}: {_short(ast.unparse(node))} is not a number or a word") from error

@@ -32,7 +32,7 @@ def build(workdir: Path, compiled: Mapping[str, Any] | None = None) -> Path:
         UserError: no finished row, a damaged file, or a config.metric that the rows lack.
     """
     if compiled is None:
-        earlier = records.read_json(workdir / "results.json") if (workdir / "results.json").exists() else {}
+        earlier = records.read_object(workdir / "results.json")
         compiled = {name: earlier[name] for name in KEPT if name in earlier}
     return _write(read(workdir), compiled)
 

@@ -13,6 +13,7 @@ from imbal_jax.report.style import arm_colours
 
 LOG_FROM = 10.0  # costs that span more are drawn on a logarithmic axis
 TIMES = (0.1, 0.3, 1, 3, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 36000, 86400)  # seconds
+WORDLESS = {"none": "no verdict"}
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
@@ -75,8 +76,9 @@ def forest(run: Run) -> str:
         words = f"{gap(metric, pair['mean'])}" + (
             f", 95% interval {gap(metric, ends[0])} to {gap(metric, ends[1])}" if ends else ""
         )
+        title = f"{text(arm)}: {words}, {WORDLESS.get(said, said)}"
         lines.append(
-            f'<div class="arm {said}" title="{text(arm)}: {words}, {said}"><span class="name">{label[arm]}</span>'
+            f'<div class="arm {said}" title="{title}"><span class="name">{label[arm]}</span>'
             f'<span class="track">{shade}{zero}{marks}</span><span class="value">{gap(metric, pair["mean"])}</span></div>'
         )
     cut = " (an arrowhead: it goes on beyond the frame)" if _is_cut(scale, [pair["ci95"] for pair in found.values()]) else ""

@@ -1,6 +1,6 @@
 """What a report is made from: the files of a run's directory, read once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,7 +9,7 @@ import jax
 from imbal_jax import records
 from imbal_jax.data.imbalance import minority
 from imbal_jax.errors import UserError, nearest
-from imbal_jax.evaluate import confusions, stats
+from imbal_jax.evaluate import confusions, result_rows, stats
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, class_key
 from imbal_jax.report import analyses
 from imbal_jax.report.markup import name_of
@@ -89,10 +89,11 @@ def read(workdir: Path) -> Run:
     Raises:
         UserError: it has no finished row, or a file is damaged.
     """
-    rows = records.read(workdir / "rows.jsonl")
+    config, environment = records.read_object(workdir / "config.json"), records.read_object(workdir / "environment.json")
+    _check_files(workdir, config, environment)
+    rows = result_rows.read(workdir / "rows.jsonl", environment.get("data", {}).get("test_counts"))
     if not rows:
         raise UserError(f"{workdir} holds no finished row (rows.jsonl): give the directory of a run")
-    config, environment = _json(workdir / "config.json"), _json(workdir / "environment.json")
     return Run(
         name=str(config.get("name") or workdir.name),
         config=config,
@@ -100,7 +101,7 @@ def read(workdir: Path) -> Run:
         data=_data(environment.get("data", {}), rows),
         rows=ordered(rows, config),
         history=records.read(workdir / "metrics.jsonl"),
-        generator=_json(workdir / "generator.json"),
+        generator=records.read_object(workdir / "generator.json"),
         folder=workdir,
         ledger=analyses.read(workdir),
     )
@@ -301,8 +302,51 @@ def _tested(run: Run, label: int) -> bool:
     return any(row.get(recall_key(run, label)) is not None for row in run.rows)
 
 
-def _json(path: Path) -> dict[str, Any]:
-    return records.read_json(path) if path.exists() else {}
+def _check_files(workdir: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+    """Raise UserError for what the report reads of config.json and environment.json and is of another type."""
+    data = environment.get("data", {})
+    files = {"config.json": (config, _CONFIG), "environment.json": (environment, _ENVIRONMENT)}
+    if isinstance(data, Mapping):
+        files["environment.json, data"] = (data, _DATA)
+    wrong = [
+        f"{file} is damaged ({name!r} is {content[name]!r:.100})"
+        for file, (content, kinds) in files.items()
+        for name in _wrong(content, kinds)
+    ]
+    if wrong:
+        raise UserError(f"{workdir}: {wrong[0]}; delete that file and run the run's own command again")
+
+
+def _wrong(content: Mapping[str, Any], kinds: Mapping[str, Any]) -> list[str]:
+    """The fields that are neither absent, nor null where that is usual, nor of the type they have to be."""
+    return [name for name, fits in kinds.items() if name in content and not fits(content[name])]
+
+
+def _is(*kinds: type) -> Callable[[Any], bool]:
+    return lambda value: value is None or (isinstance(value, kinds) and (bool in kinds or not isinstance(value, bool)))
+
+
+def _list_of(kind: Any, least: int = 0) -> Callable[[Any], bool]:
+    def fits(value: Any) -> bool:
+        return isinstance(value, list) and all(type(item) is kind and (kind is not int or item >= least) for item in value)
+
+    return lambda value: value is None or fits(value)
+
+
+_CONFIG: dict[str, Callable[[Any], bool]] = {
+    "baselines": lambda value: _list_of(str)(value or []),
+    "name": _is(str), "method": _is(str), "baseline": _is(str), "metric": _is(str),
+    "seed": _is(int), "seeds": _is(int), "margin": _is(int, float), "stop": _is(str), "expected": _is(dict),
+    "classifier": _is(dict), "gan": _is(dict), "quality": _is(dict), "data": _is(dict), "cut": _is(dict),
+}  # fmt: skip
+_ENVIRONMENT: dict[str, Callable[[Any], bool]] = {
+    "data": lambda value: isinstance(value, dict), "looks": lambda value: value is None or (type(value) is int and value >= 1),
+    "command": _is(str), "selection": _is(str), "generator_space": _is(str), "device_kind": _is(str), "versions": _is(dict),
+}  # fmt: skip
+_DATA: dict[str, Callable[[Any], bool]] = {
+    "name": _is(str), "source": _is(str), "digest": _is(str), "note": _is(str), "class_names": _list_of(str),
+    "counts": _list_of(int), "minority": _list_of(int), "test_counts": _list_of(int), "left_out": _list_of(str),
+}  # fmt: skip
 
 
 def _data(kept: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

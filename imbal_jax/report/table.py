@@ -46,6 +46,6 @@ def _cell(name: str, metric: dict[str, Any] | None) -> str:
     if not ends:
         return f"{scale * mean:.{digits}f}{unit}"
     low, high = bounds(name)
-    if ends[0] <= low or ends[1] >= high:  # the interval is cut there, and no longer symmetric
+    if ends[0] < ends[1] and (ends[0] <= low or ends[1] >= high):  # the interval is cut there, and no longer symmetric
         return f"{scale * mean:.{digits}f} ({scale * ends[0]:.{digits}f}-{scale * ends[1]:.{digits}f})"
     return f"{scale * mean:.{digits}f} ± {scale * (ends[1] - ends[0]) / 2:.{digits}f}{unit}"

@@ -9,10 +9,14 @@ from typing import Any, NamedTuple
 
 from imbal_jax import methods
 from imbal_jax.errors import UserError, nearest
+from imbal_jax.methods.spec import too_nested
 
 TRACED = ("classifier.learning_rate",)  # fields of the config in which the lanes of one program may differ
 FIXED = ("seed", "seeds", "lanes_per_device", "data_devices", "margin")  # numbers that are no part of an arm
 TEXTS = ("classifier", "gan")  # groups of the config whose texts arms may differ in
+MOST_ARMS = 10_000
+LONGEST = 20_000  # characters of a grid
+LARGEST = 1e9  # number in a grid
 Value = float | str
 
 
@@ -56,11 +60,15 @@ def arms(config: Any) -> list[Arm]:
         UserError: a spec that is no text, an unreadable grid, a name that is no such field of the config and no option of a
             method in use, or a number where a text belongs, or the other way round.
     """
-    specs = list(dict.fromkeys((*config.baselines, config.method)))
-    for spec in specs:
+    for spec in (*config.baselines, config.method):
         if not isinstance(spec, str):
-            raise UserError(f"a method is a word in quotes, not {spec!r} (config.baselines)")
-    found = [arm for grid in _grids(config.grid) for arm in _arms_of(config, specs, grid)]
+            raise UserError(f"a method is a word in quotes, not {spec!r:.100} (config.baselines)")
+    specs = list(dict.fromkeys((*config.baselines, config.method)))
+    grids = _grids(config.grid)
+    most = len(specs) * sum(math.prod(len(values) for values in grid.values()) for grid in grids)
+    if most > MOST_ARMS:
+        raise UserError(f"config.grid makes up to {most} arms of {len(specs)} methods: at most {MOST_ARMS} are possible")
+    found = [arm for grid in grids for arm in _arms_of(config, specs, grid)]
     return list(dict.fromkeys(found))
 
 
@@ -98,12 +106,12 @@ def _grids(text: str) -> list[dict[str, tuple[Value, ...]]]:
     if not text.strip():
         return [{}]
     try:
-        content: Any = ast.literal_eval(text)
-    except (ValueError, SyntaxError):
+        content: Any = ast.literal_eval(text.strip()) if len(text) <= LONGEST and not too_nested(text) else None
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all of what Python's parser raises
         content = None
     several: Sequence[Any] = content if isinstance(content, (list, tuple)) and content else [content]
     if not all(isinstance(one, dict) for one in several):
-        raise UserError(f"config.grid is {text!r}: write a dict such as {{'mixup.alpha': (0.1, 0.4)}}, or a list of dicts")
+        raise UserError(f"config.grid is {text!r:.200}: write a dict such as {{'mixup.alpha': (0.1, 0.4)}}, or a list of dicts")
     return [_grid(one) for one in several]
 
 
@@ -112,13 +120,13 @@ def _grid(content: dict[Any, Any]) -> dict[str, tuple[Value, ...]]:
     for name, values in content.items():
         values = values if isinstance(values, (tuple, list)) else (values,)
         if not isinstance(name, str) or not values or not all(map(_is_value, values)):
-            raise UserError(f"config.grid: {name!r}: {values!r} is not a name with a tuple of numbers or texts")
+            raise UserError(f"config.grid: {name!r:.60}: {values!r:.100} is not a name with a tuple of numbers or texts")
         grid[name] = tuple(dict.fromkeys(values))
     return grid
 
 
 def _is_value(value: Any) -> bool:
-    return isinstance(value, str) or (type(value) in (int, float) and math.isfinite(value))
+    return isinstance(value, str) or (type(value) in (int, float) and abs(value) <= LARGEST)  # NaN is caught as well
 
 
 def _expanded(spec: str, options: dict[str, tuple[Value, ...]]) -> list[str]:
@@ -138,7 +146,9 @@ def _check_field(config: Any, name: str, values: tuple[Value, ...], used: set[st
         raise UserError(f"config.grid: {name!r} {what}{hint}")
     kind = str if isinstance(known[name], str) else (int, float)
     if wrong := [value for value in values if not isinstance(value, kind)]:
-        raise UserError(f"config.grid: {name!r} is {wrong[0]!r}: it must be a {'text' if kind is str else 'number'}")
+        raise UserError(f"config.grid: {name!r} is {wrong[0]!r:.100}: it must be a {'text' if kind is str else 'number'}")
+    if type(known[name]) is int and (parts := [value for value in values if isinstance(value, float) and value % 1]):
+        raise UserError(f"config.grid: {name!r} is {parts[0]!r}: it must be a whole number")
 
 
 def _may_differ(field: str, value: Any) -> bool:

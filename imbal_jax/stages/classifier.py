@@ -495,6 +495,12 @@ def groups_of_test(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
     return names, place.astype(np.int32)
 
 
+def test_counts(data: Dataset) -> list[int]:
+    """Test rows of each class that the metrics are of, [K]: without those whose image is also in the training set."""
+    y = data.test.y[~data.twins] if len(data.twins) else data.test.y
+    return np.bincount(y, minlength=len(data.class_names)).tolist()
+
+
 def _selects(options: Any) -> bool:
     return options.get("select", "last") == "best"
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -164,19 +165,27 @@ def _described(folder: Path) -> tuple[Path, Any, Task, np.dtype, dict[str, Any] 
     run = next((path for path in folder.parents if (path / "config.json").is_file()), None)
     if run is None:
         raise UserError(f"{folder}: no config.json above it says what network it is; leave the checkpoints in their workdir")
-    content, data = records.read_json(run / "config.json"), _data(run / "environment.json")
+    content, data = records.read_object(run / "config.json"), _data(run / "environment.json")
     point = folder.parent.relative_to(_chunk(folder)).as_posix()  # 'gan.latent=64, gan.ema=0.9', or '.'
     try:
-        pairs = [text.split("=") for text in point.split(", ") if point != "."]
-        config = at(ConfigDict(content), [(field, float(value)) for field, value in pairs])
-    except (AttributeError, KeyError, ValueError) as error:
+        config = ConfigDict(content)
+        config = at(config, _point(config, point) if point != "." else [])
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _unfit(run, error) from error
     task = Task(tuple(data["counts"]), 1.0, tuple(data["class_names"]), tuple(data["shape"]), tuple(data["minority"]))
     return run, config, task, np.dtype(data["dtype"]), data.get("scale")
 
 
+def _point(config: Any, place: str) -> list[tuple[str, float | str]]:
+    """The point of a grid from the name of its folder: 'gan.latent=64, gan.augment=translation, cutout, gan.ema=0.9'."""
+    pairs = [text.split("=", 1) for text in re.split(r", (?=[\w.]+=)", place)]
+    return [(field, text if isinstance(attrgetter(field)(config), str) else float(text)) for field, text in pairs]
+
+
 def _data(path: Path) -> dict[str, Any]:
-    data = records.read_json(path).get("data", {})
+    data = records.read_object(path).get("data", {})
+    if not isinstance(data, dict):
+        raise UserError(f"{path} is damaged (its 'data' is no object); start the run's own command once more")
     if missing := [name for name in DESCRIBED if name not in data]:
         raise UserError(
             f"{path} lacks {', '.join(missing)} of the data, as an older version wrote it: start the run's own command once "

@@ -1,7 +1,7 @@
 """What an experiment starts from: the data, the cut, the lanes, the devices."""
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -25,10 +25,25 @@ LOWEST = {  # the least value of each number in a config
     0: "seed lanes_per_device margin gan.per_class gan.g_learning_rate gan.d_learning_rate gan.r1 classifier.learning_rate"
     " classifier.weight_decay classifier.warmup classifier.decay classifier.clip classifier.patience classifier.steps"
     " gan.steps_per_epoch data.validation"
-    " quality.samples quality.learning_rate chunk_seconds save_seconds",
+    " quality.samples quality.learning_rate chunk_seconds save_seconds gan.real_target",
     0.01: "gan.g_width gan.d_width classifier.width",
 }
+MOST_SEEDS = 100_000
+HIGHEST = {  # the largest value of each number in a config: beyond it nothing is gained, and counters and memory overflow
+    10**6: "gan.epochs classifier.epochs quality.epochs gan.batch classifier.batch quality.batch gan.grid_every gan.r1"
+    " classifier.warmup classifier.patience quality.samples",
+    MOST_SEEDS: "seeds lanes_per_device data_devices gan.latent quality.k",
+    10**8: "gan.per_class data.validation classifier.steps gan.steps_per_epoch",
+    1000: "gan.d_steps gan.g_learning_rate gan.d_learning_rate classifier.learning_rate quality.learning_rate"
+    " classifier.weight_decay classifier.decay",
+    10**9: "classifier.clip chunk_seconds save_seconds",
+    100: "gan.g_width gan.d_width classifier.width",
+    1: "margin gan.real_target",
+}
+LARGEST = 1e12  # of any other number, in size
+LONGEST = 20_000  # characters of a text
 BELOW_ONE = ("gan.ema", "gan.beta1", "classifier.momentum", "classifier.ema")
+CHECKED = {"seed", *BELOW_ONE, *" ".join([*LOWEST.values(), *HIGHEST.values()]).split()}  # fields with bounds of their own
 SPLITS = 8  # by whole groups, that lanes choose their validation rows from
 LOADED = ("name", "source", "dir", "per_class", "validation")  # fields of config.data that every data set has
 
@@ -124,6 +139,8 @@ class Setting(NamedTuple):
     def plan(self, label: str, folder: Path, epochs: int, per_epoch: int, steps: int = 0, per_pass: int = 0) -> loop.Plan:
         """The plan of a training, kept in `folder`; see `loop.Plan`."""
         config, base = self.config, self.base
+        if (asked := steps or epochs * per_epoch) >= 2**31:
+            raise UserError(f"{label}: {asked} steps are too many to count: {2**31 - 1} are possible; lower epochs or steps")
         times = (config.chunk_seconds, config.save_seconds)
         return loop.Plan(label, folder, epochs, per_epoch, *times, base.stopping, base.compiling, steps, per_pass)
 
@@ -210,19 +227,51 @@ def prepare(
 
 def check_numbers(config: Any) -> None:
     """Raise UserError for a number that no run could do anything with, before anything is loaded."""
+    _check_kinds(config)
     for lowest, fields in LOWEST.items():
         for field in fields.split():
-            value = attrgetter(field)(config)
+            value = _number(config, field)
             if not lowest <= value < float("inf"):  # NaN is caught as well
-                raise UserError(f"config.{field} is {value}: at least {lowest} is needed")
+                raise UserError(f"config.{field} is {value!r:.40}: at least {lowest} is needed")
+    for highest, fields in HIGHEST.items():
+        for field in fields.split():
+            if not (value := _number(config, field)) <= highest:
+                raise UserError(f"config.{field} is {value!r:.40}: at most {highest} is possible")
     for field in BELOW_ONE:
-        if not 0 <= (value := attrgetter(field)(config)) < 1:
-            raise UserError(f"config.{field} is {value}: it must be from 0 to below 1")
+        if not 0 <= (value := _number(config, field)) < 1:
+            raise UserError(f"config.{field} is {value!r:.40}: it must be from 0 to below 1")
     if config.seed >= 2**32:
-        raise UserError(f"config.seed is {config.seed}: at most {2**32 - 1} is possible")
+        raise UserError(f"config.seed is {config.seed!r:.40}: at most {2**32 - 1} is possible")
     _check_schedule(config.classifier)
     if (held := config.data.validation) >= 1 and (held < 2 or held != int(held)):
         raise UserError(f"config.data.validation is {held}: it must be a share below 1, or a whole number of rows from 2 on")
+
+
+def _check_kinds(config: Any) -> None:
+    """Raise UserError for a text that is too long, or a number that is none or beyond all sense, whatever field it is of."""
+    for field, value in _fields(config.to_dict()):
+        if isinstance(value, str) and (len(value) > LONGEST or "\0" in value):
+            raise UserError(f"config.{field} has {len(value)} characters: at most {LONGEST} are possible, none of them NUL")
+        if isinstance(value, (int, float)) and not abs(value) <= LARGEST and field not in CHECKED:
+            raise UserError(f"config.{field} is {value!r:.40}: a finite number is needed, at most {LARGEST:g} in size")
+
+
+def _fields(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, Mapping):
+            yield from _fields(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
+
+
+def _number(config: Any, field: str) -> float:
+    try:
+        value = attrgetter(field)(config)
+    except (AttributeError, KeyError) as error:
+        raise UserError(f"the config has no field {field!r}: start from one of those in configs/") from error
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise UserError(f"config.{field} is {value!r:.100}: it must be a number")
+    return value
 
 
 def _check_schedule(options: Any) -> None:

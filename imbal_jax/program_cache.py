@@ -1,0 +1,115 @@
+"""jax's cache of compiled programs on the disk, with a digest in each entry: a damaged program is compiled anew, never run.
+
+jax checks its entries only where zlib compresses them. With zstandard, or Python's own zstd, one flipped bit gives a program
+that crashes or computes other numbers. Here an entry begins with the BLAKE2 digest of its key and content, which is checked
+before jax sees the content; an entry that does not match, or has no digest, is deleted.
+
+The digest finds damage. It is no signature: who can write to the folder can make this process run any code (SECURITY.md).
+"""
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from absl import logging
+
+MARK = b"imbal_jax program 1\n"  # how an entry begins; then the digest
+SIZE = 32  # bytes of the digest
+
+
+class CheckedCache:
+    """The interface of jax's caches (`get`, `put`, `_path`) around one of them.
+
+    What cannot be read counts as absent; after the first entry that cannot be written no other is tried. Each is said once.
+
+    Args:
+        base: jax's own cache, which keeps the files KEY-cache in its folder.
+        folder: that folder.
+        writable: whether to write at all.
+    """
+
+    def __init__(self, base: Any, folder: Path, writable: bool = True) -> None:
+        self._base, self._folder, self._writable = base, folder, writable
+        self._path = getattr(base, "_path", folder)  # jax shows it in its log
+        self._told: set[str] = set()
+
+    def get(self, key: str) -> bytes | None:
+        """The content of an entry, or None where there is no sound one."""
+        try:
+            entry = self._base.get(key)
+        except OSError as problem:
+            self._tell("compiled programs cannot be read from %s (%s)", problem.strerror or problem)
+            return None
+        if entry is None:
+            return None
+        content = checked(key, entry)
+        if content is None:
+            self._tell("a compiled program in %s is damaged (%s); it is compiled anew", key[:60])
+            self._delete(key)
+        return content
+
+    def put(self, key: str, value: bytes) -> None:
+        """Keep the content of an entry; an entry of the same key stays as it is."""
+        if not self._writable:
+            return
+        try:
+            self._base.put(key, sealed(key, value))
+        except OSError as problem:
+            self._writable = False
+            self._delete(key)  # what was written of it
+            self._tell("compiled programs are no longer kept in %s (%s)", problem.strerror or problem)
+
+    def clear(self) -> None:
+        """Forget nothing: the entries are on the disk."""
+
+    def _delete(self, key: str) -> None:
+        for suffix in ("-cache", "-atime"):
+            with contextlib.suppress(OSError):
+                (self._folder / f"{key}{suffix}").unlink()
+
+    def _tell(self, text: str, why: Any) -> None:
+        if text not in self._told:
+            self._told.add(text)
+            logging.warning(text, self._folder, why)
+
+
+def sealed(key: str, content: bytes) -> bytes:
+    """An entry: the mark, the digest of key and content, the content."""
+    return MARK + _digest(key, content) + content
+
+
+def checked(key: str, entry: bytes) -> bytes | None:
+    """The content of an entry; None unless it is as `sealed` made it for this key."""
+    begin = len(MARK) + SIZE
+    content = entry[begin:]
+    whole = len(entry) >= begin and entry.startswith(MARK) and entry[len(MARK) : begin] == _digest(key, content)
+    return content if whole else None
+
+
+def install(folder: Path) -> bool:
+    """Put the check between jax and its cache in `folder`, which jax's configuration names; before the first compilation.
+
+    Returns:
+        whether that was possible; where it is not, in a jax whose cache has other parts, jax's cache is not to be used.
+    """
+    try:
+        from jax._src import compilation_cache
+
+        compilation_cache.reset_cache()  # jax decides about its cache once; this lets it decide anew
+        made = compilation_cache.get_file_cache(str(folder))
+        base = made[0] if made is not None else None
+        if base is None or not callable(base.get) or not callable(base.put):
+            return False
+        with compilation_cache._cache_initialized_mutex:
+            compilation_cache._cache = CheckedCache(base, folder, os.access(folder, os.W_OK))  # type: ignore[assignment]
+            compilation_cache._cache_initialized = True
+    except (ImportError, AttributeError, TypeError, OSError) as problem:
+        logging.info("jax's compilation cache cannot be checked: %s", problem)
+        return False
+    return True
+
+
+def _digest(key: str, content: bytes) -> bytes:
+    return hashlib.blake2b(key.encode() + b"\0" + content, digest_size=SIZE).digest()
