@@ -1,7 +1,7 @@
 """Writes every table of docs/results and every figure of README from committed rows: python -m docs.render.
 
-A figure of README or LOG stands between <!-- figure:NAME --> and <!-- /figure:NAME -->. NAME is a folder of docs/results (arms
-and differences), 'experiments' (the list of configs: docs/experiments.json) or 'speed' (benchmarks/results.jsonl).
+A figure of README (or LOG) stands between <!-- figure:NAME --> and <!-- /figure:NAME -->. NAME is a folder of docs/results
+(its arms and differences), 'experiments' (the list of configs: docs/experiments.json) or 'speed' (benchmarks/results.jsonl).
 """
 
 import functools
