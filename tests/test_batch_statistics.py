@@ -212,7 +212,7 @@ def test_the_number_of_batches():
     assert [batch_statistics.number_of(*each) for each in ((72, 32, 10_000), (10**6, 128, 10_000), (5, 8, 100))] == [3, 79, 1]
 
 
-@pytest.mark.parametrize("chosen", ["last", "best"])
+@pytest.mark.parametrize("chosen", [pytest.param("last", marks=pytest.mark.slow), "best"])
 def test_what_a_training_gives_is_evaluated_by_new_statistics(tmp_path, monkeypatch, chosen):
     """The stage: two seeds, over-sampling, averages of weights; with `best`, each epoch is judged by them as well."""
     monkeypatch.setattr(stage, "model_of", lambda config, classes, form: Two(classes=classes))

@@ -1,5 +1,6 @@
 """GANs with batch normalisation: drawn from by statistics of their weights, and without penalties on an example's slope."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,15 +9,34 @@ import pytest
 
 from configs import ecg_gan as heartbeats
 from configs import mnist_cgan
-from imbal_jax import batches, methods
+from imbal_jax import batches, checkpoint, methods
 from imbal_jax.errors import UserError
 from imbal_jax.gan import losses
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan import train as gan_train
 from imbal_jax.models import ecg_gan, s0_cgan, s1_gan
+from imbal_jax.models.layers import BatchNorm
 from imbal_jax.stages import gan
+from imbal_jax.stages.curves import Curves
+from imbal_jax.stages.setting import prepare
 from imbal_jax.stored import floats
 from imbal_jax.train import loop
+from tests import small
+
+
+class G(nn.Module):
+    @nn.compact
+    def __call__(self, z, label, *, train=False):
+        x = BatchNorm(activation="relu")(nn.Dense(9)(jnp.concatenate([z, label], axis=-1)), train)
+        return nn.sigmoid(nn.Dense(784)(x)).reshape(-1, 28, 28, 1)
+
+
+class D(nn.Module):
+    @nn.compact
+    def __call__(self, x, label, *, train=False):
+        x = jnp.concatenate([x.reshape(x.shape[0], -1), label], axis=-1)
+        return nn.Dense(1)(BatchNorm(activation="relu")(nn.Dense(9)(x), train))[:, 0]
+
 
 KEY, B, K, LATENT = jax.random.key(0), 8, 2, 12
 SHAPE = (LATENT + s1_gan.GROWTH, 1)
@@ -35,7 +55,7 @@ def problem():
     return batches.Inputs(KEY, pool, jnp.full(K, 12)), batches.Shared(x, jnp.arange(24) % K)
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["together", "separate"])
+@pytest.fixture(scope="module", params=[False, pytest.param(True, marks=pytest.mark.slow)], ids=["together", "separate"])
 def drawn(request):
     """A GAN after three steps with a moving average of its weights: before and after new statistics."""
     parts, (inputs, shared) = nets(ema=0.9, separate=request.param), problem()
@@ -89,6 +109,30 @@ def test_networks_without_batch_norm_stay_as_they_are():
     assert gan_train.has_batch_norm(nets()._replace(generator=own[0], discriminator=own[1]), (300, 1)) == (True, False)
 
 
+@pytest.mark.parametrize(("classes", "select"), [("8, 9", "last"), pytest.param("", "frechet", marks=pytest.mark.slow)])
+def test_a_training_gives_new_statistics(tmp_path, monkeypatch, classes, select):
+    """The stage, one GAN or one for each class: what is drawn from has them, and so has what is kept on disk."""
+    made = gan.nets_of
+    monkeypatch.setattr(gan, "nets_of", lambda *given: made(*given)._replace(generator=G(), discriminator=D()))
+    config = small.get_config()
+    config.gan.update({"classes": classes, "select": select, "epochs": 2, "grid_every": 1, "ema": 0.9})
+    config.data.validation, config.classifier.epochs = 0.2, 1
+    setting = prepare(config, tmp_path)
+    (tmp_path / "plots").mkdir()
+    trained = gan.fit(setting, Curves(tmp_path / "metrics.jsonl", setting.seeds))[0]
+    parts = gan._parts(setting)
+    anew, each = gan._anew(setting, parts), len(setting.seeds)
+    for lane in range(parts.inputs.key.shape[0]):
+        place = (lane % each, lane // each) if classes else (lane,)
+        held = jax.tree.map(lambda leaf, place=place: leaf[place], (trained.generator, trained.discriminator))
+        own = jax.tree.map(lambda leaf, lane=lane: leaf[lane], parts.inputs)
+        expected = jax.jit(anew)(held, own, setting.shared)
+        jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), held, expected)
+    folder = setting.folder / ("chosen" if select == "frechet" else "generator")
+    saved = checkpoint.restore_step(folder, {"generator": trained.generator}, 2).state["generator"]
+    jax.tree.map(np.testing.assert_array_equal, saved, trained.generator)
+
+
 @pytest.mark.parametrize(("field", "value", "said"), [("loss", "wgan-gp", "gan.loss 'wgan-gp'"), ("r1", 10.0, "gan.r1=10")])
 def test_penalties_on_a_slope_need_examples_that_are_on_their_own(field, value, said):
     config = heartbeats.get_config()
@@ -107,10 +151,11 @@ def test_penalties_on_a_slope_need_examples_that_are_on_their_own(field, value, 
     gan.check_penalty(gan.nets_of(other, image, "gemm"), other, image.shape)
 
 
+@pytest.mark.slow
 def test_why_that_is_refused():
     """With the batch's moments the slope of the sum is not the slope of each example: by one Jacobian of all pairs."""
     parts, x = nets(), jax.random.normal(KEY, (3, *SHAPE))
-    held = parts.discriminator.init(KEY, x, jnp.zeros((3, K)))
+    held = jax.jit(parts.discriminator.init)(KEY, x, jnp.zeros((3, K)))
 
     def critic(net, variables, rows):
         with_key = {"train": True, "rngs": {"dropout": KEY}, "mutable": ["batch_stats"]}
@@ -125,4 +170,4 @@ def test_why_that_is_refused():
 
     assert gap(parts.discriminator, held) > 0.01
     spectral, beats = ecg_gan.Discriminator(classes=K, width=0.1), jnp.zeros((3, *SHAPE))
-    assert gap(spectral, spectral.init(KEY, beats, jnp.zeros((3, K)))) < 1e-4
+    assert gap(spectral, jax.jit(spectral.init)(KEY, beats, jnp.zeros((3, K)))) < 1e-4
