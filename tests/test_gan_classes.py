@@ -201,7 +201,8 @@ def test_a_look_without_figure_keeps_the_newest_state():
 def test_the_state_nearest_to_held_out_rows_is_drawn_from(tmp_path, monkeypatch, classes):
     config = config_of(classes)
     config.seeds, config.data.validation = 1, 0.2
-    config.gan.select, config.gan.epochs = "frechet", 3
+    config.gan.select, config.gan.epochs, config.quality.samples = "frechet", 3, 20
+    monkeypatch.setattr(gan_choice, "FEWEST", 1)  # a row of each class is held out here
     setting, curves, drawn = prepare(config, tmp_path), Curves(tmp_path / "metrics.jsonl", (0,)), {}
     save = gan.checkpoint.save
     (tmp_path / "plots").mkdir()
