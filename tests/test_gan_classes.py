@@ -180,8 +180,8 @@ def test_a_look_without_figure_keeps_the_newest_state():
 
     @jax.jit
     def run(counted, epoch, state, rows):
-        lane = (state, (jax.random.key(1), params, rows, labels, counted))
-        return gan_choice._look(trained.nets, model, lane, (context.shared, epoch))
+        lane = (state, (jax.random.key(1), params, rows, labels, counted, ()))
+        return gan_choice._look(trained.nets, model, lambda nets, inputs, real: nets, lane, (context.shared, epoch))
 
     def look(counted, epoch, state=state, rows=rows):
         return run(jnp.asarray(counted, jnp.float32), jnp.asarray(epoch, jnp.int32), state, rows)

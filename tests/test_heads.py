@@ -109,7 +109,7 @@ def test_a_network_without_a_head_is_refused_before_the_training(tmp_path, monke
             features = x.reshape(x.shape[0], -1)
             return nn.Dense(self.classes)(features), features
 
-    monkeypatch.setattr(classifier, "model_of", lambda config, classes, form: Headless(classes))
+    monkeypatch.setattr(classifier, "model_of", lambda config, classes, form, shape: Headless(classes))
     config = small.get_config()
     for method in ("crt", "ldam"):
         config.method = method

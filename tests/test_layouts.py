@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from data_files import encoded, fails, noise, write
 
+from configs import folder as folder_config
 from imbal_jax import data, experiment
 from imbal_jax.data import files, folder, folder_names, images, split
 
@@ -336,6 +337,14 @@ def test_a_table_beside_the_class_folders_is_told(tmp_path):
 # --- Start ------------------------------------------------------------------------------------------------------------
 
 
+def started(workdir, found, counts, minority=()):
+    """What an experiment of these data with one arm announces."""
+    config = folder_config.get_config(str(workdir))
+    config.seeds, config.baselines, config.method = 1, (), "none"
+    task = SimpleNamespace(class_names=found.class_names, counts=counts, minority=minority)
+    return SimpleNamespace(data=found, task=task, config=config, workdir=workdir / "run")
+
+
 def test_the_start_tells_classes_groups_sizes_and_small_test_sets(tmp_path, capsys):
     places = [
         f"{split}/patient {n}/{c}"
@@ -349,18 +358,14 @@ def test_the_start_tells_classes_groups_sizes_and_small_test_sets(tmp_path, caps
         write(tmp_path / "d", {name: content for name, content in files.items() if name != "test/patient 4/sick/0.png"})
     )
     counts = np.bincount(found.train.y)
-    experiment.announce(
-        SimpleNamespace(data=found, task=SimpleNamespace(class_names=found.class_names, counts=counts, minority=()))
-    )
+    experiment.announce(started(tmp_path, found, counts))
     out = capsys.readouterr().out
     assert "rows: 8x8x1 uint8; 44 in 2 groups to train, 45 in 2 groups to test" in out
     lines = [line.split() for line in out.splitlines()]
     assert ["sick", "22", "22", "21"] in lines and ["well", "22", "22", "22"] in lines  # two of 24 are training rows, too
     assert "warning" not in out
     few = load(write(tmp_path / "e", pictures("a", "b")), test_share=0.5)
-    experiment.announce(
-        SimpleNamespace(data=few, task=SimpleNamespace(class_names=few.class_names, counts=[2, 2], minority=(1,)))
-    )
+    experiment.announce(started(tmp_path, few, [2, 2], minority=(1,)))
     assert "warning: fewer than 20 test rows of a (2), b (2)" in capsys.readouterr().out
 
 
@@ -424,7 +429,7 @@ def test_memory_that_ends_while_decoding_says_nothing_of_the_image(tmp_path, mon
     path = write(tmp_path / "d", pictures("a", "b"))
     monkeypatch.setattr(folder, "CACHE_FROM", 1)
     with monkeypatch.context() as patch:
-        patch.setattr(images, "_plain", lambda image: (_ for _ in ()).throw(MemoryError))
+        patch.setattr(images, "_plain", lambda *_: (_ for _ in ()).throw(MemoryError))
         with fails("cannot read", "a/0.png", "not enough memory"):
             load(path)
     assert not load(path).left_out

@@ -22,7 +22,7 @@ def setting(tmp_path_factory):
 @pytest.fixture(scope="module")
 def filled(setting):
     """The training sets that SMOTE makes."""
-    return group.balanced(setting, Curves(setting.workdir / "metrics.jsonl", setting.seeds), "smote(to=5000)", None)
+    return group.balanced(setting, Curves(setting.workdir / "metrics.jsonl", setting.seeds), "smote(to=5000)", None)[0]
 
 
 @pytest.fixture

@@ -100,6 +100,8 @@ def test_streams_that_are_closed_at_the_start(tmp_path):
 @pytest.fixture
 def restored():
     before = {number: signal.getsignal(number) for number in interrupts.ASKING}
+    for number in before:  # a parent may have them ignored, as nohup and background jobs of a script do
+        signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
     yield
     for number, handler in before.items():
         signal.signal(number, handler)

@@ -473,7 +473,7 @@ def test_further_fields_go_to_the_data_set(monkeypatch):
 
     def load(name, **options):
         given.update(options)
-        raise Interrupted
+        raise Interrupted("here")
 
     monkeypatch.setattr(data, "load", load)
     config = config_of()

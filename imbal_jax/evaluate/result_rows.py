@@ -1,5 +1,6 @@
 """The rows of rows.jsonl, read back and checked: one for each (method, seed), of the fields that the report relies on."""
 
+import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,8 +32,7 @@ def read(path: Path, test_counts: Sequence[int] | None = None) -> list[dict[str,
     """
     rows, undigested = records.read_with_digests(path)
     if undigested:
-        text = "%s: %d of %d lines carry no digest (an older version wrote them): altered digits in them go unnoticed"
-        logging.log_first_n(logging.WARNING, text, 8, path, undigested, len(rows))
+        _say_undigested(path, undigested, len(rows))
     for number, row in enumerate(rows, 1):
         if why := problem(row):
             raise UserError(f"{path}: line {number} is no result of a run ({why}); remove that line to have it computed again")
@@ -52,6 +52,12 @@ def read(path: Path, test_counts: Sequence[int] | None = None) -> list[dict[str,
     if repeated:
         logging.warning("%s: lines that are there twice count once: %s", path, ", ".join(map(str, repeated[:10])))
     return list(known.values())
+
+
+@functools.cache  # a run reads its rows several times
+def _say_undigested(path: Path, undigested: int, total: int) -> None:
+    text = "%s: %d of %d lines carry no digest (an older version wrote them): altered digits in them go unnoticed"
+    logging.warning(text, path, undigested, total)
 
 
 def problem(row: Mapping[str, Any]) -> str | None:

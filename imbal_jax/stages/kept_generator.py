@@ -183,7 +183,8 @@ def _point(config: Any, place: str) -> list[tuple[str, float | str]]:
 
 
 def _data(path: Path) -> dict[str, Any]:
-    data = records.read_object(path).get("data", {})
+    content = records.read_json(path)
+    data = content.get("data", {}) if isinstance(content, dict) else None
     if not isinstance(data, dict):
         raise UserError(f"{path} is damaged (its 'data' is no object); start the run's own command once more")
     if missing := [name for name in DESCRIBED if name not in data]:
