@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from imbal_jax import records
+from imbal_jax.evaluate import result_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = ROOT / "docs" / "results"
@@ -54,7 +55,7 @@ class Folder(NamedTuple):
 
     Attributes:
         name: of the folder.
-        config, environment, rows: as in its files; each row has `steps` and `length`, see `with_length`.
+        config, environment, rows: as in its files; each row has `steps` and `length`, see `result_rows.with_length`.
         about: see `About`.
     """
 
@@ -82,7 +83,7 @@ def read(name: str) -> Folder:
         name=name,
         config=config,
         environment=records.read_json(path / "environment.json"),
-        rows=current([with_length(row, config) for row in records.read(path / "rows.jsonl")]),
+        rows=current([result_rows.with_length(row, config) for row in records.read(path / "rows.jsonl")]),
         about=about(path / "about.json", config),
     )
 
@@ -103,21 +104,6 @@ def baseline_of(folder: Folder) -> str:
     """The arm that the others are compared with."""
     methods = [row["method"] for row in folder.rows]
     return str(folder.config.get("baseline") or (BASELINE if BASELINE in methods else methods[0]))
-
-
-def with_length(row: dict[str, Any], config: dict[str, Any]) -> dict[str, Any]:
-    """The row with `steps` and `length`.
-
-    Rows did not have them until arms were compared at equal steps. Before, every arm was trained for epochs of its own rows;
-    what remained of the last batch was left out.
-    """
-    if row.get("steps") is not None:
-        return {**row, "derived": False}
-    options, own = config["classifier"], sum(row["counts_after"])
-    batch = min(options["batch"], own)
-    epochs = options["epochs"]
-    length = f"{epochs} epoch{'s' if epochs > 1 else ''} of the arm's own rows"
-    return {**row, "steps": epochs * max(1, own // batch), "length": length, "derived": True}
 
 
 def current(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

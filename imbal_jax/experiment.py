@@ -11,10 +11,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import environment, forms, hosts, lanes, memory, methods, models, records, sweep
-from imbal_jax.data import Rows, split
+from imbal_jax import announcement, environment, forms, hosts, lanes, memory, methods, models, records, sweep
 from imbal_jax.errors import Interrupted, UserError, nearest
-from imbal_jax.evaluate import interim, measures, metrics, result_rows, stats
+from imbal_jax.evaluate import measures, metrics, result_rows, stats
 from imbal_jax.gan import train as gan_train
 from imbal_jax.report import analyses, build, table
 from imbal_jax.report.run import baseline_of, published
@@ -23,8 +22,6 @@ from imbal_jax.stages.arms import Arm, arms, at
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Base, Setting, begin, check_numbers, prepare
 
-FEW = 20  # test rows of a class
-MOST_FILES = 20  # that are named at the start of those that cannot be used
 # What may change from one start to the next: more of the same, or how it is computed.
 ADDABLE = {f"config.{name}" for name in ("baselines", "method", "expected", "grid", "seeds", "stop", "baseline", "metric")} | {
     f"config.{name}" for name in ("margin", "lanes", "conv", "parallel", "lanes_per_device", "data_devices")
@@ -58,7 +55,7 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     one = prepare(config, workdir, base, seeds=(0,))
     every = check(one)
     claim(one)
-    announce(one)
+    announcement.announce(one)
     rule, own = sweep.stop_rule(config), workdir / "rows.jsonl"
     tested = classifier.test_counts(base.data)
     known = meet("start", own, _left_by_others(workdir), tested, stopping)
@@ -323,70 +320,6 @@ def refuse_too_large(setting: Setting, model: Any, nets: Any) -> None:
         state = size(partial(gan_train.init, nets=nets, shape=setting.task.shape))
         advice = "config.gan.g_width, config.gan.d_width or config.gan.latent"
         memory.refuse_weights("the GAN", state, device, advice)
-
-
-def announce(setting: Setting) -> None:
-    """Say where the data comes from, how it is split, and what the cut left."""
-    data, names = setting.data, setting.task.class_names
-    if data.note:
-        print(f"{'=' * 80}\n{data.note}\n{'=' * 80}")
-    before = np.bincount(data.train.y, minlength=len(names))
-    test = np.bincount(data.test.y[~data.twins] if len(data.twins) else data.test.y, minlength=len(names))
-    print(f"data: {data.name} from {data.source}, digest {data.digest[:12]}")
-    shape = "x".join(map(str, data.train.x.shape[1:]))
-    print(f"rows: {shape} {data.train.x.dtype}; {_rows(data.train)} to train, {_rows(data.test)} to test")
-    for line in data.left_out[:MOST_FILES]:
-        print(f"left out: {line}")
-    if (more := len(data.left_out) - MOST_FILES) > 0:
-        print(f"left out: {more} more, see environment.json")
-    print(f"{'class':>12} {'at hand':>9} {'training':>9} {'test':>9}")
-    for label, (name, old, tested) in enumerate(zip(names, before, test, strict=True)):
-        mark = "  minority" if label in setting.task.minority else ""
-        print(f"{name:>12} {old:>9} {setting.task.counts[label]:>9} {tested:>9}{mark}")
-    few = [f"{name} ({many})" for name, many in zip(names, test, strict=True) if many < FEW]
-    if few:
-        why = "one row more or less that is right changes their recall by 5 points or more"
-        print(f"warning: fewer than {FEW} test rows of {', '.join(few[:MOST_FILES])}: {why}")
-    for line in not_matched(setting):
-        print(f"warning: {line}")
-    if warning := verdict_warning(setting.config, setting.workdir):
-        print(warning)
-
-
-def not_matched(setting: Setting) -> list[str]:
-    """The classes of which another share is held out for validation than was asked for, a line each."""
-    rows, share = setting.data.train, setting.config.data.validation
-    if not 0 < share < 1 or np.array_equal(rows.groups, rows.ids):
-        return []
-    names = setting.task.class_names
-    return [
-        f"validation: {out} of {of} rows of class {names[label]} are held out ({out / of:.3f}; {share:g} asked): its rows lie "
-        "in too few groups, or in groups with rows of other classes"
-        for label, out, of in split.unmatched(rows.y, np.asarray(setting.validation[0]), share)
-    ]
-
-
-def _rows(rows: Rows) -> str:
-    groups = len(np.unique(rows.groups))
-    return f"{len(rows.y):,}" + (f" in {groups:,} groups" if groups < len(rows.y) else "")
-
-
-def verdict_warning(config: Any, workdir: Path) -> str:
-    """One line that says that the seeds asked for allow no verdict on any arm, and how many would; '' where they do."""
-    every = [{"method": arm.name, "point": arm.place} for arm in arms(config)]
-    names, baseline = [arm["method"] for arm in every], baseline_of(config)
-    compared = [arm["method"] for arm in every if stats.opponent(arm, baseline, names)]
-    n = len(analyses.seeds_of(config.to_dict()))
-    if not compared or not n:
-        return ""
-    fixed = {"metric": config.metric, "baseline": baseline, "margin": float(config.margin)}
-    history = analyses.history(analyses.read(workdir), config.to_dict(), [], fixed)
-    if history.changed:
-        return history.changed
-    shares = {arm: interim.share(n, arm, history) for arm in compared}
-    if any(stats.possible(n, len(compared), share) for share in shares.values()):
-        return ""
-    return stats.too_few(n, len(compared), max(compared, key=shares.__getitem__), history)
 
 
 def show_generator(setting: Setting, trained_gan: group.TrainedGan, judged_gan: group.JudgedGan) -> None:

@@ -208,6 +208,10 @@ def test_no_lane_depends_on_its_neighbours_or_devices():
         jax.tree.map(lambda a, b, lane=lane: same(a[0], b[lane]), single, together)
 
 
+def test_a_judged_epoch_costs_a_tenth_of_its_rows_at_most():
+    assert [batch_statistics.judged_rows(*each) for each in ((72, 32), (3_000, 32), (50_000, 128))] == [64, 300, 1_024]
+
+
 def test_the_number_of_batches():
     assert [batch_statistics.number_of(*each) for each in ((72, 32, 10_000), (10**6, 128, 10_000), (5, 8, 100))] == [3, 79, 1]
 

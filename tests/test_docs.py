@@ -8,6 +8,7 @@ import pytest
 from scipy import stats as scipy_stats
 
 from docs import folders, render, tables
+from imbal_jax.evaluate import result_rows
 
 CODE = re.compile(r"```.*?```", re.DOTALL)
 
@@ -62,7 +63,7 @@ def rows(method, values, count, **more):
 
 
 def folder_of(*arms, **about):
-    every = [folders.with_length(row, CONFIG) for arm in arms for row in arm]
+    every = [result_rows.with_length(row, CONFIG) for arm in arms for row in arm]
     measured = {**ENTRY, "rows": {"none": list(range(len(every)))}}
     told = {"columns": ("accuracy",), **about}
     told = folders.About("Title", "Set.", "Nothing.", **told)

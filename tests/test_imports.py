@@ -23,6 +23,7 @@ ORDER = [
     {"report"},
     {"stages"},
     {"sweep"},
+    {"announcement"},
     {"experiment"},
     {"evidence"},
     {"launch"},

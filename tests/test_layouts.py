@@ -14,7 +14,7 @@ import pytest
 from data_files import encoded, fails, noise, write
 
 from configs import folder as folder_config
-from imbal_jax import data, experiment
+from imbal_jax import announcement, data
 from imbal_jax.data import files, folder, folder_names, images, split
 
 
@@ -358,14 +358,14 @@ def test_the_start_tells_classes_groups_sizes_and_small_test_sets(tmp_path, caps
         write(tmp_path / "d", {name: content for name, content in files.items() if name != "test/patient 4/sick/0.png"})
     )
     counts = np.bincount(found.train.y)
-    experiment.announce(started(tmp_path, found, counts))
+    announcement.announce(started(tmp_path, found, counts))
     out = capsys.readouterr().out
     assert "rows: 8x8x1 uint8; 44 in 2 groups to train, 45 in 2 groups to test" in out
     lines = [line.split() for line in out.splitlines()]
     assert ["sick", "22", "22", "21"] in lines and ["well", "22", "22", "22"] in lines  # two of 24 are training rows, too
     assert "warning" not in out
     few = load(write(tmp_path / "e", pictures("a", "b")), test_share=0.5)
-    experiment.announce(started(tmp_path, few, [2, 2], minority=(1,)))
+    announcement.announce(started(tmp_path, few, [2, 2], minority=(1,)))
     assert "warning: fewer than 20 test rows of a (2), b (2)" in capsys.readouterr().out
 
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from imbal_jax import batches, checkpoint, experiment, records, sweep
+from imbal_jax import announcement, batches, checkpoint, experiment, records, sweep
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.evaluate import interim
 from imbal_jax.report import run
@@ -257,12 +257,12 @@ def test_too_few_seeds_for_a_verdict_are_told_before_the_start(tmp_path):
     six = ("none", "over", "under", "mixup", "class_weights", "logit_adjust")
     config = config_of(seeds=5, baselines=six, method="smote")
     line = "no verdict possible with 5 seeds and 6 comparisons: add --config.seeds=8, same workdir"
-    assert experiment.verdict_warning(config, tmp_path) == line
+    assert announcement.verdict_warning(config, tmp_path) == line
     config.seeds = 8
-    assert experiment.verdict_warning(config, tmp_path) == ""
+    assert announcement.verdict_warning(config, tmp_path) == ""
     experiment.analyses.begin(tmp_path, config.to_dict())
     config.seeds = 2  # of 8 that were planned
-    line = experiment.verdict_warning(config, tmp_path)
+    line = announcement.verdict_warning(config, tmp_path)
     assert "2 seeds and 6 comparisons (8 seeds were planned): add --config.seeds=8" in line
 
 

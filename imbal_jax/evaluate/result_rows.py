@@ -149,3 +149,20 @@ def _within(matrix: Sequence[Sequence[int]], whole: Sequence[Sequence[int]]) -> 
 def _listed(counts: Sequence[int]) -> str:
     shown = ", ".join(map(str, counts[:12]))
     return shown + (", ..." if len(counts) > 12 else "")
+
+
+def with_length(row: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The row with `steps` and `length`, and with `derived`: whether they were computed.
+
+    Rows did not have them until arms were compared at equal steps. Before, every arm was trained for epochs of its own rows;
+    what remained of the last batch was left out. Where lanes could stop early, nothing tells how many they were.
+    """
+    if row.get("steps") is not None:
+        return {**row, "derived": False}
+    options, own = config.get("classifier") or {}, sum(row.get("counts_after") or ())
+    if not own or options.get("patience") or not {"batch", "epochs"} <= options.keys():
+        return {**row, "derived": False}
+    batch = min(options["batch"], own)
+    epochs = options["epochs"]
+    length = f"{epochs} epoch{'s' if epochs > 1 else ''} of the arm's own rows"
+    return {**row, "steps": epochs * max(1, own // batch), "length": length, "derived": True}

@@ -99,12 +99,16 @@ def read(workdir: Path) -> Run:
         config=config,
         environment=environment,
         data=_data(environment.get("data", {}), rows),
-        rows=ordered(rows, config),
+        rows=ordered([_with_steps(row, config) for row in rows], config),
         history=records.read(workdir / "metrics.jsonl"),
         generator=records.read_object(workdir / "generator.json"),
         folder=workdir,
         ledger=analyses.read(workdir),
     )
+
+
+def _with_steps(row: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in result_rows.with_length(row, config).items() if name != "derived"}
 
 
 def ordered(rows: Sequence[dict[str, Any]], config: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -139,7 +143,7 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
         "data": run.data,
         "seeds": sorted({row["seed"] for row in run.rows}),
         "selection": run.environment.get("selection") or selection(config),
-        "test_rows": "test set without the images that are also in train" if _twins(run.rows) else "test set whole",
+        "test_rows": "test set without the rows that are also in train" if _twins(run.rows) else "test set whole",
         "metric": metric,
         "baseline": baseline,
         "margin": margin,

@@ -371,7 +371,8 @@ def _judge(setting: Setting, work: Work, parts: _Parts) -> loop.Judge:
     run = setting.program(key, lambda: setting.over_lanes(one))
 
     def judge(epoch: int, means: dict[str, np.ndarray], state: classifier.State) -> loop.Judged:
-        inputs, when = (parts.inputs, anew.when(batch_statistics.JUDGED, epoch)) if anew else ((), ())
+        judged = batch_statistics.judged_rows(parts.length.per_epoch * parts.length.batch, parts.length.batch)
+        inputs, when = (parts.inputs, anew.when(judged, epoch)) if anew else ((), ())
         state, figures, stopped = run(state, (rows, inputs), (work.shared, jnp.asarray(epoch, jnp.int32), when))
         return loop.Judged(state, jax.tree.map(np.asarray, figures), bool(np.all(stopped)))
 

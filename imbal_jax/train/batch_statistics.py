@@ -14,12 +14,18 @@ from imbal_jax.models import batch_statistics
 from imbal_jax.train import classifier
 
 ROWS = 10_000  # after the training; a pass over them is a third of an epoch of as many rows, once
-JUDGED = 1_024  # after each epoch that is judged
+JUDGED = 1_024  # after each epoch that is judged, or
+SHARE = 0.1  # of the epoch's rows where these are fewer, so that they cost a few per cent of it; but two batches at least
 
 
 def number_of(size: int, batch: int, rows: int) -> int:
     """How many batches hold `rows` of a training set, or all of it where it has fewer."""
     return max(1, math.ceil(min(size, rows) / batch))
+
+
+def judged_rows(epoch: int, batch: int) -> int:
+    """How many rows a judged epoch's statistics are of; `epoch`: rows that the epoch trains on."""
+    return min(JUDGED, max(2 * batch, round(SHARE * epoch)))
 
 
 def recomputed(
