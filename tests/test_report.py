@@ -247,8 +247,8 @@ def test_what_only_some_runs_have_is_shown(tmp_path, undrawn):
     reader = parsed(build.build(enrich(fabricate(tmp_path))))
     shown = reader.shown.split("Configuration")[0]
     for text in (
-        "s per epoch", "0.128", "Epoch selected", "7.5", "accuracy with test images that are also in train",
-        "balanced accuracy with test images that are also in train", "test set without the images that are also in train",
+        "s per epoch", "0.128", "Epoch selected", "7.5", "accuracy with test rows that are also in train",
+        "balanced accuracy with test rows that are also in train", "test set without the rows that are also in train",
         "best epoch by balanced accuracy on the validation rows, stopped after 3 epochs without a better one, moving average",
         "Files left out", "1,234 files could not be used", "cats/<49>.jpg: truncated", "and 1,184 more",
         "What the network sees", "Recall by frequency", "Many-shot (7 classes)", "Medium-shot (3 classes)", "20 to 100",
@@ -262,7 +262,7 @@ def test_what_only_some_runs_have_is_shown(tmp_path, undrawn):
     assert over["metrics"]["accuracy_with_twins"]["n"] == 1  # the other seed failed
     assert over["shots"]["medium"]["mean"] == pytest.approx(RARE_RECALL[ARMS[1]], abs=0.03)
     assert list(over["shots"]) == ["many", "medium"]
-    assert "test set without the images that are also in train, best epoch by" in table.text(results)
+    assert "test set without the rows that are also in train, best epoch by" in table.text(results)
 
 
 def test_what_a_run_lacks_is_not_shown(whole):

@@ -1,7 +1,7 @@
 """The main table: one row for each arm, sorted by the chosen metric, with published figures beside or below them."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from imbal_jax.evaluate import stats
@@ -47,7 +47,29 @@ def compared(run: Run) -> str:
         f"holds no 0; equivalent where the interval lies within {band(metric, run.results['margin'])}.{_levels(run)} Time: "
         "of one seed. A click on a column's head sorts."
     )
-    return section("Arms compared", _table(run), note)
+    return section("Arms compared", _table(run), note + _said_once(run))
+
+
+def _common(values: Sequence[Any]) -> Any:
+    """What several rows of the table all say, so that it is said once below it; None where they differ."""
+    return values[0] if len(values) > 1 and all(value == values[0] for value in values) else None
+
+
+def _reason(run: Run) -> str | None:
+    """Why no arm has a verdict, where it is the same for all of them."""
+    found = [pairs.get(run.results["metric"]) or {} for pairs in run.results["paired"].values()]
+    return _common([pair.get("reason") for pair in found if pair.get("mean") is not None])
+
+
+def _length(run: Run) -> list[str] | None:
+    """What the steps are counted in, where it is the same for all arms."""
+    return _common([found["length"] for found in run.results["methods"].values()])
+
+
+def _said_once(run: Run) -> str:
+    why, length = _reason(run), _length(run)
+    steps = f" Steps: {'; '.join(length)}." if length else ""
+    return steps + (f" Undecided: {why}." if why else "")
 
 
 def interval_words(run: Run, found: Mapping[str, Any]) -> str:
@@ -168,7 +190,7 @@ def _row(run: Run, arm: str, measures: list[str], epochs: list[str], label: str,
         (summary.get("worst"), number(metric, summary.get("worst"))),
         *_against(run, arm),
         *((other["mean"], number(name, other["mean"])) for name, other in zip(measures, others, strict=True)),
-        *([_steps(found)] if stepped else []),
+        *([_steps(found, bool(_length(run)))] if stepped else []),
         _time(found),
         *(_epoch(name, found.get(name)) for name in epochs),
         (len(found["seeds"]), str(len(found["seeds"]))),
@@ -191,7 +213,7 @@ def _against(run: Run, arm: str) -> list[Cell]:
     small = f"<small>{gap(metric, ends[0])} to {gap(metric, ends[1])}</small>"
     if effect is None and found["interval"] != "two-level":
         small = f'<small class="words">equal in all {found["n"]} seeds</small>'
-    why = f'<small class="words">{text(found["reason"])}</small>' if found["reason"] else ""
+    why = f'<small class="words">{text(found["reason"])}</small>' if found["reason"] and not _reason(run) else ""
     return [
         (mean, gap(metric, mean) + small),
         (found["p_holm"], p_value(found["p_holm"])),
@@ -200,11 +222,11 @@ def _against(run: Run, arm: str) -> list[Cell]:
     ]
 
 
-def _steps(found: Mapping[str, Any]) -> Cell:
-    """Optimiser steps of a seed's classifier, and what they are counted in."""
+def _steps(found: Mapping[str, Any], alike: bool) -> Cell:
+    """Optimiser steps of a seed's classifier, and what they are counted in unless that is alike for all arms."""
     if not found["steps"]:
         return None, "–"
-    length = f'<small class="words">{text("; ".join(found["length"]))}</small>' if found["length"] else ""
+    length = f'<small class="words">{text("; ".join(found["length"]))}</small>' if found["length"] and not alike else ""
     return found["steps"][0], " / ".join(f"{steps:,}" for steps in found["steps"]) + length
 
 
