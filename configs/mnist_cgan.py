@@ -47,6 +47,7 @@ def _source() -> ConfigDict:
     config.baseline = ""  # the method that the others are compared with; empty: 'none', or else the first
     config.metric = "balanced_accuracy"  # that the report is sorted by, and the comparisons are decided in
     config.margin = 0.002  # differences below it are of no interest
+    config.unequal_steps = False  # whether arms that train for different numbers of steps get a verdict
     config.stop = ""  # decided(margin=0.002, every=8): more seeds only until every comparison is decided
 
     config.data = ConfigDict()

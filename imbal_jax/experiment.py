@@ -24,7 +24,7 @@ from imbal_jax.stages.setting import Base, Setting, begin, check_numbers, prepar
 
 # What may change from one start to the next: more of the same, or how it is computed.
 ADDABLE = {f"config.{name}" for name in ("baselines", "method", "expected", "grid", "seeds", "stop", "baseline", "metric")} | {
-    f"config.{name}" for name in ("margin", "lanes", "conv", "parallel", "lanes_per_device", "data_devices")
+    f"config.{name}" for name in ("margin", "unequal_steps", "lanes", "conv", "parallel", "lanes_per_device", "data_devices")
 }
 
 

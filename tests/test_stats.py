@@ -374,3 +374,21 @@ def test_the_baseline_at_a_point_is_paired_with_the_one_at_none():
     means = [figures["accuracy"]["mean"] for figures in found.values()]
     np.testing.assert_allclose(means, [0.1, 0.05, 0.15], atol=0.004)
     assert set(stats.undecided(rows[:1], KEY, "accuracy", methods=list(found), baseline="gan_synth")) == set(found)
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "words"),
+    [
+        ({"steps": 996}, {"steps": 996}, None),
+        ({"steps": 1380}, {"steps": 996}, "trained 1,380 and 996 steps"),
+        ({"steps": 996, "gan_steps": 300}, {"steps": 996, "gan_steps": 90}, "GANs trained 300 and 90 steps"),
+        ({"steps": 996, "gan_steps": 300}, {"steps": 996}, None),  # a GAN against none: its cost says so
+    ],
+)
+def test_arms_of_unequal_length_get_no_verdict_unless_asked_for(mine, theirs, words):
+    rows = [{**row(s, "none", 0.5 + s / 1e4), **theirs} for s in range(12)]
+    rows += [{**row(s, "mixup", 0.8 + s / 1e4 + (s % 3) / 1e3), **mine} for s in range(12)]
+    found = stats.comparisons(rows, KEY, metrics=("accuracy",))["mixup"]["accuracy"]
+    assert found["reason"] == words if words else found["verdict"] == "better"
+    asked = stats.comparisons(rows, KEY, metrics=("accuracy",), unequal_steps=True)["mixup"]["accuracy"]
+    assert asked["verdict"] == "better"

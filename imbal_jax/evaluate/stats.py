@@ -357,13 +357,16 @@ def _over_analyses(p: float | None, share: float) -> float | None:
 
 
 def _lengths_differ(shared: Sequence[tuple[Any, Any]], allowed: bool) -> str | None:
-    """'trained N and M steps' where both rows of a pair say how long they trained, and the numbers differ."""
-    lengths = [(a["steps"], b["steps"]) for a, b in shared if a.get("steps") is not None and b.get("steps") is not None]
-    differ = [pair for pair in lengths if pair[0] != pair[1]]
-    if allowed or not differ:
+    """'trained N and M steps' where both rows of a pair say how long they trained, and the numbers differ; or their GANs."""
+    if allowed:
         return None
-    mine, theirs = ("/".join(f"{steps:,}" for steps in sorted({pair[side] for pair in differ})) for side in (0, 1))
-    return f"trained {mine} and {theirs} steps"
+    fields = ["steps", *sorted({name for a, b in shared for name in a.keys() & b.keys() if name.startswith("gan_steps")})]
+    for field in fields:
+        lengths = [(a[field], b[field]) for a, b in shared if a.get(field) is not None and b.get(field) is not None]
+        if differ := [pair for pair in lengths if pair[0] != pair[1]]:
+            mine, theirs = ("/".join(f"{steps:,}" for steps in sorted({pair[side] for pair in differ})) for side in (0, 1))
+            return f"{'' if field == 'steps' else 'GANs '}trained {mine} and {theirs} steps"
+    return None
 
 
 def _collapsed(shared: Sequence[tuple[Any, Any]]) -> tuple[str, int] | None:
