@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from imbal_jax.data import Rows, split
@@ -13,12 +14,17 @@ from imbal_jax.stages.arms import arms
 from imbal_jax.stages.setting import Setting
 
 FEW = 20  # test rows of a class
+ACCELERATORS = {"/dev/nvidia0": "jax[cuda12]", "/dev/kfd": "jax[rocm]", "/dev/accel0": "jax[tpu]"}  # and what jax needs
 MOST_FILES = 20  # that are named at the start of those that cannot be used
 
 
 def announce(setting: Setting) -> None:
-    """Say where the data comes from, how it is split, and what the cut left."""
+    """Say what the experiment runs on, where the data comes from, how it is split, and what the cut left."""
     data, names = setting.data, setting.task.class_names
+    devices = setting.base.devices
+    print(f"device: {len(devices)} x {devices[0].device_kind}, jax {jax.__version__}, precision {setting.precision}")
+    if warning := idle_accelerator(devices[0].platform):
+        print(f"warning: {warning}")
     if data.note:
         print(f"{'=' * 80}\n{data.note}\n{'=' * 80}")
     before = np.bincount(data.train.y, minlength=len(names))
@@ -42,6 +48,20 @@ def announce(setting: Setting) -> None:
         print(f"warning: {line}")
     if warning := verdict_warning(setting.config, setting.workdir):
         print(warning)
+
+
+def idle_accelerator(platform: str, root: Path = Path("/")) -> str:
+    """One line about an accelerator that the machine has and jax does not use; '' where there is none.
+
+    Args:
+        platform: of the devices that are used.
+        root: below which the machine's device files lie.
+    """
+    there = [name for name in ACCELERATORS if (root / name[1:]).exists()]
+    if platform != "cpu" or not there:
+        return ""
+    advice = f"pip install '{ACCELERATORS[there[0]]}', or check its driver"
+    return f"{there[0]} is an accelerator, and jax computes on the CPU: {advice}"
 
 
 def not_matched(setting: Setting) -> list[str]:

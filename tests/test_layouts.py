@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from types import SimpleNamespace
 
+import jax
 import numpy as np
 import pytest
 from data_files import encoded, fails, noise, write
@@ -342,7 +343,16 @@ def started(workdir, found, counts, minority=()):
     config = folder_config.get_config(str(workdir))
     config.seeds, config.baselines, config.method = 1, (), "none"
     task = SimpleNamespace(class_names=found.class_names, counts=counts, minority=minority)
-    return SimpleNamespace(data=found, task=task, config=config, workdir=workdir / "run")
+    base = SimpleNamespace(devices=jax.devices())
+    return SimpleNamespace(data=found, task=task, config=config, workdir=workdir / "run", base=base, precision="f32")
+
+
+def test_an_accelerator_that_is_not_used_is_told(tmp_path):
+    assert announcement.idle_accelerator("cpu", tmp_path) == ""
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev" / "nvidia0").touch()
+    assert "/dev/nvidia0 is an accelerator, and jax computes on the CPU" in announcement.idle_accelerator("cpu", tmp_path)
+    assert announcement.idle_accelerator("gpu", tmp_path) == ""
 
 
 def test_the_start_tells_classes_groups_sizes_and_small_test_sets(tmp_path, capsys):
