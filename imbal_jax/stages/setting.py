@@ -33,7 +33,8 @@ HIGHEST = {  # the largest value of each number in a config: beyond it nothing i
     10**6: "gan.epochs classifier.epochs quality.epochs gan.batch classifier.batch quality.batch gan.grid_every gan.r1"
     " classifier.warmup classifier.patience quality.samples",
     MOST_SEEDS: "seeds lanes_per_device data_devices gan.latent quality.k",
-    10**8: "gan.per_class data.validation classifier.steps gan.steps_per_epoch",
+    10**8: "gan.per_class data.validation classifier.steps",
+    40_000: "gan.steps_per_epoch",  # whose square is counted, see `train.loop`
     1000: "gan.d_steps gan.g_learning_rate gan.d_learning_rate classifier.learning_rate quality.learning_rate"
     " classifier.weight_decay classifier.decay",
     10**9: "classifier.clip chunk_seconds save_seconds",
