@@ -111,9 +111,11 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
     curves = Curves(workdir / "metrics.jsonl", unit.seeds)
     gans: dict[Any, tuple[Any, group.JudgedGan]] = {}
     shown = False
-    for members in unit.groups:
+    for number, members in enumerate(unit.groups, 1):
         point = members[0].untraced
         setting = prepare(at(config, point), workdir, base, unit.seeds, Arm("", point).place)._replace(least=least)
+        if len(unit.groups) > 1:
+            setting = setting._replace(turn=f"{number}/{len(unit.groups)}")
         if point not in gans:
             trained = cache(partial(gan.fit, setting, curves))
             gans[point] = trained, cache(partial(group.judged, setting, curves, trained))

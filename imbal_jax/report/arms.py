@@ -29,6 +29,7 @@ from imbal_jax.report.style import arm_colours
 MOST_CLASSES = 6  # of the minority with a column of their own; of more only the mean
 RAREST = 2  # of the minority whose area under the curve of precision and recall is a column too
 EPOCHS = {"epoch_seconds": "s per epoch", "epoch_selected": "Epoch selected"}  # columns of runs that have them
+SHORT = {"roc_auc": "ROC AUC"}  # heads of columns whose full name is in the note
 WORDS = {"none": "–"}  # for a verdict that there is not
 TAG = '<span class="tag">published</span>'
 
@@ -45,7 +46,7 @@ def compared(run: Run) -> str:
         f"{against} on the same seeds. p: sign-flip test, adjusted for the number of arms (Holm){looks}. Effect: the mean "
         "difference in its standard deviations over seeds. Verdict: better or worse where p is below 0.05 and the interval "
         f"holds no 0; equivalent where the interval lies within {band(metric, run.results['margin'])}.{_levels(run)} Time: "
-        "of one seed. A click on a column's head sorts."
+        "of one seed. ROC AUC: mean over classes, each against the rest. A click on a column's head sorts."
     )
     return section("Arms compared", _table(run), note + _said_once(run))
 
@@ -171,7 +172,7 @@ def _head(run: Run, measure: str) -> str:
         for key, what in ((recall_key, "Recall"), (area_key, "PR-AUC")):
             if measure == key(run, label):
                 return f"{what} of {run.data['class_names'][label]}"
-    return capital(name_of(measure)) + down(measure)
+    return SHORT.get(measure) or capital(name_of(measure)) + down(measure)
 
 
 def _has(run: Run, metric: str) -> bool:

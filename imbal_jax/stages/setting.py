@@ -90,6 +90,7 @@ class Setting(NamedTuple):
         task: what methods are made for.
         pictured: whether pictures are drawn from this chunk: it holds the first seed.
         least: lanes that a program is run with at least: shorter chunks are filled up, so as not to compile again.
+        turn: which of the groups of arms is at work, '2/7', for the progress line; '' where there is but one.
     """
 
     config: Any
@@ -104,6 +105,7 @@ class Setting(NamedTuple):
     task: Task
     pictured: bool
     least: int = 1
+    turn: str = ""
 
     @property
     def data(self) -> data.Dataset:
