@@ -222,7 +222,7 @@ def _by_shard_map(many, devices, data):
     by_hand = {"lanes"} if data > 1 else {"lanes", "data"}
     mapped = jax.shard_map(many, mesh=mesh, in_specs=(lanes, lanes, P()), out_specs=lanes, axis_names=by_hand, check_vma=False)
     placed = NamedSharding(mesh, lanes)  # from the first call on, or the second would compile again
-    compiled = jax.jit(mapped, donate_argnums=0, out_shardings=placed)
+    compiled = jax.jit(mapped, donate_argnums=0, out_shardings=placed, compiler_options=_kept_barriers(devices[0]))
 
     def run(state, inputs, shared):
         return compiled(*jax.device_put((state, inputs), placed), shared)
@@ -234,6 +234,18 @@ def _by_shard_map(many, devices, data):
         return compiled.lower(state, inputs, shared)
 
     return run, lower
+
+
+def _kept_barriers(device: jax.Device) -> dict[str, str] | None:
+    """Compiler options with which `optimization_barrier` holds on a CPU.
+
+    Before 0.12, jax's CPU compiler drops barriers before it fuses (openxla/xla issue 20440), and what they were to keep from
+    being computed again is computed in each operation that reads it: the gradient of a pool and the dropout mask in every
+    part of the convolution's gradient, say.
+    """
+    if device.platform != "cpu" or jax.__version_info__ >= (0, 12):
+        return None
+    return {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
 def _by_pmap(many, devices):

@@ -88,3 +88,16 @@ def test_products_have_the_named_precision(precision, word, inner):
     run = lanes.over_lanes(lambda lane, shared: lane[1] @ shared, inner=inner, devices=jax.devices()[:1], precision=precision)
     text = run.lowered((), jnp.ones((2, 3, 3)), jnp.ones((3, 3))).as_text()
     assert text.count("dot_general") == text.count(f"precision = [{word}, {word}]") == 1
+
+
+def test_what_stands_before_a_barrier_is_computed_once():
+    """As text of the compiled program: without the barrier each of the products would have a sine of its own."""
+
+    def several(lane, shared):
+        (x,), _ = lane
+        wide = jax.lax.optimization_barrier(jnp.sin(x))
+        return [jnp.roll(wide, i, axis=0) @ shared + wide[::-1] for i in range(3)]
+
+    run = lanes.over_lanes(several, devices=jax.devices()[:1], inner="loop")
+    text = run.lowered((jnp.ones((1, 64, 64)),), (), jnp.ones((64, 64))).compile().as_text()
+    assert text.count(" sine(") == 1
