@@ -286,7 +286,7 @@ def test_asked_to_end_it_saves_and_goes_on_later(tmp_path):
         times.append(None)
         return len(times) == 3
 
-    with pytest.raises(Interrupted, match="stopped at step 6 of 12 of classifier none"):
+    with pytest.raises(Interrupted, match="stopped at step 6 of 12 of 1/2 classifier none"):
         experiment.run(config, tmp_path / "cut", stopping)
     assert checkpoint.steps(tmp_path / "cut" / "checkpoints" / "seeds-0" / "classifier" / "none") == [6]
     experiment.run(config, tmp_path / "cut")
