@@ -11,6 +11,7 @@ from imbal_jax.evaluate import interim, stats
 from imbal_jax.report import analyses
 from imbal_jax.report.run import baseline_of
 from imbal_jax.stages.arms import arms
+from imbal_jax.stages.classifier import test_counts
 from imbal_jax.stages.setting import Setting
 
 FEW = 20  # test rows of a class
@@ -28,7 +29,7 @@ def announce(setting: Setting) -> None:
     if data.note:
         print(f"{'=' * 80}\n{data.note}\n{'=' * 80}")
     before = np.bincount(data.train.y, minlength=len(names))
-    test = np.bincount(data.test.y[~data.twins] if len(data.twins) else data.test.y, minlength=len(names))
+    test = test_counts(data)
     print(f"data: {data.name} from {data.source}, digest {data.digest[:12]}")
     shape = "x".join(map(str, data.train.x.shape[1:]))
     print(f"rows: {shape} {data.train.x.dtype}; {_rows(data.train)} to train, {_rows(data.test)} to test")

@@ -109,7 +109,7 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
     """
     least = full if len(unit.seeds) == full - 1 else 1
     curves = Curves(workdir / "metrics.jsonl", unit.seeds)
-    gans: dict[Any, tuple[Any, group.JudgedGan]] = {}
+    gans: dict[Any, tuple[group.TrainedGan, group.JudgedGan]] = {}
     shown = False
     for number, members in enumerate(unit.groups, 1):
         point = members[0].untraced
@@ -120,8 +120,7 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
             trained = cache(partial(gan.fit, setting, curves))
             gans[point] = trained, cache(partial(group.judged, setting, curves, trained))
         rows = group.run(setting, curves, members, *gans[point])
-        made = gans[point][0].cache_info().currsize  # gan_synth may have nothing to generate
-        if made and group.uses_gan(members[0].spec) and setting.pictured and not shown:
+        if "gan_select" in rows[0] and setting.pictured and not shown:  # else no GAN: gan_synth may have nothing to generate
             show_generator(setting, *gans[point])
             shown = True
         records.append(workdir / "rows.jsonl", rows)
@@ -190,7 +189,7 @@ def refuse_other(config: Any, workdir: Path) -> None:
     if not os.access(workdir, os.W_OK):
         raise UserError(f"cannot write to the workdir {workdir}; mend its permissions or choose another --workdir")
     path = workdir / "config.json"
-    if path.exists() and (different := _differences(json.loads(json.dumps(config.to_dict())), records.read_object(path))):
+    if path.exists() and (different := differences(json.loads(json.dumps(config.to_dict())), records.read_object(path))):
         raise UserError(
             f"{workdir} holds a different experiment: {'; '.join(different)}. Use another --workdir, or the same config"
         )
@@ -243,17 +242,13 @@ def claim(setting: Setting) -> None:
     analyses.begin(setting.workdir, setting.config.to_dict())
 
 
-def differences(asked: dict[str, Any], kept: dict[str, Any]) -> list[str]:
-    """The fields, in words, in which two configs describe different experiments; both in JSON's types."""
-    return _differences(asked, kept)
-
-
-def _differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
+def differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
+    """The fields, in words, in which two configs describe different experiments; both in JSON's types, `name` is theirs."""
     if name in ADDABLE:
         return []
     if isinstance(asked, dict) and isinstance(kept, dict):
         fields = sorted(asked.keys() | kept.keys())
-        return [line for f in fields for line in _differences(asked.get(f), kept.get(f), f"{name}.{f}")]
+        return [line for f in fields for line in differences(asked.get(f), kept.get(f), f"{name}.{f}")]
     if kept is None and asked == []:  # a field that an older config does not have, and that does nothing
         return []
     return [] if asked == kept else [f"{name} is {kept!r} there and {asked!r} now"]

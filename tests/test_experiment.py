@@ -132,8 +132,8 @@ def test_a_method_that_needs_validation_rows_says_so(tmp_path):
 
 
 def test_a_config_without_a_newer_field_that_does_nothing_is_the_same():
-    assert experiment._differences({"classifier": {"mean": [], "width": 1.0}}, {"classifier": {"width": 1.0}}) == []
-    (line,) = experiment._differences({"classifier": {"mean": [0.5], "width": 1.0}}, {"classifier": {"width": 1.0}})
+    assert experiment.differences({"classifier": {"mean": [], "width": 1.0}}, {"classifier": {"width": 1.0}}) == []
+    (line,) = experiment.differences({"classifier": {"mean": [0.5], "width": 1.0}}, {"classifier": {"width": 1.0}})
     assert line == "config.classifier.mean is None there and [0.5] now"
 
 

@@ -1,6 +1,5 @@
 """The classifier stage: train a group of arms' classifiers on all lanes and evaluate them on the whole test set."""
 
-import time
 import zlib
 from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
@@ -335,7 +334,7 @@ def _with_statistics(setting: Setting, work: Work, parts: _Parts, trained: loop.
     anew = _anew(setting, work, parts)
     if anew is None:
         return trained
-    began, state = time.monotonic() - setting.base.compiling(), trained.state
+    clock, state = loop.stopwatch(setting.base.compiling), trained.state
     epochs = np.full(parts.inputs.key.shape[0], trained.epochs) if state.best is None else state.best.epoch
     many, progress = anew.when(batch_statistics.ROWS, epochs)
 
@@ -346,8 +345,7 @@ def _with_statistics(setting: Setting, work: Work, parts: _Parts, trained: loop.
     key = ("batch statistics", parts.model, *anew.key)
     run = setting.program(key, lambda: setting.over_lanes(one, _own_devices(setting, work)))
     variables = jax.block_until_ready(run((), (classifier.chosen(state), parts.inputs, progress), (work.shared, many)))
-    seconds = trained.seconds + time.monotonic() - setting.base.compiling() - began
-    return trained._replace(state=classifier.with_chosen(state, variables), seconds=seconds)
+    return trained._replace(state=classifier.with_chosen(state, variables), seconds=trained.seconds + clock())
 
 
 def _judge(setting: Setting, work: Work, parts: _Parts) -> loop.Judge:
@@ -419,13 +417,13 @@ def _second_stage(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> Fitt
         return finetuned(recipe, purpose(key, "second stage"), Head(*head.read(params)), Stage(features, y, counts))
 
     run = setting.program(("second stage", model, methods.skeleton(spec), counts), lambda: setting.over_lanes(one))
-    began = time.monotonic() - setting.base.compiling()
+    clock = loop.stopwatch(setting.base.compiling)
     heads = [
         run((), (setting.keys, _of(fitted.params, i), fitted.train.pool, _values(setting, arm, {"finetune"})), setting.shared)
         for i, arm in enumerate(arms)
     ]
     heads = jax.block_until_ready(jax.tree.map(lambda *leaves: jnp.stack(leaves), *heads))
-    seconds = (time.monotonic() - setting.base.compiling() - began) / (len(arms) * len(setting.seeds))
+    seconds = clock() / (len(arms) * len(setting.seeds))
     rows = sum(counts)  # that the features are computed of, once
     examples = rows + sum(method.examples or 0 for method in methods.build(spec, task._replace(counts=counts)))
     return fitted._replace(params=head.replace(fitted.params, *heads), second=Cost(seconds, examples))

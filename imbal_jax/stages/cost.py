@@ -1,8 +1,9 @@
 """What an arm costs: every stage that it needs, whether another arm needs the same stage or not."""
 
-import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
+
+from imbal_jax.train import loop
 
 Made = TypeVar("Made")
 
@@ -51,10 +52,10 @@ class Stopwatch(NamedTuple):
 
 def stopwatch(compiling: Callable[[], float]) -> Stopwatch:
     """A stopwatch that runs from now on; `compiling` gives the seconds that the process has spent on compiling."""
-    began, elsewhere = time.monotonic() - compiling(), [0.0]
+    clock, elsewhere = loop.stopwatch(compiling), [0.0]
 
     def seconds() -> float:
-        return time.monotonic() - compiling() - began - sum(elsewhere)
+        return clock() - sum(elsewhere)
 
     def without(make: Callable[[], Made]) -> Callable[[], Made]:
         def timed() -> Made:

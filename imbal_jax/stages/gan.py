@@ -25,7 +25,7 @@ from imbal_jax.methods import Task
 from imbal_jax.methods.gan_synth import TrainedGan
 from imbal_jax.models.layers import initializer
 from imbal_jax.stages import classifier, gan_choice, gan_grids, gan_guard, need
-from imbal_jax.stages.cost import Cost, stopwatch
+from imbal_jax.stages.cost import Cost
 from imbal_jax.stages.curves import Curves
 from imbal_jax.stages.setting import Setting, init_lanes, inputs_of
 from imbal_jax.train import loop, optimizer
@@ -212,11 +212,11 @@ def fit(setting: Setting, curves: Curves) -> Fitted:
     state: gan_step.State = trained.state
     steps = {name: trained.epochs * count for name, count in parts.steps.items()}
     seen = sum(steps.values()) * parts.batch * (2 * parts.nets.d_steps + 1)
-    clock = stopwatch(setting.base.compiling)
+    clock = loop.stopwatch(setting.base.compiling)
     chosen = gan_choice.chosen(state)
     if state.best is None:  # else the judge has seen to that
         chosen = jax.block_until_ready(renewed(chosen))
-    cost = Cost((trained.seconds + clock.seconds()) / len(setting.seeds), seen)
+    cost = Cost((trained.seconds + clock()) / len(setting.seeds), seen)
     generator, discriminator = (_by_seed(parts.nets, of) for of in chosen)
     if state.best is not None:
         epochs = np.asarray(_by_seed(parts.nets, state.best.epoch)).tolist()

@@ -192,7 +192,7 @@ def train(
     size, last_save = 4, time.monotonic()
     with Progress(plan.label, total, step) as progress:
         while step < total and not over:
-            clock = _stopwatch(plan)
+            clock = stopwatch(plan.compiling)
             first, epoch = step // each * each, step // each + 1
             end = min(first + each, total)
             stop = min(step + size, end)
@@ -234,10 +234,10 @@ def in_turn(judges: Sequence[Judge]) -> Judge:
     return judge
 
 
-def _stopwatch(plan: Plan) -> Callable[[], float]:
-    """Seconds from now on, without those of compiling."""
-    began = time.monotonic() - plan.compiling()
-    return lambda: time.monotonic() - plan.compiling() - began
+def stopwatch(compiling: Callable[[], float]) -> Callable[[], float]:
+    """Seconds from now on, without those of compiling; `compiling` gives what the process has spent on that so far."""
+    began = time.monotonic() - compiling()
+    return lambda: time.monotonic() - compiling() - began
 
 
 def _shown(value: np.ndarray) -> float:
