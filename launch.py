@@ -1,6 +1,7 @@
 """Run an experiment: python launch.py --config=configs/mnist_cgan.py [--workdir=DIR] [--config.seeds=8 ...].
 
 python launch.py --list_methods prints every balancing method with its options.
+python launch.py --help_config[=gan.epochs] prints what config fields there are, with their defaults and bounds.
 python launch.py --config=configs/mnist_cgan.py --summary prints the networks, layer by layer.
 python launch.py --continue=docs/results/NAME [--config.seeds=16 ...] trains what those results lack, on any machine.
 python launch.py --collect=WORKDIR [--into=docs/results/NAME] writes a workdir's rows back to its folder.
@@ -32,6 +33,11 @@ def main(argv: list[str]) -> None:
         from imbal_jax import methods
 
         print(methods.listing())
+        return
+    if values["help_config"].present:
+        from imbal_jax.config import help_text
+
+        print(help_text(values.help_config or "", values.config.data.name if values["config"].present else ""))
         return
     workdir = _workdir(values)
     try:

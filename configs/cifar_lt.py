@@ -37,7 +37,7 @@ import re
 
 from ml_collections import ConfigDict
 
-from configs import mnist_cgan
+from configs import base
 
 PLAIN = "crop(pad=4) | flip"
 ARMS = {  # arm -> published accuracy on CIFAR-10 and on CIFAR-100, at imbalance 100
@@ -59,7 +59,7 @@ def get_config(classes: str = "10") -> ConfigDict:
     """The config for 10 or 100 classes."""
     if classes not in ("10", "100"):
         raise ValueError(f"unknown variant {classes!r} of cifar_lt; known: 10, 100")
-    config = mnist_cgan.get_config("source")
+    config = base.get_config("cifar")
     config.name = f"cifar{classes}_lt"
     config.seeds = 5
     config.baseline = PLAIN
@@ -70,9 +70,7 @@ def get_config(classes: str = "10") -> ConfigDict:
         f"published, {words[arm] or 'cross-entropy'}": ConfigDict({"accuracy": ARMS[arm][column], "arm": arm}) for arm in ARMS
     })  # fmt: skip
     config.metric = "accuracy"
-    config.data.name = "cifar"
     config.data.classes = int(classes)
-    config.data.verify = True  # the files must be those that were published
     config.cut.profile = "exponential(factor=100)"
     config.classifier.model = "resnet32"
     config.classifier.init = "he_normal"

@@ -9,19 +9,18 @@ The split and the classifier are those of mnist_cgan.py; Adam, 1e-3 with a cosin
 
 from ml_collections import ConfigDict
 
-from configs import mnist_cgan
+from configs import base
 
 
 def get_config() -> ConfigDict:
     """The config; more methods with --config.baselines."""
-    config = mnist_cgan.get_config("source")
+    config = base.get_config("mnist")
     config.name = "compare_mnist"
     config.seeds = 8  # the fewest with which six comparisons can be decided
     config.baselines = ("none", "over", "smote", "mixup", "logit_adjust", "over | affine")
     config.method = "affine | logit_adjust"
-    config.expected = ConfigDict()
+    config.cut.profile = "{6: 100, 8: 100, 9: 100}"
+    config.classifier.model = "s0_cnn"
+    config.classifier.init = "glorot_uniform"
     config.classifier.epochs = 2
-    config.classifier.optimizer = "adam"
-    config.classifier.learning_rate = 1e-3
-    config.classifier.schedule = "cosine"
     return config

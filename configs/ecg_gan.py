@@ -24,7 +24,7 @@ Needs the 48 records (100.dat, 100.hea, 100.atr, ...) in DIR/mitdb, DIR being co
 
 from ml_collections import ConfigDict
 
-from configs import mnist_cgan
+from configs import base
 
 VARIANTS = ("inter", "intra", "better", "amounts", "rr")
 TRANSFORMS = "jitter | amplitude | time_warp"
@@ -41,25 +41,14 @@ def get_config(variant: str = "inter") -> ConfigDict:
     """The config of a variant."""
     if variant not in VARIANTS:
         raise ValueError(f"unknown variant {variant!r} of ecg_gan; known: {', '.join(VARIANTS)}")
-    config = mnist_cgan.get_config("source")
+    config = base.get_config("mitbih")
     config.name = f"ecg_gan_{variant}"
     config.seeds = 5
     config.metric = "j_kappa"
     config.margin = 0.01
-    config.data.name = "mitbih"
     config.data.protocol = "intra" if variant == "intra" else "inter"
-    config.data.classes = "NSVFQ"
-    config.data.records = ""  # '100 101 208': these alone
-    config.data.verify = True  # the files must be those that were published
-    config.data.before, config.data.after = 99, 201  # samples around the R peak
     config.data.rr = variant == "rr"
-    config.data.denoise = "wavelet"  # or 'none'; its steps:
-    config.data.wavelet, config.data.level = "db5", 9
-    config.data.zeroed = 2  # of the finest levels
-    config.data.threshold = "universal"  # of the soft thresholding; or 'relative', 'none'
-    config.data.scale = "beat"
     config.data.validation = 0.15  # whole records of DS1
-    config.cut.profile = "none"
     config.expected = ConfigDict({} if variant == "intra" else PUBLISHED)
     _arms(config, variant)
     _classifier(config, variant)
@@ -90,12 +79,6 @@ def _classifier(config: ConfigDict, variant: str) -> None:
     config.classifier.model = "ecg_cnn_rr" if variant == "rr" else "ecg_cnn"
     config.classifier.init = "he_normal"
     config.classifier.epochs = 5
-    config.classifier.batch = 128
-    config.classifier.optimizer = "adam"
-    config.classifier.learning_rate = 1e-3
-    config.classifier.schedule = "cosine"
-    config.quality.epochs = 3
-    config.quality.samples = 500
 
 
 def _gan(config: ConfigDict) -> None:
@@ -104,7 +87,6 @@ def _gan(config: ConfigDict) -> None:
     config.gan.classes = "minority"
     config.gan.latent = 112
     config.gan.epochs = 1000
-    config.gan.batch = 128
     config.gan.real_target = 0.9
     config.gan.g_learning_rate = 1e-3
     config.gan.d_learning_rate = 2e-4

@@ -17,7 +17,7 @@ smaller batch of an epoch is left out; Adam's epsilon is 1e-8, Keras's 1e-7.
 
 from ml_collections import ConfigDict
 
-from configs import mnist_cgan
+from configs import base
 
 VARIANTS = ("source", "alpha", "longtail")
 MIXUP = "mixup(alpha=0.2)"
@@ -27,7 +27,7 @@ def get_config(variant: str = "source") -> ConfigDict:
     """The config of a variant."""
     if variant not in VARIANTS:
         raise ValueError(f"unknown variant {variant!r} of fashion_mixup; known: {', '.join(VARIANTS)}")
-    config = mnist_cgan.get_config("source")
+    config = base.get_config("fashion_mnist")
     config.name = "fashion_mixup" if variant == "source" else f"fashion_mixup_{variant}"
     config.seeds = 20
     config.baselines = ("none",)
@@ -39,14 +39,12 @@ def get_config(variant: str = "source") -> ConfigDict:
         "source, second run, without": ConfigDict({"accuracy": 0.8645, "arm": "none"}),
     })  # fmt: skip
     config.metric = "accuracy"
-    config.data.name = "fashion_mnist"
     config.data.validation = 2000.0  # the first of the training set
-    config.cut.profile = "none"
     config.classifier.model = "s4_cnn"
+    config.classifier.init = "glorot_uniform"
     config.classifier.epochs = 10
     config.classifier.batch = 64
-    config.classifier.optimizer = "adam"
-    config.classifier.learning_rate = 1e-3
+    config.classifier.schedule = "constant"
     if variant == "alpha":
         config.seeds = 5
         config.grid = "{'mixup.alpha': (0.05, 0.1, 0.2, 0.4, 1.0)}"

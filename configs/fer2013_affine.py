@@ -17,7 +17,7 @@ set are left out (`duplicates='drop'`), or told apart in the figures (`'flag'`, 
 
 from ml_collections import ConfigDict
 
-from configs import mnist_cgan
+from configs import base
 
 RANGES = "rotation=30, shear=20, zoom='0.8,0.8', translation=0, fill=nearest"
 MATERIALISED = f"affine_over({RANGES})"
@@ -28,9 +28,8 @@ def get_config(variant: str = "small") -> ConfigDict:
     """The config of a variant."""
     if variant not in ("small", "b0"):
         raise ValueError(f"unknown variant {variant!r} of fer2013_affine; known: small, b0")
-    config = mnist_cgan.get_config("source")
+    config = base.get_config("fer2013")
     config.name = "fer2013_affine" if variant == "small" else "fer2013_affine_b0"
-    config.seeds = 1
     config.baselines = ("none", "over", "under", MATERIALISED, "logit_adjust", "flip | affine | logit_adjust")
     config.method = ONLINE
     config.expected = ConfigDict({
@@ -38,16 +37,9 @@ def get_config(variant: str = "small") -> ConfigDict:
         "source, validation accuracy, 4,094 s": ConfigDict({"accuracy": 0.617, "arm": MATERIALISED}),
     })  # fmt: skip
     config.metric = "accuracy"
-    config.data.name = "fer2013"
     config.data.validation = 0.1
     config.data.duplicates = "flag"
-    config.data.test = "all"  # or public, private
-    config.cut.profile = "none"
     config.classifier.model = "efficientnet_small" if variant == "small" else "efficientnet_b0"
-    config.classifier.init = "he_fan_out"
     config.classifier.epochs = 10 if variant == "small" else 30
     config.classifier.batch = 64
-    config.classifier.optimizer = "adam"
-    config.classifier.learning_rate = 1e-3
-    config.classifier.schedule = "cosine"
     return config

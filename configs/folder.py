@@ -10,43 +10,19 @@ README.
 
 from ml_collections import ConfigDict
 
-from configs import mnist_cgan
+from configs import base
 
 
 def get_config(path: str = "") -> ConfigDict:
     """The config for the data at `path`."""
     if not path:
         raise ValueError("folder needs the place of the data: --config=configs/folder.py:PATH")
-    config = mnist_cgan.get_config("source")
+    config = base.get_config("folder")
     config.name = "folder"
     config.seeds = 7  # the fewest with which three comparisons can be decided
     arrays = path.lower().endswith(".npz")  # which may hold signals or vectors, that no affine map applies to
     config.baselines = ("none", "over", "smote" if arrays else "over | affine")
     config.method = "logit_adjust"
-    config.expected = ConfigDict()
-    config.data.name = "folder"
     config.data.path = path
-    config.data.size = 0  # height and width in pixels; 0: the median of the images, at most 128
-    config.data.channels = 0  # 1: grey, 3: colours; 0: colours if any image has them
-    config.data.labels = ""  # a CSV of file,label, FILE or FILE:COLUMN; empty: labels.csv, metadata.csv or the folders
-    config.data.class_level = 0  # which folder names the class, from 1 on, splits not counted; 0: as the names tell
-    config.data.groups = ""  # a CSV of file,group (a patient, say): no group is on both sides of the split
-    config.data.group_copies = False  # equal vectors or signals stay together, as equal images always do
-    config.data.test_share = 0.2  # of the groups, where there is no test folder
-    config.data.folds = 0  # K: instead of a share, one of K folds is the test set
-    config.data.fold = 0  # which one, from 0 to K - 1
-    config.data.split_seed = 0
-    # How values are scaled. '': bytes of images as they are; other images, each channel of signals, each column of vectors by
-    # limits of the training rows that one outlier does not move. 'LOW,HIGH': these become black and white, or -1 and 1, in
-    # all channels alike ('0,4095' for 12 bits). 'none': as in the file.
-    config.data.range = ""
-    config.data.kind = ""  # of the arrays in an .npz: 'images', 'signals' or 'vectors'; '': by their shape
-    config.cut.profile = "none"
-    config.classifier.model = "auto"  # vectors: mlp; signals: ecg_cnn; images: efficientnet_small
-    config.classifier.init = "he_fan_out"
-    config.classifier.epochs = 20
     config.classifier.batch = 32
-    config.classifier.optimizer = "adam"
-    config.classifier.learning_rate = 1e-3
-    config.classifier.schedule = "cosine"
     return config

@@ -10,7 +10,7 @@ a cosine schedule, for all arms.
 
 from ml_collections import ConfigDict
 
-from configs import mnist_cgan
+from configs import base, mnist_cgan
 
 VARIANTS = ("every", "best")
 # A share of the images is left as it is: transformed ones are less sharp than those of the test.
@@ -48,15 +48,16 @@ def get_config(variant: str = "every") -> ConfigDict:
     """The config of a variant; any selection of methods with --config.baselines."""
     if variant not in VARIANTS:
         raise ValueError(f"unknown variant {variant!r} of methods_mnist; known: {', '.join(VARIANTS)}")
-    config = mnist_cgan.get_config("better")
+    config = base.get_config("mnist")
     config.name = "methods_mnist"
     config.seeds = 5
     config.baselines = METHODS
     config.method = "gan_synth"
+    config.cut.profile = "{6: 100, 8: 100, 9: 100}"
+    config.classifier.model = "s0_cnn"
+    config.classifier.init = "glorot_uniform"
     config.classifier.epochs = 3
-    config.classifier.optimizer = "adam"
-    config.classifier.learning_rate = 1e-3
-    config.classifier.schedule = "cosine"
+    mnist_cgan.better_gan(config)
     config.gan.epochs = 3
     if variant == "best":
         config.name = "methods_mnist_best"

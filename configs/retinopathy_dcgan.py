@@ -21,7 +21,7 @@ Needs trainLabels.csv beside a folder of the photographs in DIR/retinopathy, DIR
 
 from ml_collections import ConfigDict
 
-from configs import mnist_cgan
+from configs import base
 
 GRADES = {"grade4": "4", "grades34": "3, 4"}
 TRANSFORMS = "affine(rotation=20, shear=5, zoom=0.1, translation=0.05) | flip"
@@ -31,7 +31,7 @@ def get_config(variant: str = "grade4") -> ConfigDict:
     """The config of a variant."""
     if variant not in GRADES:
         raise ValueError(f"unknown variant {variant!r} of retinopathy_dcgan; known: {', '.join(GRADES)}")
-    config = mnist_cgan.get_config("source")
+    config = base.get_config("retinopathy")
     config.name = f"retinopathy_dcgan_{variant}"
     config.seeds = 3
     config.metric = "quadratic_kappa"
@@ -48,21 +48,9 @@ def get_config(variant: str = "grade4") -> ConfigDict:
         f"gan_synth | over | {TRANSFORMS}",  # beside the one before: do generated images of the rare grade add to copies?
     )
     config.method = "gan_synth"
-    config.expected = ConfigDict()
-    config.data.name = "retinopathy"
-    config.data.size = 128  # pixels a side
-    config.data.crop = True  # the black border away
-    config.data.test = 0.2  # of the patients, by grade
-    config.data.split_seed = 0
     config.data.validation = 0.15
-    config.cut.profile = "none"
     config.classifier.model = "efficientnet_small"
-    config.classifier.init = "he_fan_out"
-    config.classifier.epochs = 20
     config.classifier.batch = 32
-    config.classifier.optimizer = "adam"
-    config.classifier.learning_rate = 1e-3
-    config.classifier.schedule = "cosine"
     _gan(config, GRADES[variant])
     return config
 

@@ -7,23 +7,23 @@
 
 from ml_collections import ConfigDict
 
-from configs import mnist_cgan
+from configs import base
 
 
 def get_config() -> ConfigDict:
     """64 seeds of doing nothing, random over-sampling and logit adjustment."""
-    config = mnist_cgan.get_config("source")
+    config = base.get_config("mnist")
     config.name = "seed_sweep"
     config.seeds = 64
     config.baselines = ("none", "over")
     config.method = "logit_adjust"
-    config.expected = ConfigDict()
     config.data.per_class = 400
+    config.cut.profile = "{6: 100, 8: 100, 9: 100}"
     config.cut.draw = "random"
+    config.classifier.model = "s0_cnn"
+    config.classifier.init = "glorot_uniform"
     config.classifier.width = 0.25
     config.classifier.epochs = 5
     config.classifier.batch = 64
-    config.classifier.optimizer = "adam"
     config.classifier.learning_rate = 2e-3
-    config.classifier.schedule = "cosine"
     return config

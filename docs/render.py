@@ -1,4 +1,4 @@
-"""Writes every table of docs/results and every figure of README from committed rows: python -m docs.render.
+"""Writes every table of docs/results, every figure of README and docs/config.md: python -m docs.render.
 
 A figure of README (or LOG) stands between <!-- figure:NAME --> and <!-- /figure:NAME -->. NAME is a folder of docs/results
 (its arms and differences), 'experiments' (the list of configs: docs/experiments.json) or 'speed' (benchmarks/results.jsonl).
@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from docs import experiments, folders, speed, tables
+from docs import config_page, experiments, folders, speed, tables
 
 MARKS = re.compile(r"(<!-- figure:([\w-]+) -->\n).*?(<!-- /figure:\2 -->)", re.DOTALL)
 SPECIAL: dict[str, Callable[[], str]] = {"experiments": experiments.table, "speed": speed.table}
@@ -24,6 +24,7 @@ def rendered() -> dict[Path, str]:
     """
     pages = {folders.RESULTS / name / "table.md": tables.page(folders.read(name)) for name in folders.names()}
     documents = (folders.ROOT / "README.md", folders.ROOT / "docs" / "LOG.md")
+    pages[folders.ROOT / "docs" / "config.md"] = config_page.page()
     return {**pages, **{path: filled(path.read_text()) for path in documents}}
 
 

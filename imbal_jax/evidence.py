@@ -175,7 +175,7 @@ def merged_config(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.exists():
         return config
-    kept = kept_config.filled(records.read_json(path), config)  # an earlier version kept less
+    kept = kept_config.filled(records.read_json(path))  # an earlier version kept less
     if wrong := experiment.differences(config, kept):
         raise UserError(f"{folder} holds a different experiment: {'; '.join(wrong)}. Use another --into")
     arms = dict.fromkeys([*kept["baselines"], *config["baselines"], config["method"]])

@@ -11,16 +11,17 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import announcement, environment, forms, hosts, lanes, memory, methods, models, records, sweep
+from imbal_jax import announcement, environment, forms, hosts, memory, methods, models, records, sweep
+from imbal_jax.config import validate
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, result_rows, stats
 from imbal_jax.gan import train as gan_train
 from imbal_jax.report import analyses, build, table
 from imbal_jax.report.run import baseline_of, published
-from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, gan_guard, group, quality, summary
+from imbal_jax.stages import classifier, gan, gan_grids, group, quality, summary
 from imbal_jax.stages.arms import Arm, arms, at
 from imbal_jax.stages.curves import Curves
-from imbal_jax.stages.setting import Base, Setting, begin, check_numbers, prepare
+from imbal_jax.stages.setting import Base, Setting, begin, prepare
 
 # What may change from one start to the next: more of the same, or how it is computed.
 ADDABLE = {f"config.{name}" for name in ("baselines", "method", "expected", "grid", "seeds", "stop", "baseline", "metric")} | {
@@ -53,7 +54,7 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     clock = environment.start_compile_clock()
     base = start(config, workdir, lambda: clock()["compile_seconds"] + clock()["trace_seconds"], stopping)
     one = prepare(config, workdir, base, seeds=(0,))
-    every = check(one)
+    every = checked_arms(one)
     claim(one)
     announcement.announce(one)
     rule, own = sweep.stop_rule(config), workdir / "rows.jsonl"
@@ -79,7 +80,7 @@ def networks(config: Any, coloured: bool = False) -> str:
         UserError: a mistake in the config or the data.
     """
     setting = prepare(config, Path(), begin(config, 1, forms.Choice("gemm", "loop", {}, False)), seeds=(0,))
-    return summary.text(setting, any(group.uses_gan(arm.spec) for arm in check(setting)), coloured)
+    return summary.text(setting, any(group.uses_gan(arm.spec) for arm in checked_arms(setting)), coloured)
 
 
 def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: Callable[[], bool]) -> Base:
@@ -174,7 +175,7 @@ def undecided(
         ledger = hosts.gather(f"analyses {number}", [ledger] if jax.process_index() == 0 else [])[0]
     history = analyses.history(ledger, config.to_dict(), mine, fixed)
     options: dict[str, Any] = {"baseline": fixed["baseline"], "margin": rule.margin, "history": history}
-    options["unequal_steps"] = bool(config.get("unequal_steps", False))
+    options["unequal_steps"] = config.unequal_steps
     found = stats.comparisons(mine, key, metrics=(config.metric,), **options)
     analyses.record(workdir, ledger, history.plan, analyses.analysis(found, fixed))
     return stats.undecided(mine, key, config.metric, methods=names, **options)
@@ -254,9 +255,15 @@ def differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
     return [] if asked == kept else [f"{name} is {kept!r} there and {asked!r} now"]
 
 
-def check(setting: Setting) -> list[Arm]:
-    """The arms to run, each tried out before anything long begins."""
+def checked_arms(setting: Setting) -> list[Arm]:
+    """The arms to run, after everything about them has been checked that only the data can tell.
+
+    Raises:
+        UserError: what is wrong.
+    """
     config, base = setting.config, setting.base
+    if config.data.validation and not setting.validation.shape[1]:
+        raise UserError(f"config.data.validation={config.data.validation:g} holds out no row: no class has two of them")
     found = arms(config)
     if baseline_of(config) not in {arm.spec for arm in found}:
         raise UserError(f"config.baseline is {config.baseline!r}, which is not among the methods that are run")
@@ -268,14 +275,12 @@ def check(setting: Setting) -> list[Arm]:
                 f"method {arm.spec!r} is fitted on validation rows: hold some out with --config.data.validation=0.1"
             )
         there = at(config, arm.point)
-        check_numbers(there)
+        validate(there)
         nets = gan.nets_of(there, setting.task, base.form.conv)
         if group.uses_gan(arm.spec):
             gan.check_data(there.gan, setting.task)
             gan.check_shape(nets, there.gan.model, setting.task.shape)
             gan.check_penalty(nets, there, setting.task.shape)
-            gan_choice.check(there.gan.select, setting.validation.shape[1])
-            gan_guard.check(there.gan.on_failure)
         model = classifier.model_of(there, len(setting.task.counts), base.form.conv, setting.task.shape)
         classifier.check_network(there, model, setting.task.shape)
         classifier.check_method(there, model, setting.task, arm.spec)
@@ -283,11 +288,8 @@ def check(setting: Setting) -> list[Arm]:
         if (key := (*sizes, there.gan.latent, group.uses_gan(arm.spec))) not in measured:
             measured.add(key)
             refuse_too_large(setting, model, nets if group.uses_gan(arm.spec) else None)
-        classifier.check(there, setting.validation.shape[1])
-    setting.over_lanes(lambda lane, shared: lane)
     sweep.stop_rule(config)
     published(config.to_dict())
-    lanes.split_batch(config.data_devices, config.classifier.batch)
     names = setting.task.class_names
     further = measures.of(setting.data.measures, np.zeros((len(names),) * 2, int), names)
     known = [*metrics.SCALARS, *metrics.GENERATOR, *further]

@@ -8,15 +8,15 @@ from typing import Any
 from absl import flags
 
 from imbal_jax import kept_config
+from imbal_jax.config import help_text
 from imbal_jax.errors import UserError, nearest
 
 USE = (
     "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR, --compilation_cache=DIR, --distributed (with --coordinator, "
     "--processes, --process), --continue=DIR, --collect=DIR (with --into, --replace), --report=DIR [DIR ...], --sample=DIR "
-    "(with --class, --count, --epoch, --seed, --latent_seed, --format, --out), --summary and --list_methods"
+    "(with --class, --count, --epoch, --seed, --latent_seed, --format, --out), --summary, --list_methods and --help_config[=FIELD]"
 )
 flags.disclaim_key_flags()  # --help shows them as those of the program that calls `define`
-SCHEMA = Path(__file__).resolve().parent.parent / "configs" / "mnist_cgan.py"  # has every field; others derive from it
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple of quoted words in brackets"}
 
 TEXTS = {
@@ -26,6 +26,7 @@ TEXTS = {
     "sample": "Draw rows from a finished run's generator: its workdir, or a folder with generator checkpoints in it.",
     "continue": "Train what a folder of docs/results lacks: its config and rows, in --workdir; runs/NAME by default.",
     "collect": "Write a workdir's rows and curves to the folder of docs/results that it continues; trains nothing.",
+    "help_config": "Print the documentation of a config field, of a part such as 'gan', or, with nothing, of all, and stop.",
     "into": "With --collect: the folder, where the workdir continues none.",
     "out": "With --sample: where the files go; WORKDIR/samples by default.",
     "coordinator": "HOST:PORT of process 0; not needed on TPU VMs and under SLURM, nor are the next two.",
@@ -54,7 +55,7 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None
     file_help = "The experiment: a file in configs/, with :VARIANT if it has any."
     folder = _asked(sys.argv if argv is None else argv, "continue")
     if folder and not _wrong_fields(folder, argv):
-        config_flags.DEFINE_config_dict("config", _kept(folder), file_help, flag_values=values, sys_argv=argv)
+        config_flags.DEFINE_config_dict("config", kept_config.read(Path(folder)), file_help, flag_values=values, sys_argv=argv)
     else:  # of a folder that cannot be read, `parse` says what is wrong
         config_flags.DEFINE_config_file("config", None, file_help, flag_values=values, sys_argv=argv)
     for name, shown in TEXTS.items():
@@ -72,7 +73,7 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None
 def _wrong_fields(folder: str, argv: list[str] | None) -> bool:
     """Whether a folder has no config that can be read, or fields are overridden that it does not have."""
     try:
-        known = _names(_kept(folder).to_dict())
+        known = _names(kept_config.read(Path(folder)).to_dict())
     except UserError:
         return True
     return any(field not in known for field, _ in _overrides(sys.argv if argv is None else argv))
@@ -80,19 +81,28 @@ def _wrong_fields(folder: str, argv: list[str] | None) -> bool:
 
 def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """Parse `argv` for `absl.app.run`; a mistake prints one line and exits with 2."""
+    argv = ["--help_config=" if bare else word for word, bare in zip(argv, _without_value(argv, "help_config"), strict=True)]
     try:
         rest = values(argv)
         if values["report"].present and not values["report"].value:
             raise ValueError("--report needs a folder: a run's workdir, or several after one another")
         _check_sampling(argv, values, rest)
         _check_collecting(values)
-        if not any(values[name].present for name in ("sample", "collect", "report")) and not values["list_methods"].value:
+        if values["help_config"].present:
+            help_text(values["help_config"].value or "")
+        elif not any(values[name].present for name in ("sample", "collect", "report")) and not values["list_methods"].value:
             _check(argv, values, rest)
         return rest
     except Exception as error:
         problem = error  # explained outside of this block: in it, Python would make it the context of what follows
     print(f"error: {_explain(argv, problem)}", file=sys.stderr)
     sys.exit(2)
+
+
+def _without_value(argv: list[str], flag: str) -> list[bool]:
+    """For each word whether it is that flag, and what follows is another flag or nothing."""
+    following = [*argv[1:], "--"]
+    return [word == f"--{flag}" and after.startswith("--") for word, after in zip(argv, following, strict=True)]
 
 
 def _check_sampling(argv: list[str], values: flags.FlagValues, rest: list[str]) -> None:
@@ -124,7 +134,7 @@ def _check_collecting(values: flags.FlagValues) -> None:
     if values["collect"].present and (values["config"].present or values["continue"].present):
         raise ValueError("--collect has no place beside --config and --continue: the run's own config is read")
     if folder := values["continue"].value:
-        kept_config.read(Path(str(folder)), {})
+        kept_config.read(Path(str(folder)))
 
 
 def _check(argv: list[str], values: flags.FlagValues, rest: list[str]) -> None:
@@ -212,7 +222,7 @@ def _load(asked: str) -> Any:
     from ml_collections import ConfigDict, config_flags
 
     if Path(asked).is_dir():
-        return _kept(asked)
+        return kept_config.read(Path(asked))
     holder = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, flag_values=holder, sys_argv=[])
     holder(["", f"--config={asked}"])
@@ -221,11 +231,6 @@ def _load(asked: str) -> Any:
         return config
     getattr(config, "to_dict", None)  # a file that could not be read shows itself when it is used
     raise ValueError("get_config() returns no ConfigDict")
-
-
-def _kept(folder: str) -> Any:
-    """The config that a folder holds, with every field that configs have today."""
-    return kept_config.read(Path(folder), _load(str(SCHEMA)).to_dict())
 
 
 def _default(asked: str, field: str) -> Any:

@@ -1,29 +1,24 @@
-"""config.json back to the config of an experiment, fields that an earlier version did not have filled in."""
+"""config.json back to the config of an experiment; fields that an earlier version did not have are filled in."""
 
 import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from imbal_jax.config import MAPPINGS, defaults
 from imbal_jax.errors import UserError
 
 FILE = "config.json"
-# What an experiment meant that was kept before there was such a field, where the config files say something else today.
+# What an experiment meant that was kept before there was such a field, where the default is another one today.
 BEFORE = {"classifier.epochs_of": "own"}
 
 
-def read(folder: Path, schema: Mapping[str, Any]) -> Any:
-    """The ConfigDict of a folder that holds config.json: a workdir, or a folder of docs/results.
-
-    Args:
-        folder: the folder.
-        schema: a config with every field; it gives those that the file lacks.
+def read(folder: Path) -> Any:
+    """The ConfigDict of a folder that holds config.json, with all fields: a workdir, or a folder of docs/results.
 
     Raises:
         UserError: there is no such file, or it is damaged.
     """
-    from ml_collections import ConfigDict
-
     path = Path(folder) / FILE
     if not path.is_file():
         raise UserError(f"{folder} holds no {FILE}: give a folder of docs/results, or a run's workdir")
@@ -33,22 +28,39 @@ def read(folder: Path, schema: Mapping[str, Any]) -> Any:
             raise ValueError("no object")
     except ValueError as problem:
         raise UserError(f"{path} is damaged ({problem})") from problem
-    return ConfigDict(_tuples(filled(kept, schema)))
+    return restored(kept)
 
 
-def filled(kept: Mapping[str, Any], schema: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The fields that were kept, and those of `schema` that are lacking."""
-    found = dict(kept)
+def restored(kept: Mapping[str, Any]) -> Any:
+    """The ConfigDict that config.json describes, with all fields."""
+    from ml_collections import ConfigDict
+
+    return ConfigDict(_with_tuples(filled(kept)))
+
+
+def filled(kept: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of config.json, as plain values, and the defaults of those that it lacks."""
+    group = kept.get("data")
+    name = group.get("name") if isinstance(group, Mapping) else None
+    try:
+        schema = defaults(str(name))
+    except UserError:  # a data set that is not there any more
+        schema = defaults("")
+    return _filled(kept, schema)
+
+
+def _filled(kept: Mapping[str, Any], schema: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    fields = dict(kept)
     for name, value in schema.items():
-        if name not in found:
-            found[name] = BEFORE.get(prefix + name, value)
-        elif isinstance(value, Mapping) and isinstance(found[name], Mapping) and name != "expected":
-            found[name] = filled(found[name], value, f"{prefix}{name}.")
-    return found
+        if name not in fields:
+            fields[name] = BEFORE.get(prefix + name, value)
+        elif isinstance(value, Mapping) and isinstance(fields[name], Mapping) and prefix + name not in MAPPINGS:
+            fields[name] = _filled(fields[name], value, f"{prefix}{name}.")
+    return fields
 
 
-def _tuples(value: Any) -> Any:
+def _with_tuples(value: Any) -> Any:
     """JSON has lists where configs have tuples."""
     if isinstance(value, Mapping):
-        return {name: _tuples(item) for name, item in value.items()}
-    return tuple(_tuples(item) for item in value) if isinstance(value, list | tuple) else value
+        return {name: _with_tuples(item) for name, item in value.items()}
+    return tuple(_with_tuples(item) for item in value) if isinstance(value, list | tuple) else value

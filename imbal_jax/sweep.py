@@ -8,10 +8,11 @@ import jax
 import numpy as np
 
 from imbal_jax import memory, methods
+from imbal_jax.config import MOST_SEEDS
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.stages import classifier, gan, group
 from imbal_jax.stages.arms import Arm, groups
-from imbal_jax.stages.setting import MOST_SEEDS, Setting
+from imbal_jax.stages.setting import Setting
 
 EVERY = 8  # seeds between two interim analyses, unless said otherwise
 

@@ -504,19 +504,22 @@ def test_embedded_absent_or_damaged(tmp_path, monkeypatch):
 
 
 def test_unknown_name():
-    with fails("unknown data set 'mnits'", "did you mean 'mnist'"):
+    with fails("config.data.name must be one of", "(got 'mnits')", "did you mean 'mnist'"):
         data.load("mnits")
-    for name in ("idx", "dataset", "sources", "../mnist", "mnist.py", ""):
-        with fails(f"unknown data set {name!r}", "known: cifar, fashion_mnist, fer2013, folder, mitbih, mnist"):
+    for name in ("idx", "dataset", "sources", "", "_hidden", "a b"):
+        with fails("config.data.name must be one of cifar, fashion_mnist, fer2013, folder, mitbih, mnist", f"(got {name!r})"):
             data.load(name)
+    for path in ("../mnist", "mnist.py", "no_such_package.data", ".", "a..b"):
+        with fails(f"config.data.name is {path!r}, which cannot be imported"):
+            data.load(path)
 
 
 def test_unknown_and_missing_options():
-    with fails("mnist has no option config.data.test", "takes none"):
+    with fails("mnist has no field config.data.test", "it has none"):
         data.load("mnist", options={"test": "all"})
-    with fails("no option config.data.duplicate", "did you mean 'duplicates'?", "takes test, duplicates"):
+    with fails("no field config.data.duplicate", "did you mean 'duplicates'?", "its fields are test, duplicates"):
         data.load("fer2013", options={"duplicate": "drop"})
-    with fails("folder needs config.data.path"):
+    with fails("config.data.path is empty"):
         data.load("folder", options={"size": 32})
 
 

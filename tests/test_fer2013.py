@@ -197,9 +197,9 @@ def test_what_is_not_fer2013(tmp_path):
 
 
 def test_wrong_options(tmp_path):
-    with fails("config.data.test is 'privat'", "did you mean 'private'", "all, public, private"):
+    with fails("config.data.test must be one of", "(got 'privat')", "did you mean 'private'", "all, public, private"):
         load(tmp_path, test="privat")
-    with fails("config.data.duplicates is 'keep'", "drop, flag"):
+    with fails("config.data.duplicates must be one of", "(got 'keep')", "drop, flag"):
         load(tmp_path, duplicates="keep")
     with fails("unknown source 'tar'", "zip, folder, csv"):
         load(tmp_path, "tar")

@@ -227,14 +227,6 @@ def test_the_state_nearest_to_held_out_rows_is_drawn_from(tmp_path, monkeypatch,
             np.testing.assert_array_equal(of(np.asarray(mine)), of(np.asarray(theirs)))
 
 
-def test_a_choice_that_cannot_be_made():
-    gan_choice.check("last", 0)
-    with pytest.raises(UserError, match="'frechett' did you mean|unknown config.gan.select 'frechett'"):
-        gan_choice.check("frechett", 5)
-    with pytest.raises(UserError, match="needs validation rows"):
-        gan_choice.check("frechet", 0)
-
-
 def test_no_more_rows_are_drawn_for_a_choice_than_the_classes_are_worth():
     assert gan_choice.rows_a_side(500, [18, 22]) == 100 and gan_choice.rows_a_side(500, [18, 300]) == 300
     assert gan_choice.rows_a_side(500, [4000]) == 500 and gan_choice.rows_a_side(60, [18]) == 60

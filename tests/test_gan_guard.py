@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from imbal_jax import checkpoint, records
-from imbal_jax.errors import UserError
 from imbal_jax.gan import monitor
 from imbal_jax.stages import gan, gan_guard
 from imbal_jax.stages.curves import Curves
@@ -85,8 +84,3 @@ def test_what_came_before_a_restart_is_no_sign_of_failure():
     assert "NaN in epoch 2" in str(monitor.broken(lines))
     lines[1]["restarted"] = "NaN"
     assert monitor.broken(lines) is None and monitor.signs(lines) == [] and monitor.broken(lines[:2]) is None
-
-
-def test_an_unknown_rule_is_refused():
-    with pytest.raises(UserError, match="did you mean 'restart'"):
-        gan_guard.check("restrat")

@@ -72,20 +72,12 @@ def test_inputs_are_standardised_for_logits_and_features():
         np.testing.assert_allclose(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(
-    ("mean", "std", "words"),
-    [
-        ((0.5, 0.5), (1.0, 1.0), "has 2 numbers and config.classifier.std 2: give both one number, or one for each of the 1"),
-        ((0.5,), (), "mean has 1 numbers and config.classifier.std 0"),
-        ((0.5,), (0.0,), "they must be finite, and std above 0"),
-        ((float("nan"),), (1.0,), "they must be finite, and std above 0"),
-    ],
-)
-def test_numbers_that_do_not_fit(mean, std, words):
-    standardized.check((), (), (28, 28, 1))
-    standardized.check((0.5,), (0.2,), (28, 28, 1))
-    with pytest.raises(UserError, match=words):
-        standardized.check(mean, std, (28, 28, 1))
+def test_as_many_numbers_as_channels():
+    for mean in ((), (0.5,)):
+        standardized.check_channels(mean, (28, 28, 1))
+    standardized.check_channels((0.5, 0.4, 0.3), (32, 32, 3))
+    with pytest.raises(UserError, match="have 2 numbers: give one, or one for each of the 1 channels"):
+        standardized.check_channels((0.5, 0.5), (28, 28, 1))
 
 
 def test_the_trained_network_is_the_one_that_is_asked_for(tmp_path):
@@ -114,6 +106,6 @@ def test_a_network_without_a_head_is_refused_before_the_training(tmp_path, monke
     for method in ("crt", "ldam"):
         config.method = method
         with pytest.raises(UserError, match=f"method '{method}' works on a last layer, the dense layer named 'head', and"):
-            experiment.check(prepare(config, tmp_path))
+            experiment.checked_arms(prepare(config, tmp_path))
     config.method = "none"
-    experiment.check(prepare(config, tmp_path))
+    experiment.checked_arms(prepare(config, tmp_path))

@@ -12,7 +12,7 @@ from imbal_jax import batches, lanes
 from imbal_jax.errors import UserError
 from imbal_jax.train import length, loop
 
-OPTIONS = {"batch": 32, "epochs": 3}
+OPTIONS = {"batch": 32, "epochs": 3, "epochs_of": "real", "steps": 0, "warmup": 0.0}
 
 
 @pytest.mark.parametrize("own", [32 * 7, 1000, 5000])
@@ -39,7 +39,7 @@ def test_a_training_set_smaller_than_a_batch_fills_it():
 
 
 def test_a_warm_up_as_long_as_the_training_is_refused():
-    with pytest.raises(UserError, match="the training 20 steps"):
+    with pytest.raises(UserError, match=r"training of 2 epochs \(20 steps\)"):
         length.of(options(steps=20, warmup=2.0), real=320, own=320)
 
 

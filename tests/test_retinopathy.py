@@ -380,14 +380,14 @@ def test_too_few_patients(tmp_path):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"size": 15}, ["config.data.size is 15", "a whole number from 16 to 1024"]),
-        ({"size": 1025}, ["config.data.size is 1025"]),
-        ({"size": 64.0}, ["config.data.size is 64.0"]),
-        ({"crop": 1}, ["config.data.crop is 1: it must be True or False"]),
-        ({"test": 0}, ["config.data.test is 0: it must lie between 0 and 1"]),
-        ({"test": "all"}, ["config.data.test is 'all'"]),
-        ({"split_seed": -1}, ["config.data.split_seed is -1"]),
-        ({"sizes": 64}, ["no option config.data.sizes", "did you mean 'size'"]),
+        ({"size": 15}, ["config.data.size must be at least 16 (got 15)"]),
+        ({"size": 1025}, ["config.data.size must be at most 1024 (got 1025)"]),
+        ({"size": 64.0}, ["config.data.size must be a whole number (got 64.0)"]),
+        ({"crop": 1}, ["config.data.crop must be True or False (got 1)"]),
+        ({"test": 0}, ["config.data.test must be above 0 (got 0)"]),
+        ({"test": "all"}, ["config.data.test must be a number (got 'all')"]),
+        ({"split_seed": -1}, ["config.data.split_seed must be at least 0 (got -1)"]),
+        ({"sizes": 64}, ["no field config.data.sizes", "did you mean 'size'"]),
     ],
 )
 def test_wrong_options(tmp_path, options, words):

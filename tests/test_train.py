@@ -11,8 +11,10 @@ import numpy as np
 import optax
 import pytest
 
+from configs import base
 from imbal_jax import checkpoint, data, environment, experiment, lanes, records
 from imbal_jax.batches import Inputs, Pool, Shared
+from imbal_jax.config import validate
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.stages import classifier as stage
 from imbal_jax.stages import setting as settings
@@ -432,40 +434,51 @@ def test_the_rest_of_a_group_is_not_trained_on_beside_the_first_rows(tmp_path):
     [
         ({"data__validation": 1.0}, "a share below 1, or a whole number of rows from 2 on"),
         ({"data__validation": 2.5}, "a share below 1, or a whole number of rows from 2 on"),
-        ({"data__validation": -0.1}, "config.data.validation is -0.1: at least 0 is needed"),
+        ({"data__validation": -0.1}, "config.data.validation must be at least 0 \\(got -0.1\\)"),
         ({"data__validation": 600}, "is 600, and there are 600 training rows in all"),
-        ({"classifier__momentum": 1.0}, "config.classifier.momentum is 1.0: it must be from 0 to below 1"),
-        ({"classifier__ema": -0.5}, "config.classifier.ema is -0.5"),
-        ({"classifier__weight_decay": float("nan")}, "config.classifier.weight_decay is nan: at least 0"),
-        ({"classifier__clip": -1.0}, "config.classifier.clip is -1.0: at least 0"),
-        ({"classifier__patience": -1}, "config.classifier.patience is -1: at least 0"),
-        ({"classifier__warmup": 3.0}, "warmup is 3 epochs, of a training of 3: it must be shorter"),
-        ({"classifier__milestones": (0.9, 0.8)}, "milestones is .*: give rising shares of the training"),
-        ({"classifier__milestones": (0.8, 1.0)}, "milestones is .*: give rising shares of the training"),
-        ({"classifier__milestones": ("0.8",)}, "milestones is .*: give rising shares of the training"),
-        ({"classifier__milestones": (), "classifier__schedule": "step"}, "schedule is 'step': give config.classifier.miles"),
+        ({"classifier__momentum": 1.0}, "config.classifier.momentum must be below 1 \\(got 1.0\\)"),
+        ({"classifier__ema": -0.5}, "config.classifier.ema must be at least 0 \\(got -0.5\\)"),
+        ({"classifier__weight_decay": float("nan")}, "config.classifier.weight_decay must be a finite number \\(got nan\\)"),
+        ({"classifier__clip": -1.0}, "config.classifier.clip must be at least 0 \\(got -1.0\\)"),
+        ({"classifier__patience": -1}, "config.classifier.patience must be at least 0 \\(got -1\\)"),
+        ({"classifier__warmup": 3.0}, "warmup must be shorter than the training of 3 epochs"),
+        ({"classifier__milestones": (0.9, 0.8)}, "milestones must be rising shares"),
+        ({"classifier__milestones": (0.8, 1.0)}, "milestones must be rising shares"),
+        ({"classifier__milestones": ("0.8",)}, "milestones must be rising shares"),
+        ({"classifier__milestones": (), "classifier__schedule": "step"}, "schedule 'step' needs config.classifier.miles"),
     ],
 )
 def test_numbers_out_of_range(tmp_path, fields, words):
     with pytest.raises(UserError, match=words):
-        prepared(tmp_path, **fields)
+        settings.prepare(config_of(data__per_class=60, **fields), tmp_path)
 
 
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"classifier__select": "bset"}, "select is 'bset'; did you mean 'best'.* known: last, best"),
-        ({"classifier__select_by": "acuracy"}, "select_by is 'acuracy'; did you mean 'accuracy'"),
-        ({"classifier__select": "best"}, "no validation rows to choose by: hold some out with --config.data.validation=0.1"),
-        ({"classifier__patience": 3}, "patience is 3, but no epoch is chosen: set config.classifier.select='best'"),
-        ({"precision": "bf61"}, "config.precision is 'bf61'; did you mean 'bf16'"),
+        ({"classifier__select": "bset"}, r"select must be one of last, best \(got 'bset'\); did you mean 'best'"),
+        ({"classifier__select_by": "acuracy"}, r"select_by must be one of .* \(got 'acuracy'\); did you mean 'accuracy'"),
+        ({"classifier__select": "best"}, "select needs validation rows: hold some out with --config.data.validation=0.1"),
+        ({"gan__select": "frechet"}, "gan.select needs validation rows: hold some out"),
+        ({"gan__on_failure": "restrat"}, "on_failure must be one of .*did you mean 'restart'"),
+        ({"classifier__patience": 3}, "patience=3 needs config.classifier.select='best'"),
+        ({"precision": "bf61"}, "config.precision must be one of .*did you mean 'bf16'"),
+        ({"classifier__mean": (0.5,)}, "mean has 1 numbers and config.classifier.std 0"),
+        ({"classifier__mean": (0.5,), "classifier__std": (0.0,)}, "must be finite, std above 0"),
+        ({"data_devices": 2, "parallel": "pmap"}, "'pmap' spreads seeds only"),
+        ({"data_devices": 3}, "data_devices=3 must divide config.classifier.batch"),
         ({"classifier__optimizer": "nestrov"}, "did you mean 'nesterov'"),
         ({"quality__schedule": "cosinus"}, "did you mean 'cosine'"),
     ],
 )
-def test_words_are_checked_before_anything_begins(tmp_path, fields, words):
+def test_words_are_checked_before_anything_is_loaded(fields, words):
     with pytest.raises(UserError, match=words):
-        experiment.check(prepared(tmp_path, **fields))
+        validate(config_of(**fields))
+
+
+def test_a_share_that_holds_out_no_row_is_refused(tmp_path):
+    with pytest.raises(UserError, match="holds out no row: no class has two"):
+        experiment.checked_arms(prepared(tmp_path, data__validation=0.1, cut__profile=str(dict.fromkeys(range(10), 1))))
 
 
 def test_further_fields_go_to_the_data_set(monkeypatch):
@@ -476,10 +489,10 @@ def test_further_fields_go_to_the_data_set(monkeypatch):
         raise Interrupted("here")
 
     monkeypatch.setattr(data, "load", load)
-    config = config_of()
     with pytest.raises(Interrupted):
-        settings.begin(config)
+        settings.begin(config_of())
     assert "options" not in given
+    config = base.get_config("fer2013")
     config.data.test, config.data.duplicates = "public", "flag"
     with pytest.raises(Interrupted):
         settings.begin(config)

@@ -16,9 +16,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imbal_jax.data import download, options, sources
+from imbal_jax.data import download, sources
 from imbal_jax.data.dataset import Absent, Dataset, Rows, cache_folder, digest
 from imbal_jax.errors import UserError
+from imbal_jax.fields import Field
 
 URL = "https://www.cs.toronto.edu/~kriz/"
 PIXELS = 3 * 32 * 32
@@ -90,9 +91,14 @@ KNOWN = {
     ),
 }
 
+FIELDS = (
+    Field("data.classes", 10, "CIFAR-10 or CIFAR-100.", choices=tuple(KNOWN)),
+    Field("data.verify", True, "Refuse files that are not those that were published."),
+)
+
 
 def load(
-    directory: str | None, source: str, per_class: int | None, *, classes: int = 10, verify: bool = True
+    directory: str | None, source: str, per_class: int | None, *, classes: int, verify: bool
 ) -> Dataset:
     """CIFAR-10 or CIFAR-100 from the first source that has it; x is uint8 [N, 32, 32, 3].
 
@@ -117,9 +123,6 @@ def load(
     Raises:
         UserError: unknown source, other classes, no such directory, source absent, files damaged or not CIFAR.
     """
-    if isinstance(classes, bool) or classes not in KNOWN:
-        raise UserError(f"config.data.classes is {classes!r}: it must be 10 or 100")
-    options.check_flag("verify", verify)
     known = KNOWN[classes] if verify else KNOWN[classes]._replace(sha1=())
     all_sources = {"binary": _binary, "archive": _archive, "download": _download}
     readers = {name: functools.partial(read, known) for name, read in all_sources.items()}

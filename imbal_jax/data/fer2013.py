@@ -18,7 +18,8 @@ import numpy as np
 from imbal_jax.data import cache, class_folders, files, images, sources
 from imbal_jax.data.dataset import Absent, Dataset, Rows, digest, group_ids, take
 from imbal_jax.data.images import Unusable
-from imbal_jax.errors import UserError, nearest
+from imbal_jax.errors import UserError
+from imbal_jax.fields import Field
 
 IN = "FER2013 in "  # of what is said to be absent
 TABLES = ("fer2013.csv", "icml_face_data.csv")
@@ -30,6 +31,10 @@ TRAIN, PUBLIC, PRIVATE, TEST = range(4)  # TEST: which half of the test set is n
 USAGES = {"Training": TRAIN, "PublicTest": PUBLIC, "PrivateTest": PRIVATE}
 TESTS = {"all": (PUBLIC, PRIVATE, TEST), "public": (PUBLIC,), "private": (PRIVATE,)}
 DUPLICATES = ("drop", "flag")
+FIELDS = (
+    Field("data.test", "all", "Test set: one half of the published one, or both.", choices=tuple(TESTS)),
+    Field("data.duplicates", "drop", "Test rows that are training images: left out, or kept and marked.", choices=DUPLICATES),
+)
 TRAIN_ROWS, TEST_ROWS = 28_709, 7_178
 # Of what is published: SHA-256 of the decoded images, classes and parts of the folders; MD5 of the two CSV files.
 FOLDERS_SHA256 = "df899e57dd201a12890ae6394b96edca0989ced21f45d47eedf621df360198b5"
@@ -55,7 +60,7 @@ class Faces(NamedTuple):
     published: bool
 
 
-def load(directory: str | None, source: str, per_class: int | None, *, test: str = "all", duplicates: str = "drop") -> Dataset:
+def load(directory: str | None, source: str, per_class: int | None, *, test: str, duplicates: str) -> Dataset:
     """FER2013 from the first source that has it; x is uint8 [N, 48, 48, 1].
 
     The classes, in this order: angry, disgust, fear, happy, neutral, sad, surprise, which is that of the folders; the
@@ -83,10 +88,6 @@ def load(directory: str | None, source: str, per_class: int | None, *, test: str
     Raises:
         UserError: unknown source or option, no such directory, source absent or damaged, other classes.
     """
-    for field, value, known in (("test", test, TESTS), ("duplicates", duplicates, DUPLICATES)):
-        if value not in known:
-            hint = nearest(value, known)
-            raise UserError(f"config.data.{field} is {value!r}{hint}; the data set fer2013 knows {', '.join(known)}")
     forms = {"zip": _zip, "folder": _folder, "csv": _csv}
     readers = {name: functools.partial(_read, name, form, test, duplicates) for name, form in forms.items()}
     return sources.read("FER2013", readers, directory, source, per_class)

@@ -10,13 +10,36 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imbal_jax.data import class_folders, files, group_file, images, label_table, npz, options, sources, split, tables, values
+from imbal_jax.data import class_folders, files, group_file, images, label_table, npz, sources, split, tables, values
 from imbal_jax.data.dataset import Absent, Dataset, Rows, digest, group_ids
 from imbal_jax.data.files import Tree
 from imbal_jax.errors import UserError
+from imbal_jax.fields import Field
 
 LARGEST = 128  # side of the images where none is asked for
 CACHE_FROM = 2_000  # images
+FIELDS = (
+    Field("data.path", "", "The folder or zip of class folders, or the .npz of arrays."),
+    Field("data.size", 0, "Height and width of the images in pixels; 0: the median of the images, at most 128.", 0, 100_000),
+    Field("data.channels", 0, "1: grey, 3: colour; 0: colour if any image has it.", choices=(0, 1, 3)),
+    Field("data.labels", "", "CSV of file,label, as FILE or FILE:COLUMN; '': labels.csv, metadata.csv or the folders."),
+    Field("data.class_level", 0, "Which folder names the class, from 1 on, without splits; 0: found by their names.", 0, 1000),
+    Field("data.groups", "", "CSV of file,group (such as a patient): no group is on both sides of a split."),
+    Field("data.group_copies", False, "Keep equal vectors or signals on one side of a split, as equal images always are."),
+    Field("data.test_share", 0.2, "Share of the groups in the test set, where the data has none.", above=0, below=1),
+    Field("data.folds", 0, "K of K-fold cross-validation: fold `fold` is the test set; 0: `test_share`.", 0, 10_000),
+    Field("data.fold", 0, "Which fold, from 0 to K - 1.", 0, 10_000),
+    Field("data.split_seed", 0, "Seed of the split.", 0, 2**32 - 1),
+    Field("data.most_pixels", images.MOST_PIXELS, "Larger images are left out.", 1, 10**10),
+    Field(
+        "data.range",
+        "",
+        "How values are scaled. '': bytes of images as they are, other images, each channel of signals and each column of "
+        "vectors by robust limits of the training rows. 'LOW,HIGH': these become black and white, or -1 and 1, in all "
+        "channels alike ('0,4095' for 12 bits). 'none': as in the file.",
+    ),
+    Field("data.kind", "", "Of the arrays in an .npz; '': by their shape.", choices=npz.KINDS),
+)
 
 
 class Asked(NamedTuple):
@@ -70,19 +93,19 @@ def load(
     per_class: int | None,
     *,
     path: str,
-    size: int = 0,
-    channels: int = 0,
-    groups: str = "",
-    test_share: float = 0.2,
-    split_seed: int = 0,
-    most_pixels: int = images.MOST_PIXELS,
-    labels: str = "",
-    class_level: int = 0,
-    group_copies: bool = False,
-    folds: int = 0,
-    fold: int = 0,
-    range: str = "",
-    kind: str = "",
+    size: int,
+    channels: int,
+    groups: str,
+    test_share: float,
+    split_seed: int,
+    most_pixels: int,
+    labels: str,
+    class_level: int,
+    group_copies: bool,
+    folds: int,
+    fold: int,
+    range: str,
+    kind: str,
 ) -> Dataset:
     """The data at `path`; x is uint8 [N, size, size, channels] for image files; for arrays see `values.stored`.
 
@@ -134,30 +157,18 @@ def load(
         path, size, channels, groups, test_share, split_seed, most_pixels, labels, class_level, group_copies, folds, fold,
         range, kind,
     )  # fmt: skip
-    _check(asked)
+    _check_options(asked)
     readers = {kind: functools.partial(_load, asked, kind) for kind in ("folder", "zip", "npz")}
     return sources.read(f"data set {path}", readers, directory, source, per_class)
 
 
-def _check(asked: Asked) -> None:
-    if not isinstance(asked.path, str) or not asked.path:
+def _check_options(asked: Asked) -> None:
+    if not asked.path:
         raise UserError("config.data.path is empty: name a folder, a zip or an .npz file")
-    for field in ("groups", "labels"):
-        if not isinstance(value := getattr(asked, field), str):
-            raise UserError(f"config.data.{field} is {value!r}: it must be the path of a CSV file, or empty")
-    options.check_flag("group_copies", asked.group_copies)
-    lowest: dict[str, int] = {"size": 0, "split_seed": 0, "most_pixels": 1, "class_level": 0, "folds": 0, "fold": 0}
-    for field, least in lowest.items():
-        options.check_whole(field, getattr(asked, field), least)
-    if asked.channels not in (0, 1, 3) or isinstance(asked.channels, bool):
-        raise UserError(f"config.data.channels is {asked.channels!r}: it must be 1, 3 or 0 (as the images have it)")
-    options.check_share("test_share", asked.test_share)
     if asked.folds == 1 or asked.fold > max(0, asked.folds - 1):
         allowed = "folds must be 0 or a number from 2 on, and fold one from 0 to folds - 1"
         raise UserError(f"config.data.folds is {asked.folds} and config.data.fold is {asked.fold}: {allowed}")
     values.limits_of(asked.range)
-    if asked.kind not in npz.KINDS:
-        raise UserError(f"config.data.kind is {asked.kind!r}: it must be one of {', '.join(map(repr, npz.KINDS))}")
 
 
 def _load(asked: Asked, kind: str, root: Path | None) -> Dataset:

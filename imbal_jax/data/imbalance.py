@@ -10,8 +10,8 @@ import jax
 import numpy as np
 
 from imbal_jax.data.dataset import rank_in_class
-from imbal_jax.data.options import is_whole
 from imbal_jax.errors import UserError, nearest
+from imbal_jax.fields import is_whole
 from imbal_jax.lanes import purpose
 
 LONGEST = 20_000  # characters of a profile

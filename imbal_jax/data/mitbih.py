@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imbal_jax.data import cache, download, heartbeats, mitbih_sums, options, sources, wfdb_files
+from imbal_jax.data import cache, download, heartbeats, mitbih_sums, sources, wfdb_files
 from imbal_jax.data.dataset import Absent, Dataset, Rows, cache_folder, digest
 from imbal_jax.data.heartbeats import CLASSES, Form, Shrinkage
 from imbal_jax.errors import UserError, nearest
+from imbal_jax.fields import Field
 
 DS1 = (101, 106, 108, 109, 112, 114, 115, 116, 118, 119, 122, 124, 201, 203, 205, 207, 208, 209, 215, 220, 223, 230)
 DS2 = (100, 103, 105, 111, 113, 117, 121, 123, 200, 202, 210, 212, 213, 214, 219, 221, 222, 228, 231, 232, 233, 234)
@@ -31,13 +32,23 @@ FEW = 20  # training beats of a class
 OWN_NAME = "mit-bih-arrhythmia-database-1.0.0"  # PhysioNet's, of its zip and of the folder in that
 PLACES = ("mitdb", "raw/mitdb", OWN_NAME, f"raw/{OWN_NAME}", f"{OWN_NAME}/{OWN_NAME}", "physionet.org/files/mitdb/1.0.0")
 PROBE = "https://physionet.org/files/mitdb/1.0.0/RECORDS"
-CHOICES: dict[str, tuple[Any, ...]] = {
-    "protocol": ("inter", "intra"),
-    "denoise": ("wavelet", "none"),
-    "threshold": heartbeats.THRESHOLDS,
-    "scale": ("beat", "record"),
-    "rr": (False, True),
-}
+FIELDS = (
+    Field("data.protocol", "inter", "Training and test beats of different patients (DS1, DS2), or split by beat, which leaks.",
+          choices=("inter", "intra")),
+    Field("data.denoise", "wavelet", "Noise removal over the whole record.", choices=("wavelet", "none")),
+    Field("data.wavelet", "db5", "Wavelet of the denoising, by its name in PyWavelets."),
+    Field("data.level", 9, "Levels of the wavelet transform.", 1, 100),
+    Field("data.zeroed", 2, "So many of the finest levels are set to zero.", 0, 100),
+    Field("data.threshold", "universal", "Soft threshold of the other levels.", choices=heartbeats.THRESHOLDS),
+    Field("data.scale", "beat", "Scaled to [-1, 1] by each beat's own range, or by its record's.", choices=("beat", "record")),
+    Field("data.before", 99, "Samples (1/360 s) of the window before the R peak.", 0, 10_000),
+    Field("data.after", 201, "Samples of the window from the R peak on.", 1, 10_000),
+    Field("data.rr", False, "Append the four RR features to each beat."),
+    Field("data.classes", CLASSES, "AAMI classes that are kept, in this order; at least two of N, S, V, F, Q."),
+    Field("data.records", "", "Records to use, as '100 101 208'; '': all 48."),
+    Field("data.split_seed", 0, "Seed of the split of protocol 'intra'.", 0, 2**32 - 1),
+    Field("data.verify", True, "Refuse records that are not those of version 1.0.0 as published."),
+)  # fmt: skip
 
 
 class Beats(NamedTuple):
@@ -61,20 +72,20 @@ def load(
     source: str,
     per_class: int | None,
     *,
-    protocol: str = "inter",
-    denoise: str = "wavelet",
-    wavelet: str = "db5",
-    level: int = 9,
-    zeroed: int = 2,
-    threshold: str = "universal",
-    scale: str = "beat",
-    before: int = 99,
-    after: int = 201,
-    rr: bool = False,
-    classes: str = CLASSES,
-    records: str = "",
-    split_seed: int = 0,
-    verify: bool = True,
+    protocol: str,
+    denoise: str,
+    wavelet: str,
+    level: int,
+    zeroed: int,
+    threshold: str,
+    scale: str,
+    before: int,
+    after: int,
+    rr: bool,
+    classes: str,
+    records: str,
+    split_seed: int,
+    verify: bool,
 ) -> Dataset:
     """MIT-BIH from the first source that has it; x is int16 [N, T, 1], round(value * 32767) of values in [-1, 1].
 
@@ -113,11 +124,6 @@ def load(
         UserError: unknown source or option, no such directory, source absent, incomplete or damaged, or a class without a
             training beat.
     """
-    _check_choices({"protocol": protocol, "denoise": denoise, "threshold": threshold, "scale": scale, "rr": rr})
-    whole = {"level": level, "zeroed": zeroed, "before": before, "after": after, "split_seed": split_seed}
-    for option, value in whole.items():
-        options.check_whole(option, value, int(option in ("level", "after")))
-    options.check_flag("verify", verify)
     _check_classes(classes)
     chosen = _chosen(records, protocol)
     shrinkage = Shrinkage(wavelet, level, zeroed, threshold) if denoise == "wavelet" else None
@@ -129,14 +135,6 @@ def load(
     return sources.read("MIT-BIH", readers, directory, source, per_class)
 
 
-def _check_choices(given: Mapping[str, Any]) -> None:
-    for option, value in given.items():
-        known = [str(choice) for choice in CHOICES[option]]
-        if value not in CHOICES[option]:
-            hint = nearest(value, known)
-            raise UserError(f"config.data.{option} is {value!r}{hint}; the data set mitbih knows {', '.join(known)}")
-
-
 def _check_wavelet(wavelet: Any) -> None:
     """Only where records are denoised: PyWavelets is needed for nothing else."""
     if wavelet not in (known := heartbeats.wavelets()):
@@ -145,14 +143,12 @@ def _check_wavelet(wavelet: Any) -> None:
 
 
 def _check_classes(classes: Any) -> None:
-    letters = set(classes) if isinstance(classes, str) else set()
+    letters = set(classes)
     if len(letters) < 2 or len(letters) < len(classes) or letters - set(CLASSES):
         raise UserError(f"config.data.classes is {classes!r}; it must be two or more of the letters {CLASSES}, each once")
 
 
 def _chosen(records: Any, protocol: str) -> tuple[str, ...]:
-    if not isinstance(records, str):
-        raise UserError(f"config.data.records is {records!r}; it must be a text such as '100 101 208', or '' for all 48")
     named = records.replace(",", " ").split()
     for name in named:
         if name not in RECORDS:

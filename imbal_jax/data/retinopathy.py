@@ -11,16 +11,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from imbal_jax.data import files, images, options, retinopathy_files, sources, split
+from imbal_jax.data import files, images, retinopathy_files, sources, split
 from imbal_jax.data.dataset import Absent, Dataset, Rows, digest, group_ids
 from imbal_jax.data.retinopathy_files import APTOS, CLASSES, PUBLISHED, TABLE, Photographs
 from imbal_jax.errors import UserError
+from imbal_jax.fields import Field
 
 APTOS_NAMES = ("aptos2019-blindness-detection", "aptos2019")
 ZIPS = ("retinopathy.zip", "raw/retinopathy.zip", *(f"{name}.zip" for name in APTOS_NAMES))
 KAGGLE = ("diabetic-retinopathy-detection", "diabetic_retinopathy_detection")
 FOLDERS = ("retinopathy", "raw/retinopathy", *KAGGLE, *APTOS_NAMES)
-SIZES = (16, 1024)
+FIELDS = (
+    Field("data.size", 128, "Height and width of the images in pixels.", 16, 1024),
+    Field("data.crop", True, "Cut off the black border."),
+    Field("data.test", 0.2, "Share of the images in the test set, drawn by patient and grade.", above=0, below=1),
+    Field("data.split_seed", 0, "Seed of that draw.", 0, 2**32 - 1),
+)
 
 
 class Asked(NamedTuple):
@@ -37,10 +43,10 @@ def load(
     source: str,
     per_class: int | None,
     *,
-    size: int = 128,
-    crop: bool = True,
-    test: float = 0.2,
-    split_seed: int = 0,
+    size: int,
+    crop: bool,
+    test: float,
+    split_seed: int,
 ) -> Dataset:
     """The labelled photographs; x is uint8 [N, size, size, 3]. Sources, in the order in which 'auto' tries them:
 
@@ -76,17 +82,8 @@ def load(
             without training rows, no test rows.
     """
     asked = Asked(size, crop, test, split_seed)
-    _check(asked)
     readers = {kind: functools.partial(_load, asked, kind) for kind in ("zip", "folder")}
     return sources.read("retinopathy data", readers, directory, source, per_class)
-
-
-def _check(asked: Asked) -> None:
-    options.check_whole("size", asked.size, *SIZES)
-    if not isinstance(asked.crop, bool):
-        raise UserError(f"config.data.crop is {asked.crop!r}: it must be True or False")
-    options.check_share("test", asked.test)
-    options.check_whole("split_seed", asked.split_seed, 0)
 
 
 def _load(asked: Asked, kind: str, root: Path | None) -> Dataset:

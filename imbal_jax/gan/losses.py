@@ -9,6 +9,8 @@ import optax
 
 from imbal_jax.errors import UserError, nearest
 
+NAMES = ("bce", "hinge", "wgan-gp")
+
 
 class Loss(NamedTuple):
     """A GAN loss.
@@ -55,8 +57,7 @@ def make(name: str, *, real_target: float = 1.0) -> Loss:
         )
     if name == "wgan-gp":
         return Loss(lambda real, fake: jnp.mean(fake) - jnp.mean(real), lambda fake: -jnp.mean(fake), 10.0)
-    known = ("bce", "hinge", "wgan-gp")
-    raise UserError(f"unknown GAN loss {name!r} (gan.loss){nearest(name, known)}; known: {', '.join(known)}")
+    raise UserError(f"unknown GAN loss {name!r} (gan.loss){nearest(name, NAMES)}; known: {', '.join(NAMES)}")
 
 
 def r1(critic: Callable[[jax.Array], jax.Array], real: jax.Array) -> jax.Array:

@@ -57,7 +57,7 @@ def setup(gan: Any) -> Setup:
         UserError: an unknown switch, or one that is neither 0 nor 1.
     """
     as_it_stands = Setup({}, {}, {}, gan.d_steps, gan.separate, gan.g_learning_rate, gan.d_learning_rate)
-    if not (switches := gan.get("tricks")):
+    if not (switches := gan.tricks):
         return as_it_stands
     on = _read(switches.to_dict())
     networks = {"strided": on.strided, "hidden": not on.no_hidden, "batch_norm": on.batch_norm, "leaky": on.leaky}

@@ -14,8 +14,8 @@ import numpy as np
 
 from imbal_jax import memory
 from imbal_jax.batches import Batch, Pool, Shared
-from imbal_jax.data.options import is_whole
 from imbal_jax.errors import UserError
+from imbal_jax.fields import is_whole
 
 
 class Task(NamedTuple):

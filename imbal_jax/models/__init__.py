@@ -3,12 +3,11 @@
 A classifier's file may say what it takes: EXAMPLE_RANK is 1 for vectors [D], 2 for signals [T, C], 3 for images [H, W, C].
 """
 
-import importlib
-import pkgutil
 from collections.abc import Sequence
 from types import ModuleType
 
-from imbal_jax.errors import UserError, nearest
+from imbal_jax import extensions
+from imbal_jax.errors import UserError
 
 KINDS = {1: "vectors [D]", 2: "signals [T, C]", 3: "images [H, W, C]"}
 AUTO = {1: "mlp", 2: "ecg_cnn", 3: "efficientnet_small"}  # classifiers by the rank of an example
@@ -25,7 +24,8 @@ def classifier_for(name: str, shape: Sequence[int]) -> str:
         return AUTO[rank]
     takes = getattr(load(name, "classifier.model", "Model"), "EXAMPLE_RANK", rank)
     if takes != rank:
-        fitting = [k for k in known("Model") if getattr(_module(k), "EXAMPLE_RANK", None) == rank]
+        networks = extensions.names(__name__, "Model")
+        fitting = [network for network in networks if getattr(load(network, "", "Model"), "EXAMPLE_RANK", None) == rank]
         raise UserError(
             f"config.classifier.model is {name!r}, a network for {KINDS[takes]}, and the data has {KINDS[rank]} of shape "
             f"{tuple(shape)}: choose 'auto' or one of {', '.join(fitting)}"
@@ -33,30 +33,25 @@ def classifier_for(name: str, shape: Sequence[int]) -> str:
     return name
 
 
-def known(*exports: str) -> list[str]:
-    """The names of the files that have all these exports."""
-    names = [module.name for module in pkgutil.iter_modules(__path__)]
-    return [name for name in names if all(hasattr(_module(name), export) for export in exports)]
+def classifiers() -> list[str]:
+    """The names that `config.classifier.model` can have, 'auto' among them."""
+    return ["auto", *extensions.names(__name__, "Model")]
 
 
-def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"{__name__}.{name}")
+def gans() -> list[str]:
+    """The names that `config.gan.model` can have."""
+    return extensions.names(__name__, "Generator", "Discriminator")
 
 
 def load(name: str, field: str, *exports: str) -> ModuleType:
-    """The module `imbal_jax/models/<name>.py`.
+    """The module of a network.
 
     Args:
-        name: the file's name, such as 's0_cnn'.
+        name: of a file in imbal_jax/models, such as 's0_cnn', or the dotted path of a module like these.
         field: the config field that it came from, for the error message.
         exports: names that the module must have.
 
     Raises:
-        UserError: there is no such file, or it lacks an export.
+        UserError: there is no such module, or it lacks an export.
     """
-    if name in [module.name for module in pkgutil.iter_modules(__path__)]:
-        module = _module(name)
-        if all(hasattr(module, export) for export in exports):
-            return module
-    fitting = known(*exports)
-    raise UserError(f"unknown model {name!r} ({field}){nearest(name, fitting)}; known: {', '.join(fitting)}")
+    return extensions.find(__name__, name, field, *exports)

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Callable, Mapping, Sequence, Set
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import jax
@@ -13,6 +14,7 @@ import optax
 
 from imbal_jax import lanes, methods, models
 from imbal_jax.batches import Inputs, Shared, gather, padded, pick
+from imbal_jax.config import defaults
 from imbal_jax.data import Dataset
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import measures, metrics
@@ -98,7 +100,7 @@ def model_of(config: Any, classes: int, form: str, shape: Sequence[int]) -> Any:
 def dressed(model: Any, options: Any, cosine: bool) -> Any:
     """The network as it is trained and evaluated: with `config.classifier.mean` and `.std`, and a normalised last layer."""
     model = head.Cosine(model) if cosine else model
-    mean, std = options.get("mean", ()), options.get("std", ())
+    mean, std = options.mean, options.std
     return Standardized(model, tuple(map(float, mean)), tuple(map(float, std))) if len(mean) else model
 
 
@@ -107,7 +109,7 @@ def check_method(config: Any, model: Any, task: methods.Task, spec: str) -> None
     recipe = methods.recipe_of(spec, task, task.counts)
     if recipe.finetunes or recipe.cosine:
         head.check(model, task.shape, config.classifier.model, spec)
-    standardized.check(config.classifier.get("mean", ()), config.classifier.get("std", ()), task.shape)
+    standardized.check_channels(config.classifier.mean, task.shape)
 
 
 def check_network(config: Any, model: Any, shape: Sequence[int]) -> None:
@@ -122,16 +124,6 @@ def check_network(config: Any, model: Any, shape: Sequence[int]) -> None:
             f"config.classifier.model is {config.classifier.model!r}, which cannot take examples of shape {tuple(shape)} "
             f"({why[:200]}): choose another network, or other data"
         ) from error
-
-
-def check(config: Any, validation_rows: int) -> None:
-    """Raise UserError for a training that cannot be begun: unknown names, a best epoch without validation rows."""
-    for options in (config.classifier, config.quality):
-        _rule(options, options.epochs)
-    length.check(config.classifier)
-    chosen = config.classifier
-    selection.check(chosen.select, chosen.select_by, chosen.patience, validation_rows)
-    classifier.dtype_of(config.precision)
 
 
 def fit(setting: Setting, curves: Curves, arms: Sequence[Arm], train: Train) -> Fitted:
@@ -167,6 +159,11 @@ def fit_plain(setting: Setting, curves: Curves) -> tuple[TrainedClassifier, Cost
     return TrainedClassifier(fitted.model, jax.tree.map(lambda leaf: leaf[0], fitted.params)), fitted.cost
 
 
+def reference_options(config: Any) -> Any:
+    """How the reference is trained: `config.quality`, and the defaults of `config.classifier` where that has no such field."""
+    return SimpleNamespace(**defaults("")["classifier"] | config.quality.to_dict())
+
+
 def fit_reference(setting: Setting, curves: Curves) -> TrainedClassifier:
     """One classifier on the full real training set, as published: a ruler for generated images, never a competitor."""
     y = setting.data.train.y
@@ -175,7 +172,7 @@ def fit_reference(setting: Setting, curves: Curves) -> TrainedClassifier:
     devices = setting.base.devices[:1]
     shared = lanes.replicate(setting.shared, devices)  # what is there already, not a second copy
     keys = lanes.purposes(lanes.lane_keys(setting.config.seed, [0]), "reference")  # the same for all chunks and processes
-    folder, options = setting.workdir / "checkpoints" / "reference", setting.config.quality
+    folder, options = setting.workdir / "checkpoints" / "reference", reference_options(setting.config)
     work = Work("reference", (Arm("none"),), ("",), folder, options, keys, train, devices, shared)
     model, trained, _ = _train(setting._replace(least=1), curves, work)  # one lane is no chunk to be filled up
     return TrainedClassifier(model, classifier.chosen(trained.state))
@@ -236,7 +233,7 @@ def _parts(setting: Setting, work: Work) -> _Parts:
     step = work.steps[0]
     cosine = bool(step) and methods.recipe_of(step, setting.task, work.train.counts).cosine
     model = dressed(model, setting.config.classifier, cosine)
-    kept = {"ema": work.options.get("ema", 0.0), "select": work.options.get("select", "last")}
+    kept = {"ema": work.options.ema, "select": work.options.select}
     own = sum(work.train.counts)
     planned = length.of(work.options, sum(setting.train.counts) if work.stage == "classifier" else own, own)
     rule = _rule(work.options, planned.epochs)
@@ -250,7 +247,7 @@ def program(setting: Setting, work: Work, parts: _Parts) -> Any:
     What else tells them apart (the training set, its size, how long it is trained, numbers such as rates) is traced.
     """
     options, batch, devices = work.options, parts.length.batch, _own_devices(setting, work)
-    ema, patience = options.get("ema", 0.0), options.get("patience", 0)
+    ema, patience = options.ema, options.patience
     # The reference is a ruler, the same whatever the arms are computed in.
     precision = setting.precision if work.stage == "classifier" else "f32"
 
@@ -502,7 +499,7 @@ def test_counts(data: Dataset) -> list[int]:
 
 
 def _selects(options: Any) -> bool:
-    return options.get("select", "last") == "best"
+    return options.select == "best"
 
 
 def _rule(options: Any, epochs: float, rate: Any = None, steps: Any = 1) -> optax.GradientTransformation:
@@ -511,15 +508,15 @@ def _rule(options: Any, epochs: float, rate: Any = None, steps: Any = 1) -> opta
 
 
 def _rule_options(options: Any, epochs: float) -> dict[str, Any]:
-    """What is fixed in the program of an optimiser; options that have but some of the fields take the usual for the others."""
+    """What is fixed in the program of an optimiser."""
     return {
         "schedule": options.schedule,
-        "beta1": options.get("momentum", 0.9),
-        "weight_decay": options.get("weight_decay", 0.0),
-        "warmup": options.get("warmup", 0.0) / epochs,
-        "milestones": tuple(options.get("milestones", ())),
-        "decay": options.get("decay", 0.1),
-        "clip": options.get("clip", 0.0),
+        "beta1": options.momentum,
+        "weight_decay": options.weight_decay,
+        "warmup": options.warmup / epochs,
+        "milestones": tuple(options.milestones),
+        "decay": options.decay,
+        "clip": options.clip,
     }
 
 

@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax.batches import Inputs, Shared, gather
-from imbal_jax.errors import UserError, nearest
 from imbal_jax.evaluate import generators
 from imbal_jax.gan import sample
 from imbal_jax.gan import step as gan_step
@@ -23,16 +22,6 @@ SELECT = ("last", "frechet")
 FOLDER = "chosen"  # beside the generator checkpoints: what the rule came to, and of which epochs
 FEWEST = 10  # validation rows of a class, for a state to be chosen by them; where it has fewer, the last one is taken
 ENOUGH = 100  # rows a side, where the classes have fewer real ones: drawing many of large images takes as long as the epochs
-
-
-def check(select: str, validation_rows: int) -> None:
-    """Raise UserError for an unknown rule, or one that needs validation rows where there are none."""
-    if select not in SELECT:
-        raise UserError(f"unknown config.gan.select {select!r}{nearest(select, SELECT)}; known: {', '.join(SELECT)}")
-    if select == "frechet" and not validation_rows:
-        raise UserError(
-            "config.gan.select is 'frechet', which needs validation rows: hold some out with config.data.validation"
-        )
 
 
 def start(state: gan_step.State) -> gan_step.State:

@@ -13,7 +13,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imbal_jax.errors import UserError, nearest
 from imbal_jax.gan import monitor
 from imbal_jax.gan import step as gan_step
 from imbal_jax.stages.curves import Curves
@@ -41,13 +40,6 @@ class Guard(NamedTuple):
     restarts: jax.Array
     acted: jax.Array
     stopped: jax.Array
-
-
-def check(on_failure: str) -> None:
-    """Raise UserError for an unknown rule."""
-    if on_failure not in ON_FAILURE:
-        close = nearest(on_failure, ON_FAILURE)
-        raise UserError(f"unknown config.gan.on_failure {on_failure!r}{close}; known: {', '.join(ON_FAILURE)}")
 
 
 def start(state: gan_step.State) -> gan_step.State:

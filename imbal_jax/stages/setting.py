@@ -1,8 +1,7 @@
 """What an experiment starts from: the data, the cut, the lanes, the devices."""
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from operator import attrgetter
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from imbal_jax import data, environment, forms, lanes
 from imbal_jax.batches import Inputs, Pool, Shared
+from imbal_jax.config import DATA, validate
 from imbal_jax.data import imbalance, split
 from imbal_jax.data.dataset import rank_in_class
 from imbal_jax.errors import UserError
@@ -19,34 +19,8 @@ from imbal_jax.methods import Task, Train
 from imbal_jax.stages.curves import ranges
 from imbal_jax.train import classifier, loop
 
-LOWEST = {  # the least value of each number in a config
-    1: "seeds data_devices gan.epochs gan.batch gan.latent gan.d_steps gan.grid_every classifier.epochs classifier.batch"
-    " quality.epochs quality.batch quality.k",
-    0: "seed lanes_per_device margin gan.per_class gan.g_learning_rate gan.d_learning_rate gan.r1 classifier.learning_rate"
-    " classifier.weight_decay classifier.warmup classifier.decay classifier.clip classifier.patience classifier.steps"
-    " gan.steps_per_epoch data.validation"
-    " quality.samples quality.learning_rate chunk_seconds save_seconds gan.real_target",
-    0.01: "gan.g_width gan.d_width classifier.width",
-}
-MOST_SEEDS = 100_000
-HIGHEST = {  # the largest value of each number in a config: beyond it nothing is gained, and counters and memory overflow
-    10**6: "gan.epochs classifier.epochs quality.epochs gan.batch classifier.batch quality.batch gan.grid_every gan.r1"
-    " classifier.warmup classifier.patience quality.samples",
-    MOST_SEEDS: "seeds lanes_per_device data_devices gan.latent quality.k",
-    10**8: "gan.per_class data.validation classifier.steps",
-    40_000: "gan.steps_per_epoch",  # whose square is counted, see `train.loop`
-    1000: "gan.d_steps gan.g_learning_rate gan.d_learning_rate classifier.learning_rate quality.learning_rate"
-    " classifier.weight_decay classifier.decay",
-    10**9: "classifier.clip chunk_seconds save_seconds",
-    100: "gan.g_width gan.d_width classifier.width",
-    1: "margin gan.real_target",
-}
-LARGEST = 1e12  # of any other number, in size
-LONGEST = 20_000  # characters of a text
-BELOW_ONE = ("gan.ema", "gan.beta1", "classifier.momentum", "classifier.ema")
-CHECKED = {"seed", *BELOW_ONE, *" ".join([*LOWEST.values(), *HIGHEST.values()]).split()}  # fields with bounds of their own
 SPLITS = 8  # by whole groups, that lanes choose their validation rows from
-LOADED = ("name", "source", "dir", "per_class", "validation")  # fields of config.data that every data set has
+LOADED = {field.name.removeprefix("data.") for field in DATA}  # what every data set has
 
 
 class Base(NamedTuple):
@@ -171,10 +145,9 @@ def begin(
         compiling, stopping: see `Base`.
 
     Raises:
-        UserError: a number out of its range, absent or damaged data, unknown forms.
+        UserError: a value that no field allows, absent or damaged data.
     """
-    check_numbers(config)
-    classifier.dtype_of(config.precision)
+    validate(config)
     source = config.data
     options = {name: value for name, value in source.to_dict().items() if name not in LOADED}
     dataset = data.load(
@@ -209,7 +182,6 @@ def prepare(
     Raises:
         UserError: as `begin`; a cut that the data does not allow.
     """
-    check_numbers(config)
     base = base or begin(config)
     dataset = base.data
     chosen = tuple(range(config.seeds) if seeds is None else seeds)
@@ -226,70 +198,6 @@ def prepare(
     task = Task(train.counts, dataset.fraction, dataset.class_names, dataset.train.x.shape[1:], rare)
     folder = workdir / "checkpoints" / f"seeds-{ranges(chosen)}" / place  # nothing more without a grid
     return Setting(config, place, workdir, folder, base, chosen, keys, train, validation, task, 0 in chosen)
-
-
-def check_numbers(config: Any) -> None:
-    """Raise UserError for a number that no run could do anything with, before anything is loaded."""
-    _check_kinds(config)
-    for lowest, fields in LOWEST.items():
-        for field in fields.split():
-            value = _number(config, field)
-            if not lowest <= value < float("inf"):  # NaN is caught as well
-                raise UserError(f"config.{field} is {value!r:.40}: at least {lowest} is needed")
-    for highest, fields in HIGHEST.items():
-        for field in fields.split():
-            if not (value := _number(config, field)) <= highest:
-                raise UserError(f"config.{field} is {value!r:.40}: at most {highest} is possible")
-    for field in BELOW_ONE:
-        if not 0 <= (value := _number(config, field)) < 1:
-            raise UserError(f"config.{field} is {value!r:.40}: it must be from 0 to below 1")
-    if config.seed >= 2**32:
-        raise UserError(f"config.seed is {config.seed!r:.40}: at most {2**32 - 1} is possible")
-    _check_schedule(config.classifier)
-    if (held := config.data.validation) >= 1 and (held < 2 or held != int(held)):
-        raise UserError(f"config.data.validation is {held}: it must be a share below 1, or a whole number of rows from 2 on")
-
-
-def _check_kinds(config: Any) -> None:
-    """Raise UserError for a text that is too long, or a number that is none or beyond all sense, whatever field it is of."""
-    for field, value in _fields(config.to_dict()):
-        if isinstance(value, str) and (len(value) > LONGEST or "\0" in value):
-            raise UserError(f"config.{field} has {len(value)} characters: at most {LONGEST} are possible, none of them NUL")
-        if isinstance(value, (int, float)) and not abs(value) <= LARGEST and field not in CHECKED:
-            raise UserError(f"config.{field} is {value!r:.40}: a finite number is needed, at most {LARGEST:g} in size")
-
-
-def _fields(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, Mapping):
-            yield from _fields(value, f"{prefix}{name}.")
-        else:
-            yield f"{prefix}{name}", value
-
-
-def _number(config: Any, field: str) -> float:
-    try:
-        value = attrgetter(field)(config)
-    except (AttributeError, KeyError) as error:
-        raise UserError(f"the config has no field {field!r}: start from one of those in configs/") from error
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise UserError(f"config.{field} is {value!r:.100}: it must be a number")
-    return value
-
-
-def _check_schedule(options: Any) -> None:
-    if not options.steps and options.warmup >= options.epochs:
-        raise UserError(
-            f"config.classifier.warmup is {options.warmup:g} epochs, of a training of {options.epochs}: it must be shorter"
-        )
-    shares = tuple(options.milestones)
-    numbers = all(isinstance(share, (int, float)) and 0 < share < 1 for share in shares)
-    if not numbers or list(shares) != sorted(set(shares)):
-        raise UserError(
-            f"config.classifier.milestones is {shares}: give rising shares of the training, between 0 and 1, as (0.8, 0.9)"
-        )
-    if options.schedule == "step" and not shares:
-        raise UserError("config.classifier.schedule is 'step': give config.classifier.milestones, as (0.8, 0.9)")
 
 
 class Aside(NamedTuple):

@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from imbal_jax.errors import UserError, nearest
+from imbal_jax.errors import UserError
 
 EPOCHS_OF = ("real", "own")
 
@@ -37,29 +37,22 @@ def of(options: Any, real: int, own: int) -> Length:
     hardly at all, and what a comparison then shows is the length. So an epoch is a pass over the real rows by default.
 
     Args:
-        options: `config.classifier`: batch, epochs, and it may have steps and epochs_of.
+        options: `config.classifier`: batch, epochs, epochs_of, steps, warmup.
         real: rows of the training set before any balancing.
         own: rows of the arm's training set.
 
     Raises:
         UserError: a warm-up that is as long as the training.
     """
-    own_epochs, steps = options.get("epochs_of", "real") == "own", options.get("steps", 0)
+    own_epochs, steps = options.epochs_of == "own", options.steps
     rows = own if own_epochs else real
     batch = min(options.batch, rows)
     per_epoch = max(1, rows // batch)
     unit = "steps" if steps else "epochs of the arm's own rows" if own_epochs else "epochs of the real rows"
     found = Length(batch, steps or options.epochs * per_epoch, per_epoch, max(1, own // batch), unit)
-    if (warmup := options.get("warmup", 0.0)) and warmup >= found.epochs:
+    if options.warmup and options.warmup >= found.epochs:
         raise UserError(
-            f"config.classifier.warmup is {warmup:g} epochs, the training {found.steps} steps ({found.epochs:.3g} epochs): "
-            "the warm-up must be shorter"
+            f"config.classifier.warmup must be shorter than the training of {found.epochs:.3g} epochs ({found.steps} steps) "
+            f"(got {options.warmup:g} epochs)"
         )
     return found
-
-
-def check(options: Any) -> None:
-    """Raise UserError for an unknown `epochs_of`."""
-    if options.epochs_of not in EPOCHS_OF:
-        hint = nearest(options.epochs_of, EPOCHS_OF)
-        raise UserError(f"config.classifier.epochs_of is {options.epochs_of!r}{hint}; known: {', '.join(EPOCHS_OF)}")

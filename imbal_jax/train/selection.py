@@ -5,8 +5,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.errors import UserError, nearest
-
 SELECT = ("last", "best")
 BY = ("balanced_accuracy", "accuracy", "loss")
 
@@ -25,29 +23,6 @@ class Best(NamedTuple):
     figure: jax.Array
     epoch: jax.Array
     waited: jax.Array
-
-
-def check(select: str, by: str, patience: int, rows: int) -> None:
-    """Raise UserError for a choice of the epoch that cannot be made.
-
-    Args:
-        select: config.classifier.select.
-        by: config.classifier.select_by.
-        patience: config.classifier.patience.
-        rows: how many validation rows a lane has.
-    """
-    for field, word, known in (("select", select, SELECT), ("select_by", by, BY)):
-        if word not in known:
-            raise UserError(f"config.classifier.{field} is {word!r}{nearest(word, known)}; known: {', '.join(known)}")
-    if patience and select != "best":
-        raise UserError(
-            f"config.classifier.patience is {patience}, but no epoch is chosen: set config.classifier.select='best' as well"
-        )
-    if select == "best" and not rows:
-        raise UserError(
-            "config.classifier.select is 'best', and there are no validation rows to choose by: hold some out with "
-            "--config.data.validation=0.1"
-        )
 
 
 def start(variables: Any) -> Best:

@@ -1,0 +1,61 @@
+"""Extension points by name: a file of one of the package's folders, or any importable module by its dotted path."""
+
+import importlib
+import importlib.util
+import pkgutil
+from types import ModuleType
+
+from imbal_jax.errors import UserError, nearest
+
+
+def names(package: str, *exports: str) -> list[str]:
+    """The files of a package that export all these names, without those whose name begins with '_'.
+
+    Args:
+        package: its full name, such as 'imbal_jax.models'.
+        exports: names that the modules must have.
+    """
+    folder = importlib.import_module(package).__path__
+    files = [module.name for module in pkgutil.iter_modules(folder) if not module.name.startswith("_")]
+    return [name for name in files if _exports(importlib.import_module(f"{package}.{name}"), exports)]
+
+
+def find(package: str, name: str, field: str, *exports: str) -> ModuleType:
+    """The module that a config field names.
+
+    Args:
+        package: where the package's own are, such as 'imbal_jax.models'.
+        name: of a file there; or, with a dot in it, the dotted path of a module of the user's own.
+        field: the config field, for messages, such as 'classifier.model'.
+        exports: names that the module must have.
+
+    Raises:
+        UserError: there is no such module, it cannot be imported, or it lacks an export.
+    """
+    if "." in name:
+        return _imported(name, field, exports)
+    if not name.startswith("_") and name.isidentifier() and importlib.util.find_spec(f"{package}.{name}") is not None:
+        module = importlib.import_module(f"{package}.{name}")
+        if _exports(module, exports):
+            return module
+    known = names(package, *exports)
+    raise UserError(
+        f"config.{field} must be one of {', '.join(known)}, or the dotted path of a module (got {name!r}){nearest(name, known)}"
+    )
+
+
+def _imported(path: str, field: str, exports: tuple[str, ...]) -> ModuleType:
+    try:
+        module = importlib.import_module(path)
+    except Exception as problem:  # a module of the user's own is a program: anything may be wrong with it
+        why = f"{type(problem).__name__}: {problem}"
+        raise UserError(f"config.{field} is {path!r}, which cannot be imported ({why:.300})") from problem
+    if lacking := [name for name in exports if not hasattr(module, name)]:
+        raise UserError(
+            f"config.{field} is {path!r}, and that module has no {lacking[0]!r}; it must export {', '.join(exports)}"
+        )
+    return module
+
+
+def _exports(module: ModuleType, exports: tuple[str, ...]) -> bool:
+    return all(hasattr(module, name) for name in exports)

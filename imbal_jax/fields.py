@@ -1,0 +1,130 @@
+"""One configuration field as one declaration, and the check of a value against it."""
+
+import importlib
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from imbal_jax.errors import UserError, nearest
+
+LONGEST = 20_000  # characters of a text
+LARGEST = 1e12  # absolute value of a number without bounds of its own
+KINDS = {
+    bool: "True or False",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "a tuple",
+    dict: "a group of fields",
+}
+
+
+class Field(NamedTuple):
+    """The declaration of a field.
+
+    Attributes:
+        name: as the user writes it after 'config.', such as 'gan.epochs'.
+        default: its value where a config says nothing; its type is the field's type. A float field takes whole numbers too.
+        doc: one or two sentences: what it does, the unit, what 0 or '' means.
+        least, most: smallest and largest value; None means `LARGEST` in absolute value.
+        above, below: exclusive bounds.
+        choices: the values that are allowed; or where they are declared, as 'package.module.NAME' (a sequence, or a function
+            without arguments that returns one).
+        extendable: the value may also be the dotted path of a module outside of the package.
+    """
+
+    name: str
+    default: Any
+    doc: str
+    least: float | None = None
+    most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    choices: Sequence[Any] | str = ()
+    extendable: bool = False
+
+
+def is_whole(value: Any) -> bool:
+    """Whether it is a whole number; True and False are none."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def choices_of(field: Field) -> tuple[Any, ...]:
+    """The values that are allowed; empty if the field has no list of them."""
+    if not isinstance(field.choices, str):
+        return tuple(field.choices)
+    module, name = field.choices.rsplit(".", 1)
+    owner = getattr(importlib.import_module(module), name)
+    return tuple(owner() if callable(owner) else owner)
+
+
+def check_value(field: Field, value: Any) -> None:
+    """Raise UserError unless `value` is one that the field allows."""
+    if (problem := _problem(field, value)) is not None:
+        raise UserError(f"config.{field.name} {problem}")
+
+
+def check_group(fields: Iterable[Field], values: Mapping[str, Any], owner: str) -> None:
+    """Check the values of a group of fields, such as a data set's options.
+
+    Args:
+        fields: their declarations, with names like 'data.size'.
+        values: by the last part of the name.
+        owner: what has these fields, for the message: 'the data set mitbih'.
+
+    Raises:
+        UserError: a name without a declaration, or a value that is not allowed.
+    """
+    known = {field.name.rsplit(".", 1)[-1]: field for field in fields}
+    for name, value in values.items():
+        if name not in known:
+            takes = f"its fields are {', '.join(known)}" if known else "it has none"
+            raise UserError(f"{owner} has no field config.data.{name}{nearest(name, known)}; {takes}")
+        check_value(known[name], value)
+
+
+def _problem(field: Field, value: Any) -> str | None:
+    """What is wrong, to be read after the field's name; None if nothing is."""
+    shown = f"(got {value!r:.100})"
+    kind = dict if isinstance(field.default, Mapping) else type(field.default)
+    if not _is_of(kind, value):
+        return f"must be {KINDS[kind]} {shown}"
+    if kind is str and (len(value) > LONGEST or "\0" in value):
+        return f"must have at most {LONGEST} characters, none of them NUL (got {len(value)} characters)"
+    if field.choices and not (field.extendable and "." in str(value)):
+        return _problem_of_choice(value, choices_of(field), shown)
+    return _problem_of_number(field, value) if kind in (int, float) else None
+
+
+def _is_of(kind: type, value: Any) -> bool:
+    if kind is tuple:
+        return isinstance(value, tuple | list)
+    if kind is dict:
+        return isinstance(value, Mapping) or hasattr(value, "to_dict")
+    if kind in (int, float):
+        return isinstance(value, int if kind is int else int | float) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _problem_of_choice(value: Any, known: Sequence[Any], shown: str) -> str | None:
+    # 1 == True: a number is no choice among switches, nor the other way round.
+    if any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in known):
+        return None
+    listed = ", ".join(str(choice) or "''" for choice in known)
+    hint = nearest(value, map(str, known)) if isinstance(value, str) else ""
+    return f"must be one of {listed} {shown}{hint}"
+
+
+def _problem_of_number(field: Field, value: float) -> str | None:
+    least = -LARGEST if field.least is None else field.least
+    most = LARGEST if field.most is None else field.most
+    shown = f"(got {value!r:.40})"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"must be a finite number {shown}"
+    if field.above is not None and not value > field.above:
+        return f"must be above {field.above:g} {shown}"
+    if field.below is not None and not value < field.below:
+        return f"must be below {field.below:g} {shown}"
+    if value < least:
+        return f"must be at least {least:.12g} {shown}"
+    return None if value <= most else f"must be at most {most:.12g} {shown}"
