@@ -11,6 +11,7 @@ finished is collected into docs/results/NAME; `make results` then renders the ta
 """
 
 import argparse
+import contextlib
 import json
 import os
 import subprocess
@@ -120,7 +121,8 @@ def train(code: Path, run: Run, workdir: Path) -> int:
     command = ["nice", "-n", "19", sys.executable, "launch.py", *arguments, f"--workdir={workdir}"]
     print(f"{run.name}: {' '.join(arguments)}", flush=True)
     with open(workdir / "log.txt", "a") as log:
-        process = subprocess.Popen(command, cwd=code, stdout=log, stderr=log)
+        process = subprocess.Popen(command, cwd=code, stdout=log, stderr=log, start_new_session=True)
+        _behind_all_else(process.pid)
         try:
             while process.poll() is None:
                 if PAUSE.exists():
@@ -132,6 +134,16 @@ def train(code: Path, run: Run, workdir: Path) -> int:
             process.wait()
             raise
     return process.returncode
+
+
+def _behind_all_else(process: int) -> None:
+    """Lower the priority of a process's session.
+
+    Linux shares the CPU among sessions first ("autogroup"), and a nice value counts inside its session only: of itself it
+    would leave a background run an equal share beside each terminal.
+    """
+    with contextlib.suppress(OSError):  # no such kernel, or no such right
+        Path(f"/proc/{process}/autogroup").write_text("19")
 
 
 def collect(code: Path, run: Run, workdir: Path) -> None:

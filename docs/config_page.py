@@ -46,7 +46,6 @@ def _entry(field: Field) -> str:
 
 
 def _bounds(field: Field) -> str:
-    low = f"above {field.above:g}" if field.above is not None else f"at least {field.least:g}" if field.least is not None else ""
-    high = f"below {field.below:g}" if field.below is not None else f"at most {field.most:,.12g}" if field.most is not None else ""
-    text = ", ".join(part for part in (low, high) if part)
+    bounds = (("above", field.above), ("at least", field.least), ("below", field.below), ("at most", field.most))
+    text = ", ".join(f"{word} {bound:,.12g}" for word, bound in bounds if bound is not None)
     return text[:1].upper() + text[1:]

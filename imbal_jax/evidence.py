@@ -18,7 +18,7 @@ from imbal_jax import experiment, kept_config, records
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
 from imbal_jax.report import analyses
-from imbal_jax.report.run import METRIC, baseline_of
+from imbal_jax.report.run import baseline_of
 
 MARK = "continues.json"  # in a workdir: the folder that it continues
 COPIED = ("rows.jsonl", "metrics.jsonl", "generator.json", analyses.FILE)
@@ -65,11 +65,11 @@ def begin(folder: Path, workdir: Path) -> None:
 
 def record_analysis(workdir: Path, config: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Keep that these rows have been analysed: of a folder of before analyses were recorded, its table is one."""
-    metric, margin = str(config.get("metric") or METRIC), config.get("margin")
-    baseline, margin = baseline_of(config), float(stats.MARGIN if margin is None else margin)
+    config = kept_config.filled(config)
+    metric, baseline, margin = config["metric"], baseline_of(config), float(config["margin"])
     fixed = {"metric": metric, "baseline": baseline, "margin": margin}
     ledger = analyses.read(workdir)
-    history, key = analyses.history(ledger, config, rows, fixed), jax.random.key(int(config.get("seed") or 0))
+    history, key = analyses.history(ledger, config, rows, fixed), jax.random.key(config["seed"])
     found = stats.comparisons(rows, key, baseline, margin, history, metrics=(metric,))
     analyses.record(workdir, ledger, history.plan, analyses.analysis(found, fixed))
 

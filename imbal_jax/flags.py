@@ -14,7 +14,8 @@ from imbal_jax.errors import UserError, nearest
 USE = (
     "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR, --compilation_cache=DIR, --distributed (with --coordinator, "
     "--processes, --process), --continue=DIR, --collect=DIR (with --into, --replace), --report=DIR [DIR ...], --sample=DIR "
-    "(with --class, --count, --epoch, --seed, --latent_seed, --format, --out), --summary, --list_methods and --help_config[=FIELD]"
+    "(with --class, --count, --epoch, --seed, --latent_seed, --format, --out), --summary, --list_methods and "
+    "--help_config[=FIELD]"
 )
 flags.disclaim_key_flags()  # --help shows them as those of the program that calls `define`
 KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple: "a tuple of quoted words in brackets"}

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from imbal_jax import records
+from imbal_jax import kept_config, records
 from imbal_jax.data.imbalance import minority
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.evaluate import confusions, result_rows, stats
@@ -14,7 +14,6 @@ from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, class_key
 from imbal_jax.report import analyses
 from imbal_jax.report.markup import name_of
 
-METRIC = "balanced_accuracy"
 BASELINE = "none"
 FEW_SCALES = 4  # channels or columns whose scale is written out
 TWINS = "_with_twins"  # ends the name of a metric that counts the test rows whose image is also in the training set
@@ -89,17 +88,19 @@ def read(workdir: Path) -> Run:
     Raises:
         UserError: it has no finished row, or a file is damaged.
     """
-    config, environment = records.read_object(workdir / "config.json"), records.read_object(workdir / "environment.json")
-    _check_files(workdir, config, environment)
+    kept, environment = records.read_object(workdir / "config.json"), records.read_object(workdir / "environment.json")
+    _check_files(workdir, kept, environment)
+    given = {name: value for name, value in kept.items() if value is not None}
+    config = kept_config.filled({"method": ""} | given)  # without a config, the arms are those of the rows
     rows = result_rows.read(workdir / "rows.jsonl", environment.get("data", {}).get("test_counts"))
     if not rows:
         raise UserError(f"{workdir} holds no finished row (rows.jsonl): give the directory of a run")
     return Run(
-        name=str(config.get("name") or workdir.name),
+        name=str(kept.get("name") or workdir.name),
         config=config,
         environment=environment,
         data=_data(environment.get("data", {}), rows),
-        rows=ordered([_with_steps(row, config) for row in rows], config),
+        rows=ordered([_with_steps(row, kept) for row in rows], config),
         history=records.read(workdir / "metrics.jsonl"),
         generator=records.read_object(workdir / "generator.json"),
         folder=workdir,
@@ -127,17 +128,14 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
         UserError: config.metric is no metric of the rows.
     """
     config = run.config
-    metric = str(config.get("metric") or METRIC)
-    baseline = baseline_of(config)
-    margin = stats.MARGIN if config.get("margin") is None else float(config["margin"])
+    metric, baseline, margin = config["metric"], baseline_of(config), float(config["margin"])
     known = list(dict.fromkeys(name for row in run.rows for name in row if stats.is_metric(name)))
     if metric not in known:
         raise UserError(f"config.metric is {metric!r}, which no row has{nearest(metric, known)}")
-    key = jax.random.key(int(config.get("seed") or 0))
+    key = jax.random.key(config["seed"])
     fixed = {"metric": metric, "baseline": baseline, "margin": margin}
     earlier = analyses.history(run.ledger, config, run.rows, fixed, int(run.environment.get("looks") or 1))
-    unequal = bool(config.get("unequal_steps", False))
-    paired = _primary(stats.comparisons(run.rows, key, baseline, margin, earlier, unequal), metric)
+    paired = _primary(stats.comparisons(run.rows, key, baseline, margin, earlier, config["unequal_steps"]), metric)
     return {
         "name": run.name,
         "data": run.data,
@@ -178,12 +176,12 @@ def baseline_of(config: Mapping[str, Any]) -> str:
 
 def selection(config: Mapping[str, Any]) -> str:
     """Which state of a training is evaluated, in words: the config's `classifier.select`, `select_by`, `patience`, `ema`."""
-    options = config.get("classifier") or {}
+    options = config["classifier"]
     words = "last step"
-    if options.get("select") == "best":
-        words = f"best epoch by {name_of(str(options.get('select_by') or METRIC))} on the validation rows"
-        words += f", stopped after {options['patience']} epochs without a better one" if options.get("patience") else ""
-    return words + (f", moving average of the weights ({options['ema']:g})" if options.get("ema") else "")
+    if options["select"] == "best":
+        words = f"best epoch by {name_of(options['select_by'])} on the validation rows"
+        words += f", stopped after {options['patience']} epochs without a better one" if options["patience"] else ""
+    return words + (f", moving average of the weights ({options['ema']:g})" if options["ema"] else "")
 
 
 def published(config: Mapping[str, Any]) -> list[Published]:
