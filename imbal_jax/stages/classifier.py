@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from imbal_jax import lanes, methods, models
 from imbal_jax.batches import Inputs, Shared, gather, padded, pick
@@ -236,7 +235,7 @@ def _parts(setting: Setting, work: Work) -> _Parts:
     kept = {"ema": work.options.ema, "select": work.options.select}
     own = sum(work.train.counts)
     planned = length.of(work.options, sum(setting.train.counts) if work.stage == "classifier" else own, own)
-    rule = _rule(work.options, planned.epochs)
+    rule = optimizer.of_options(work.options, planned.epochs)
     init = partial(classifier.init, model=model, optimizer=rule, shape=setting.task.shape, **kept)
     return _Parts(model, planned, init, lane_inputs(work))
 
@@ -254,7 +253,7 @@ def program(setting: Setting, work: Work, parts: _Parts) -> Any:
     def make() -> Any:
         epoch_of = classifier.epoch_of(
             parts.model,
-            partial(_rule, options, parts.length.epochs),
+            partial(optimizer.of_options, options, parts.length.epochs),
             batch,
             partial(_recipe, setting.task, work),
             _split(setting, work, batch),
@@ -264,7 +263,7 @@ def program(setting: Setting, work: Work, parts: _Parts) -> Any:
         active = partial(classifier.active, patience=patience) if patience else None
         return setting.over_lanes(loop.chunk(epoch_of, active), devices, precision)
 
-    rule = (options.optimizer, *_rule_options(options, parts.length.epochs).items())
+    rule = optimizer.fixed_part(options, parts.length.epochs)
     return setting.program(("train", parts.model, rule, ema, patience, precision, batch, bool(devices), _fixed(work)), make)
 
 
@@ -500,24 +499,6 @@ def test_counts(data: Dataset) -> list[int]:
 
 def _selects(options: Any) -> bool:
     return options.select == "best"
-
-
-def _rule(options: Any, epochs: float, rate: Any = None, steps: Any = 1) -> optax.GradientTransformation:
-    rate = options.learning_rate if rate is None else rate
-    return optimizer.make(options.optimizer, rate, steps=steps, **_rule_options(options, epochs))
-
-
-def _rule_options(options: Any, epochs: float) -> dict[str, Any]:
-    """What is fixed in the program of an optimiser."""
-    return {
-        "schedule": options.schedule,
-        "beta1": options.momentum,
-        "weight_decay": options.weight_decay,
-        "warmup": options.warmup / epochs,
-        "milestones": tuple(options.milestones),
-        "decay": options.decay,
-        "clip": options.clip,
-    }
 
 
 def _test(setting: Setting) -> tuple[jax.Array, ...]:

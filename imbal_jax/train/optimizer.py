@@ -1,6 +1,7 @@
 """Optimisers and their learning rates by name, over optax."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -57,6 +58,40 @@ def make(
         before.append(optax.add_decayed_weights(weight_decay))
     rule = _rule(name, rate, beta1, weight_decay)
     return optax.chain(*before, rule) if before else rule
+
+
+def fixed_part(options: Any, epochs: float) -> tuple[tuple[str, Any], ...]:
+    """What of a training's options is compiled into its optimiser, as arguments of `make`.
+
+    Args:
+        options: `config.classifier`, or others with the same fields.
+        epochs: length of the training.
+    """
+    fixed = {
+        "name": options.optimizer,
+        "schedule": options.schedule,
+        "beta1": options.momentum,
+        "weight_decay": options.weight_decay,
+        "warmup": options.warmup / epochs,
+        "milestones": tuple(options.milestones),
+        "decay": options.decay,
+        "clip": options.clip,
+    }
+    return tuple(fixed.items())
+
+
+def of_options(
+    options: Any, epochs: float, learning_rate: Number | None = None, steps: jax.Array | int = 1
+) -> optax.GradientTransformation:
+    """The optimiser of a training.
+
+    Args:
+        options, epochs: see `fixed_part`.
+        learning_rate: the peak rate, which may be traced; default: that of the options.
+        steps: see `make`.
+    """
+    rate = options.learning_rate if learning_rate is None else learning_rate
+    return make(learning_rate=rate, steps=steps, **dict(fixed_part(options, epochs)))
 
 
 def rate_at(
