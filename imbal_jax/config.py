@@ -149,6 +149,7 @@ CLASSIFIER = (
     Field("classifier.optimizer", "adam", "Optimiser.", choices="imbal_jax.train.optimizer.NAMES"),
     Field("classifier.learning_rate", 1e-3, "Peak learning rate.", 0, 1000),
     Field("classifier.momentum", 0.9, "Momentum of 'momentum' and 'nesterov'; Adam's decay of the first moment.", 0, below=1),
+    Field("classifier.beta2", 0.999, "Decay of the second moment in 'adam' and 'adamw'.", 0, below=1),
     Field("classifier.weight_decay", 0.0, "Weight decay of all parameters; decoupled in 'adamw'.", 0, 1000),
     Field("classifier.schedule", "cosine", "Learning rate over training.", choices="imbal_jax.train.optimizer.SCHEDULES"),
     Field("classifier.warmup", 0.0, "Epochs, or parts of one, in which the learning rate rises to its peak.", 0, 10**6),

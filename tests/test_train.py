@@ -60,13 +60,13 @@ def momentum(w, nesterov=False, rate=0.1, beta=0.8, decay=0.0, steps=4):
     return w
 
 
-def adam(w, coupled=0.0, decoupled=0.0, rate=0.1, beta=0.8, steps=4):
+def adam(w, coupled=0.0, decoupled=0.0, rate=0.1, beta=0.8, second=0.999, steps=4):
     """Adam (decay in the gradient) and AdamW (weights shrink by rate x decay), after Loshchilov and Hutter 2019."""
     m = v = np.zeros_like(w)
     for t in range(1, steps + 1):
         g = gradient(w) + coupled * w
-        m, v = beta * m + (1 - beta) * g, 0.999 * v + 0.001 * g**2
-        w = w - rate * ((m / (1 - beta**t)) / (np.sqrt(v / (1 - 0.999**t)) + 1e-8) + decoupled * w)
+        m, v = beta * m + (1 - beta) * g, second * v + (1 - second) * g**2
+        w = w - rate * ((m / (1 - beta**t)) / (np.sqrt(v / (1 - second**t)) + 1e-8) + decoupled * w)
     return w
 
 
@@ -88,6 +88,7 @@ def test_adam_couples_its_weight_decay_and_adamw_does_not():
     make = partial(optimizer.make, learning_rate=0.1, steps=4, beta1=0.8, weight_decay=0.3)
     np.testing.assert_allclose(followed(make("adam")), adam(WEIGHTS, coupled=0.3), rtol=1e-4)
     np.testing.assert_allclose(followed(make("adamw")), adam(WEIGHTS, decoupled=0.3), rtol=1e-4)
+    np.testing.assert_allclose(followed(make("adamw", beta2=0.9)), adam(WEIGHTS, decoupled=0.3, second=0.9), rtol=1e-4)
     plain = optimizer.make("adamw", 0.1, steps=4, beta1=0.8)
     np.testing.assert_array_equal(followed(plain), followed(optimizer.make("adam", 0.1, steps=4, beta1=0.8)))
 

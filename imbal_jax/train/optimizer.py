@@ -22,6 +22,7 @@ def make(
     steps: jax.Array | int,
     schedule: str = "constant",
     beta1: float = 0.9,
+    beta2: float = 0.999,
     weight_decay: float = 0.0,
     warmup: float = 0.0,
     milestones: Sequence[float] = (),
@@ -36,6 +37,7 @@ def make(
         steps: length of the training, for the schedule; may be traced.
         schedule: see `rate_at`; so are `warmup`, `milestones` and `decay`.
         beta1: momentum, or Adam's first decay.
+        beta2: Adam's second decay.
         weight_decay: added to the gradient as `weight_decay` times the weights, as PyTorch's optimisers do it; for adamw
             decoupled from the gradient (Loshchilov and Hutter 2019). It is applied to all parameters, biases and the scales
             of BatchNorm among them: so do PyTorch's optimisers, and with them the published long-tailed protocols.
@@ -56,7 +58,7 @@ def make(
     before = [optax.clip_by_global_norm(clip)] if clip else []
     if weight_decay and name != "adamw":
         before.append(optax.add_decayed_weights(weight_decay))
-    rule = _rule(name, rate, beta1, weight_decay)
+    rule = _rule(name, rate, beta1, beta2, weight_decay)
     return optax.chain(*before, rule) if before else rule
 
 
@@ -71,6 +73,7 @@ def fixed_part(options: Any, epochs: float) -> tuple[tuple[str, Any], ...]:
         "name": options.optimizer,
         "schedule": options.schedule,
         "beta1": options.momentum,
+        "beta2": options.beta2,
         "weight_decay": options.weight_decay,
         "warmup": options.warmup / epochs,
         "milestones": tuple(options.milestones),
@@ -129,11 +132,13 @@ def rate_at(
     return rate
 
 
-def _rule(name: str, rate: optax.ScalarOrSchedule, beta1: float, weight_decay: float) -> optax.GradientTransformation:
+def _rule(
+    name: str, rate: optax.ScalarOrSchedule, beta1: float, beta2: float, weight_decay: float
+) -> optax.GradientTransformation:
     if name == "sgd":
         return optax.sgd(rate)
     if name in ("momentum", "nesterov"):
         return optax.sgd(rate, momentum=beta1, nesterov=name == "nesterov")
     if name == "adam":
-        return optax.adam(rate, b1=beta1)
-    return optax.adamw(rate, b1=beta1, weight_decay=weight_decay)
+        return optax.adam(rate, b1=beta1, b2=beta2)
+    return optax.adamw(rate, b1=beta1, b2=beta2, weight_decay=weight_decay)
