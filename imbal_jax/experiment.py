@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import announcement, environment, forms, hosts, memory, methods, models, records, sweep
+from imbal_jax import announcement, environment, forms, hosts, kept_config, memory, methods, models, records, sweep
 from imbal_jax.config import validate
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, result_rows, stats
@@ -190,7 +190,8 @@ def refuse_other(config: Any, workdir: Path) -> None:
     if not os.access(workdir, os.W_OK):
         raise UserError(f"cannot write to the workdir {workdir}; mend its permissions or choose another --workdir")
     path = workdir / "config.json"
-    if path.exists() and (different := differences(json.loads(json.dumps(config.to_dict())), records.read_object(path))):
+    kept = kept_config.filled(records.read_object(path)) if path.exists() else None
+    if kept and (different := differences(json.loads(json.dumps(config.to_dict())), json.loads(json.dumps(kept)))):
         raise UserError(
             f"{workdir} holds a different experiment: {'; '.join(different)}. Use another --workdir, or the same config"
         )
@@ -250,8 +251,6 @@ def differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
     if isinstance(asked, dict) and isinstance(kept, dict):
         fields = sorted(asked.keys() | kept.keys())
         return [line for f in fields for line in differences(asked.get(f), kept.get(f), f"{name}.{f}")]
-    if kept is None and asked == []:  # a field that an older config does not have, and that does nothing
-        return []
     return [] if asked == kept else [f"{name} is {kept!r} there and {asked!r} now"]
 
 

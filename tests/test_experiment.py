@@ -131,10 +131,15 @@ def test_a_method_that_needs_validation_rows_says_so(tmp_path):
         experiment.run(config, tmp_path)
 
 
-def test_a_config_without_a_newer_field_that_does_nothing_is_the_same():
-    assert experiment.differences({"classifier": {"mean": [], "width": 1.0}}, {"classifier": {"width": 1.0}}) == []
-    (line,) = experiment.differences({"classifier": {"mean": [0.5], "width": 1.0}}, {"classifier": {"width": 1.0}})
-    assert line == "config.classifier.mean is None there and [0.5] now"
+def test_a_workdir_of_before_there_was_a_field_is_the_same_experiment_at_its_default(tmp_path):
+    older = small.get_config().to_dict()
+    del older["classifier"]["beta2"]
+    (tmp_path / "config.json").write_text(json.dumps(older))
+    config = small.get_config()
+    experiment.refuse_other(config, tmp_path)
+    config.classifier.beta2 = 0.99
+    with pytest.raises(UserError, match="holds a different experiment: config.classifier.beta2 is 0.999 there and 0.99 now"):
+        experiment.refuse_other(config, tmp_path)
 
 
 def table_config(folder, **arrays):
