@@ -17,7 +17,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from imbal_jax import cores, environment, interrupts, streams
+from imbal_jax import cores, environment, interrupts, seeds, streams
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.flags import define, parse
 
@@ -68,8 +68,7 @@ def _run(values: flags.FlagValues, workdir: Path) -> Path:
     asked: list[int] = []
     interrupts.listen(asked)
     environment.enable_compilation_cache(Path(values.compilation_cache) if values.compilation_cache else None)
-    if isinstance(values.config.seeds, int):
-        cores.use(values.config.seeds)
+    cores.use(len(seeds.or_none(values.config.seeds)))  # whoever asks for a wrong number is told below
     from imbal_jax import experiment, hosts  # after the flags, so that a mistake in them is answered at once
 
     if values.distributed:

@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import announcement, environment, forms, hosts, lanes, memory, methods, models, records, sweep
+from imbal_jax import announcement, environment, forms, hosts, lanes, memory, methods, models, records, seeds, sweep
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, result_rows, stats
 from imbal_jax.gan import train as gan_train
@@ -52,7 +52,7 @@ def run(config: Any, workdir: Path, stopping: Callable[[], bool] = lambda: False
 def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     clock = environment.start_compile_clock()
     base = start(config, workdir, lambda: clock()["compile_seconds"] + clock()["trace_seconds"], stopping)
-    one = prepare(config, workdir, base, seeds=(0,))
+    one = prepare(config, workdir, base, seeds.of(config.seeds)[:1])
     every = check(one)
     claim(one)
     announcement.announce(one)
@@ -91,7 +91,7 @@ def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: 
         earlier = forms.restored(before["form"], kept)
         if config.conv in ("auto", earlier.conv) and config.lanes in ("auto", earlier.inner):
             form = earlier
-    wanted = -(-config.seeds // jax.process_count()) if config.seeds > 0 else 1
+    wanted = -(-len(seeds.or_none(config.seeds)) // jax.process_count()) or 1
     if config.lanes_per_device > 0:
         wanted = min(wanted, config.lanes_per_device * jax.local_device_count())
     return begin(config, wanted, form, compiling, stopping)

@@ -7,11 +7,11 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from imbal_jax import memory, methods
+from imbal_jax import memory, methods, seeds
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.stages import classifier, gan, group
 from imbal_jax.stages.arms import Arm, groups
-from imbal_jax.stages.setting import MOST_SEEDS, Setting
+from imbal_jax.stages.setting import Setting
 
 EVERY = 8  # seeds between two interim analyses, unless said otherwise
 
@@ -50,7 +50,7 @@ def stop_rule(config: Any) -> Stop | None:
         raise UserError(f"config.stop is {config.stop!r}{hint}: leave it empty or write 'decided(margin=0.002, every=8)'")
     asked = known | words[0].options
     every, margin = asked["every"], asked["margin"]
-    if type(every) is not int or not 1 <= every <= MOST_SEEDS or type(margin) not in (int, float) or not 0 <= margin < 1:
+    if type(every) is not int or not 1 <= every <= seeds.MOST or type(margin) not in (int, float) or not 0 <= margin < 1:
         raise UserError(f"config.stop is {config.stop!r}: `every` is a number of seeds, `margin` at least 0 and below 1")
     return Stop(float(asked["margin"]), asked["every"])
 
@@ -62,11 +62,11 @@ def rounds(config: Any, per_process: int) -> list[list[tuple[int, ...]]]:
         config: gives the seeds and the rule when to stop.
         per_process: lanes that a process runs at once.
     """
-    seeds, processes = range(config.seeds), jax.process_count()
+    asked, processes = seeds.of(config.seeds), jax.process_count()
     rule = stop_rule(config)
     if rule is None:
-        return [memory.chunks(seeds, min(per_process, -(-len(seeds) // processes)))]
-    parts = [seeds[start : start + rule.every] for start in range(0, len(seeds), rule.every)]
+        return [memory.chunks(asked, min(per_process, -(-len(asked) // processes)))]
+    parts = [asked[start : start + rule.every] for start in range(0, len(asked), rule.every)]
     return [memory.chunks(part, min(per_process, -(-len(part) // processes))) for part in parts]
 
 
@@ -75,9 +75,9 @@ def missing(arms: Iterable[Arm], chunk: Sequence[int], rows: Iterable[dict[str, 
     done = {(row["method"], row["seed"]) for row in rows}
     lacking: dict[tuple[int, ...], list[Arm]] = {}
     for arm in arms:
-        if seeds := tuple(seed for seed in chunk if (arm.name, seed) not in done):
-            lacking.setdefault(seeds, []).append(arm)
-    return [Unit(seeds, groups(found)) for seeds, found in lacking.items()]
+        if new := tuple(seed for seed in chunk if (arm.name, seed) not in done):
+            lacking.setdefault(new, []).append(arm)
+    return [Unit(new, groups(found)) for new, found in lacking.items()]
 
 
 def lanes_at_once(setting: Setting, arms: Sequence[Arm]) -> int:
@@ -91,7 +91,7 @@ def lanes_at_once(setting: Setting, arms: Sequence[Arm]) -> int:
     slots = max(1, len(base.devices) // config.data_devices)
     if config.lanes_per_device:
         return config.lanes_per_device * slots
-    wanted = -(-config.seeds // (slots * jax.process_count()))
+    wanted = -(-len(seeds.of(config.seeds)) // (slots * jax.process_count()))
     room = memory.available(base.devices[0])
     if room is None or (base.form.inner == "loop" and _light(setting, wanted, room)):
         return wanted * slots

@@ -11,7 +11,7 @@ PACKAGE = ROOT / "imbal_jax"
 # From the bottom up. A module may import from lower rows and from its own package, not from its neighbours in a row.
 ORDER = [
     {"cores", "errors", "interrupts", "program_cache", "streams"},
-    {"kept_config"},
+    {"kept_config", "seeds"},
     {"checkpoint", "environment", "flags", "hosts", "lanes", "memory", "ops", "progress", "records", "stored", "tensorboard"},
     {"batches", "forms"},
     {"data"},

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax import data, environment, forms, lanes
+from imbal_jax import seeds as seeds_asked
 from imbal_jax.batches import Inputs, Pool, Shared
 from imbal_jax.data import imbalance, split
 from imbal_jax.data.dataset import rank_in_class
@@ -20,7 +21,7 @@ from imbal_jax.stages.curves import ranges
 from imbal_jax.train import classifier, loop
 
 LOWEST = {  # the least value of each number in a config
-    1: "seeds data_devices gan.epochs gan.batch gan.latent gan.d_steps gan.grid_every classifier.epochs classifier.batch"
+    1: "data_devices gan.epochs gan.batch gan.latent gan.d_steps gan.grid_every classifier.epochs classifier.batch"
     " quality.epochs quality.batch quality.k",
     0: "seed lanes_per_device margin gan.per_class gan.g_learning_rate gan.d_learning_rate gan.r1 classifier.learning_rate"
     " classifier.weight_decay classifier.warmup classifier.decay classifier.clip classifier.patience classifier.steps"
@@ -28,11 +29,10 @@ LOWEST = {  # the least value of each number in a config
     " quality.samples quality.learning_rate chunk_seconds save_seconds gan.real_target",
     0.01: "gan.g_width gan.d_width classifier.width",
 }
-MOST_SEEDS = 100_000
 HIGHEST = {  # the largest value of each number in a config: beyond it nothing is gained, and counters and memory overflow
     10**6: "gan.epochs classifier.epochs quality.epochs gan.batch classifier.batch quality.batch gan.grid_every gan.r1"
     " classifier.warmup classifier.patience quality.samples",
-    MOST_SEEDS: "seeds lanes_per_device data_devices gan.latent quality.k",
+    seeds_asked.MOST: "lanes_per_device data_devices gan.latent quality.k",
     10**8: "gan.per_class data.validation classifier.steps",
     40_000: "gan.steps_per_epoch",  # whose square is counted, see `train.loop`
     1000: "gan.d_steps gan.g_learning_rate gan.d_learning_rate classifier.learning_rate quality.learning_rate"
@@ -44,7 +44,7 @@ HIGHEST = {  # the largest value of each number in a config: beyond it nothing i
 LARGEST = 1e12  # of any other number, in size
 LONGEST = 20_000  # characters of a text
 BELOW_ONE = ("gan.ema", "gan.beta1", "classifier.momentum", "classifier.ema")
-CHECKED = {"seed", *BELOW_ONE, *" ".join([*LOWEST.values(), *HIGHEST.values()]).split()}  # fields with bounds of their own
+CHECKED = {"seed", "seeds", *BELOW_ONE, *" ".join([*LOWEST.values(), *HIGHEST.values()]).split()}  # fields with bounds of their own
 SPLITS = 8  # by whole groups, that lanes choose their validation rows from
 LOADED = ("name", "source", "dir", "per_class", "validation")  # fields of config.data that every data set has
 
@@ -184,7 +184,7 @@ def begin(
         per_class=source.per_class or None,
         **({"options": options} if options else {}),
     )
-    many = most_lanes or config.seeds
+    many = most_lanes or len(seeds_asked.of(config.seeds))
     devices = lanes.devices_for(many, config.data_devices)
     shared = lanes.replicate(Shared(jnp.asarray(dataset.train.x), jnp.asarray(dataset.train.y)), devices)
     each = -(-many * config.data_devices // len(devices))
@@ -212,7 +212,8 @@ def prepare(
     check_numbers(config)
     base = base or begin(config)
     dataset = base.data
-    chosen = tuple(range(config.seeds) if seeds is None else seeds)
+    asked = seeds_asked.of(config.seeds)
+    chosen = tuple(asked if seeds is None else seeds)
     keys = lanes.lane_keys(config.seed, chosen)
     rows, share = dataset.train, config.data.validation
     if share and (share >= 1 or not np.array_equal(rows.groups, rows.ids)):
@@ -225,12 +226,13 @@ def prepare(
     rare = tuple(sorted(imbalance.minority(train.counts)))
     task = Task(train.counts, dataset.fraction, dataset.class_names, dataset.train.x.shape[1:], rare)
     folder = workdir / "checkpoints" / f"seeds-{ranges(chosen)}" / place  # nothing more without a grid
-    return Setting(config, place, workdir, folder, base, chosen, keys, train, validation, task, 0 in chosen)
+    return Setting(config, place, workdir, folder, base, chosen, keys, train, validation, task, asked[0] in chosen)
 
 
 def check_numbers(config: Any) -> None:
     """Raise UserError for a number that no run could do anything with, before anything is loaded."""
     _check_kinds(config)
+    seeds_asked.of(_field(config, "seeds"))
     for lowest, fields in LOWEST.items():
         for field in fields.split():
             value = _number(config, field)
@@ -267,11 +269,15 @@ def _fields(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield f"{prefix}{name}", value
 
 
-def _number(config: Any, field: str) -> float:
+def _field(config: Any, field: str) -> Any:
     try:
-        value = attrgetter(field)(config)
+        return attrgetter(field)(config)
     except (AttributeError, KeyError) as error:
         raise UserError(f"the config has no field {field!r}: start from one of those in configs/") from error
+
+
+def _number(config: Any, field: str) -> float:
+    value = _field(config, field)
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise UserError(f"config.{field} is {value!r:.100}: it must be a number")
     return value
