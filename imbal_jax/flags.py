@@ -13,7 +13,7 @@ from imbal_jax.errors import UserError, nearest
 
 USE = (
     "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR, --compilation_cache=DIR, --distributed (with --coordinator, "
-    "--processes, --process), --continue=DIR, --collect=DIR (with --into, --replace), --report=DIR [DIR ...], --sample=DIR "
+    "--processes, --process), --continue=DIR, --collect=DIR (with --into, --replace), --report=DIR[,DIR ...], --sample=DIR "
     "(with --class, --count, --epoch, --seed, --latent_seed, --format, --out), --summary and --list_methods"
 )
 flags.disclaim_key_flags()  # --help shows them as those of the program that calls `define`
@@ -23,7 +23,7 @@ KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple:
 TEXTS = {
     "workdir": "Where results go; runs/<config name>-<time> by default. The same command goes on where it stopped.",
     "compilation_cache": "Where compiled programs are kept; $IMBAL_CACHE_DIR or ~/.cache/imbal_jax by default.",
-    "report": "Write a workdir's report anew, or join several (--report=DIR DIR ...) into one in --workdir; trains nothing.",
+    "report": "Write a workdir's report anew, or join several (--report=DIR,DIR) into one in --workdir; trains nothing.",
     "sample": "Draw rows from a finished run's generator: its workdir, or a folder with generator checkpoints in it.",
     "continue": "Train what a folder of docs/results lacks: its config and rows, in --workdir; runs/NAME by default.",
     "collect": "Write a workdir's rows and curves to the folder of docs/results that it continues; trains nothing.",

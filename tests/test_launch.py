@@ -125,7 +125,8 @@ def test_the_methods_may_be_given_one_by_one():
 
 
 @pytest.mark.parametrize(
-    ("text", "seeds"), [("8:16", "8:16"), ("0:4", 4), (" 2 : 3 ", "2:3"), ("5", 5), ("4294967288:4294967296", "4294967288:4294967296")]
+    ("text", "seeds"),
+    [("8:16", "8:16"), ("0:4", 4), (" 2 : 3 ", "2:3"), ("5", 5), ("4294967295:4294967296", "4294967295:4294967296")],
 )
 def test_seeds_may_be_a_range(text, seeds):
     values = parsed(MNIST, f"--config.seeds={text}", "--config.method=over", "--workdir=here")
@@ -386,6 +387,12 @@ def command(tmp_path, *argv):
     """launch.py as a user starts it, from a directory of their own."""
     whole = [sys.executable, str(ROOT / "launch.py"), f"--config={ROOT / 'tests' / 'small.py'}", *argv]
     return subprocess.run(whole, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_folders_of_a_report_may_have_commas_between(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a,b").mkdir()
+    assert [launch._listed(text) for text in ("a", "a,b", "a,c", "a,c,")] == [["a"], ["a,b"], ["a", "c"], ["a", "c"]]
 
 
 def test_exit_code_and_default_workdir(tmp_path):

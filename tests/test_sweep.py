@@ -17,7 +17,7 @@ import pytest
 from imbal_jax import announcement, batches, checkpoint, experiment, records, sweep
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.evaluate import interim
-from imbal_jax.report import run
+from imbal_jax.report import build, run
 from imbal_jax.stages import arms as arms_of
 from imbal_jax.stages import setting
 from imbal_jax.stages.arms import Arm
@@ -31,8 +31,9 @@ def config_of(**fields):
     config.baselines = ("none",)
     config.method = "over"
     config.classifier.epochs = 1
-    for name, value in fields.items():
-        config[name] = value
+    with config.ignore_type():  # a range of seeds is a text
+        for name, value in fields.items():
+            config[name] = value
     return config
 
 
@@ -120,6 +121,13 @@ def test_the_baseline():
 
 
 # --- chunks and what is missing ---------------------------------------------------------------------------------------
+
+
+def test_the_rounds_of_a_range_of_seeds():
+    config = config_of(seeds="7:16")
+    assert sweep.rounds(config, 4) == [[(7, 8, 9), (10, 11, 12), (13, 14, 15)]]
+    config.stop = "decided(margin=0.01, every=4)"
+    assert sweep.rounds(config, 3) == [[(7, 8), (9, 10)], [(11, 12), (13, 14)], [(15,)]]
 
 
 def test_the_rounds_of_a_sweep():
@@ -225,6 +233,38 @@ def test_more_seeds_are_added_to_those_that_are_there(grid_run, tmp_path):
     experiment.run(config, tmp_path)
     after = (tmp_path / "rows.jsonl").read_text()
     assert after.startswith(before) and len(records.read(tmp_path / "rows.jsonl")) == 4
+
+
+def test_a_range_of_seeds_gives_the_rows_of_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "_draw", lambda run: None)
+    for name, asked in (("whole", 4), ("part", "2:4")):
+        experiment.run(config_of(seeds=asked, baselines=(), method="none"), tmp_path / name)
+    whole, part = figures(tmp_path / "whole"), figures(tmp_path / "part")
+    assert_same(part, {lane: whole[lane] for lane in (("none", 2), ("none", 3))})
+
+
+@pytest.mark.slow
+def test_the_parts_of_an_array_are_one_experiment(tmp_path, monkeypatch):
+    """Rows of '2:4' are rows 2 and 3 of four seeds; a part goes on where it stopped; the parts' report is that of the whole."""
+    monkeypatch.setattr(build, "_draw", lambda run: None)
+    config = config_of(seeds=4, lanes_per_device=1)
+    experiment.run(config, tmp_path / "whole")
+    places = [tmp_path / "first", tmp_path / "second"]
+    for place, asked in zip(places, (2, "2:3"), strict=True):
+        experiment.run(config_of(seeds=asked, lanes_per_device=1), place)
+    before = (places[1] / "rows.jsonl").read_text()
+    experiment.run(config_of(seeds="2:4", lanes_per_device=1), places[1])
+    assert (places[1] / "rows.jsonl").read_text().startswith(before) and (places[1] / "checkpoints" / "seeds-3").is_dir()
+    whole, second = figures(tmp_path / "whole"), figures(places[1])
+    assert second.keys() == {(arm, seed) for arm in ("none", "over") for seed in (2, 3)}
+    assert second == {lane: whole[lane] for lane in second}
+    assert records.read_json(places[1] / "results.json")["missing"] == []
+    build.join(places, tmp_path / "both")
+    both, alone = (records.read_json(tmp_path / name / "results.json") for name in ("both", "whole"))
+    assert both["seeds"] == [0, 1, 2, 3] and both["planned"]["seeds"] == 3  # '2:3' was planned before '2:4'
+    for arm in ("none", "over"):
+        assert both["methods"][arm]["metrics"] == alone["methods"][arm]["metrics"]
+    assert both["paired"]["over"]["accuracy"]["mean"] == alone["paired"]["over"]["accuracy"]["mean"]
 
 
 def test_a_decided_sweep_stops(tmp_path, monkeypatch):

@@ -44,7 +44,8 @@ HIGHEST = {  # the largest value of each number in a config: beyond it nothing i
 LARGEST = 1e12  # of any other number, in size
 LONGEST = 20_000  # characters of a text
 BELOW_ONE = ("gan.ema", "gan.beta1", "classifier.momentum", "classifier.ema")
-CHECKED = {"seed", "seeds", *BELOW_ONE, *" ".join([*LOWEST.values(), *HIGHEST.values()]).split()}  # fields with bounds of their own
+# Fields with bounds of their own.
+CHECKED = {"seed", "seeds", *BELOW_ONE, *" ".join([*LOWEST.values(), *HIGHEST.values()]).split()}
 SPLITS = 8  # by whole groups, that lanes choose their validation rows from
 LOADED = ("name", "source", "dir", "per_class", "validation")  # fields of config.data that every data set has
 
