@@ -1,8 +1,10 @@
 """An experiment from its config to its report: load, cut, then for each chunk of seeds balance, train, evaluate; report."""
 
+import itertools
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -19,7 +21,7 @@ from imbal_jax.report import analyses, build, table
 from imbal_jax.report.run import baseline_of, published
 from imbal_jax.stages import classifier, gan, gan_choice, gan_grids, gan_guard, group, quality, summary
 from imbal_jax.stages.arms import Arm, arms, at
-from imbal_jax.stages.curves import Curves
+from imbal_jax.stages.curves import Curves, ranges
 from imbal_jax.stages.setting import Base, Setting, begin, check_numbers, prepare
 
 # What may change from one start to the next: more of the same, or how it is computed.
@@ -59,10 +61,12 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     rule, own = sweep.stop_rule(config), workdir / "rows.jsonl"
     tested = classifier.test_counts(base.data)
     known = meet("start", own, _left_by_others(workdir), tested, stopping)
-    for number, chunks in enumerate(sweep.rounds(config, sweep.lanes_at_once(one, every))):
-        for chunk in hosts.share(chunks):
-            for unit in sweep.missing(every, chunk, known):
-                run_unit(config, base, workdir, unit, full=max(map(len, chunks)))
+    rounds = sweep.rounds(config, sweep.lanes_at_once(one, every))
+    for number, chunks in enumerate(rounds):
+        units, *later = [_units(every, of_round, known) for of_round in rounds[number:]]
+        for place, unit in enumerate(units, 1):
+            after = sweep.work(one, [*units[place:], *itertools.chain(*later)])
+            run_unit(config, base, workdir, unit, full=max(map(len, chunks)), expect=partial(_expect, one, bool(rule), after))
         known = meet(f"round {number}", own, stopping=stopping)
         if rule and not undecided(config, rule, every, known, own.parent, number):
             break
@@ -70,6 +74,16 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     if jax.process_index() == 0:
         print(table.text(records.read_json(workdir / "results.json")))
     return report
+
+
+def _units(every: list[Arm], chunks: list[tuple[int, ...]], known: list[dict[str, Any]]) -> list[sweep.Unit]:
+    """What this process has to run of these chunks of seeds."""
+    return [unit for chunk in hosts.share(chunks) for unit in sweep.missing(every, chunk, known)]
+
+
+def _expect(one: Setting, may_end: bool, after: Counter[str], unit: sweep.Unit) -> None:
+    """Say which trainings are still to come: those of a unit, and those after it."""
+    one.base.pace.expect(sweep.work(one, [unit]) + after, may_end)
 
 
 def networks(config: Any, coloured: bool = False) -> str:
@@ -97,7 +111,14 @@ def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: 
     return begin(config, wanted, form, compiling, stopping)
 
 
-def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int) -> None:
+def run_unit(
+    config: Any,
+    base: Base,
+    workdir: Path,
+    unit: sweep.Unit,
+    full: int,
+    expect: Callable[[sweep.Unit], None] = lambda unit: None,
+) -> None:
     """Train and evaluate groups of arms on one chunk of seeds; each group's rows are kept as soon as it is done.
 
     Args:
@@ -106,16 +127,19 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
         workdir: where results go.
         unit: the seeds and the groups.
         full: seeds in the longest chunk; one that lacks few is filled up to it, so that its programs serve.
+        expect: told before each group what of the unit is still to be trained, that group included.
     """
     least = full if len(unit.seeds) == full - 1 else 1
     curves = Curves(workdir / "metrics.jsonl", unit.seeds)
     gans: dict[Any, tuple[group.TrainedGan, group.JudgedGan]] = {}
     shown = False
-    for number, members in enumerate(unit.groups, 1):
+    names = [arm.name for arm in arms(config)]
+    for number, members in enumerate(unit.groups):
+        expect(unit._replace(groups=unit.groups[number:]))
         point = members[0].untraced
         setting = prepare(at(config, point), workdir, base, unit.seeds, Arm("", point).place)._replace(least=least)
-        if len(unit.groups) > 1:
-            setting = setting._replace(turn=f"{number}/{len(unit.groups)}")
+        if len(names) > 1:
+            setting = setting._replace(turn=turn([names.index(arm.name) for arm in members], len(names)))
         if point not in gans:
             trained = cache(partial(gan.fit, setting, curves))
             gans[point] = trained, cache(partial(group.judged, setting, curves, trained))
@@ -126,6 +150,13 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
         records.append(workdir / "rows.jsonl", rows)
         if base.stopping():
             raise Interrupted("stopped between two trainings")
+
+
+def turn(places: list[int], many: int) -> str:
+    """Which arms are at work, counted from 1: 'arm 2 of 7', 'arms 2-4 of 7', 'arms 2, 5 of 7'."""
+    if len(places) == 1:
+        return f"arm {places[0] + 1} of {many}"
+    return f"arms {ranges([place + 1 for place in places]).replace(',', ', ')} of {many}"
 
 
 def meet(

@@ -1,5 +1,6 @@
 """A sweep's plan: which arms still lack which seeds, in what chunks they are run, and when enough is known."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -10,8 +11,9 @@ import numpy as np
 from imbal_jax import memory, methods, seeds
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.stages import classifier, gan, group
-from imbal_jax.stages.arms import Arm, groups
+from imbal_jax.stages.arms import Arm, at, groups
 from imbal_jax.stages.setting import Setting
+from imbal_jax.train import length
 
 EVERY = 8  # seeds between two interim analyses, unless said otherwise
 
@@ -78,6 +80,30 @@ def missing(arms: Iterable[Arm], chunk: Sequence[int], rows: Iterable[dict[str, 
         if new := tuple(seed for seed in chunk if (arm.name, seed) not in done):
             lacking.setdefault(new, []).append(arm)
     return [Unit(new, groups(found)) for new, found in lacking.items()]
+
+
+def work(setting: Setting, units: Iterable[Unit]) -> Counter[str]:
+    """The lane-steps of the trainings of these units, by kind, as `pace` counts them; those found done are not known here.
+
+    Args:
+        setting: of a single seed.
+        units: see `Unit`.
+    """
+    found: Counter[str] = Counter()
+    of_gan: dict[Any, int] = {}
+    real = sum(setting.train.counts)
+    for unit in units:
+        with_gan = set()
+        for members in unit.groups:
+            there = setting._replace(config=at(setting.config, members[0].untraced))
+            steps = length.of(there.config.classifier, real, real).steps
+            found["classifier"] += steps * len(members) * len(unit.seeds)
+            if group.uses_gan(members[0].spec):
+                with_gan.add(members[0].untraced)
+                if members[0].untraced not in of_gan:
+                    of_gan[members[0].untraced] = gan.lane_steps(there)
+        found["gan"] += sum(of_gan[point] for point in with_gan) * len(unit.seeds)
+    return +found
 
 
 def lanes_at_once(setting: Setting, arms: Sequence[Arm]) -> int:

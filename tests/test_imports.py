@@ -13,7 +13,7 @@ ORDER = [
     {"cores", "errors", "interrupts", "program_cache", "streams"},
     {"kept_config", "seeds"},
     {"checkpoint", "environment", "flags", "hosts", "lanes", "memory", "ops", "progress", "records", "stored", "tensorboard"},
-    {"batches", "forms"},
+    {"batches", "forms", "pace"},
     {"data"},
     {"models"},
     {"gan"},

@@ -153,6 +153,25 @@ def test_only_what_is_missing_is_run():
     assert sweep.missing([none, over], (2, 3), rows) == [((3,), [[none]]), ((2, 3), [[over]])]
 
 
+def test_which_arms_are_at_work():
+    told = [experiment.turn(places, 7) for places in ([1], [1, 2, 3], [0, 2])]
+    assert told == ["arm 2 of 7", "arms 2-4 of 7", "arms 1, 3 of 7"]
+
+
+def test_the_work_to_come_is_counted(tmp_path):
+    """By hand: lanes times epochs times steps; the GAN counts once for its arms of a chunk."""
+    config = config_of(seeds=6, baselines=("none", "gan_synth"), method="gan_synth | mixup")
+    one = setting.prepare(config, tmp_path, seeds=(0,))
+    real, batch = sum(one.task.counts), config.classifier.batch
+    config.classifier.epochs, config.gan.epochs = 3, 5
+    units = sweep.missing(arms_of.arms(config), (0, 1), [{"method": "none", "seed": 1}])
+    found = sweep.work(one, units)
+    lanes = 3 + 2  # seed 0 of three arms, seed 1 of two
+    assert found["classifier"] == lanes * 3 * (real // batch)
+    assert found["gan"] == 2 * 5 * (real // min(config.gan.batch, real))
+    assert sweep.work(one, []) == {}
+
+
 def test_the_order_of_an_epoch_does_not_depend_on_the_room():
     key, epoch = jax.random.key(1), jnp.asarray(3)
     plain = batches.shuffled(key, epoch, 100)
@@ -326,7 +345,7 @@ def test_asked_to_end_it_saves_and_goes_on_later(tmp_path):
         times.append(None)
         return len(times) == 3
 
-    with pytest.raises(Interrupted, match="stopped at step 6 of 12 of 1/2 classifier none"):
+    with pytest.raises(Interrupted, match="stopped at step 6 of 12 of arm 1 of 2, classifier none"):
         experiment.run(config, tmp_path / "cut", stopping)
     assert checkpoint.steps(tmp_path / "cut" / "checkpoints" / "seeds-0" / "classifier" / "none") == [6]
     experiment.run(config, tmp_path / "cut")

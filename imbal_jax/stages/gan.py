@@ -238,6 +238,12 @@ def bytes_for(setting: Setting, seeds: int) -> int:
     return need.bytes_for(setting, _program(setting, parts), parts.init, parts.inputs, gan_step.METRICS, many)
 
 
+def lane_steps(setting: Setting) -> int:
+    """The generator steps of the GANs of one seed, as the training of them all side by side counts them."""
+    parts = _parts(setting)
+    return setting.config.gan.epochs * max(parts.steps.values()) * max(1, len(parts.nets.own))
+
+
 class _Parts(NamedTuple):
     nets: gan_step.Nets
     batch: int

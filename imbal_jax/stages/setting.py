@@ -17,6 +17,7 @@ from imbal_jax.data import imbalance, split
 from imbal_jax.data.dataset import rank_in_class
 from imbal_jax.errors import UserError
 from imbal_jax.methods import Task, Train
+from imbal_jax.pace import Pace
 from imbal_jax.stages.curves import ranges
 from imbal_jax.train import classifier, loop
 
@@ -61,6 +62,7 @@ class Base(NamedTuple):
         programs: the compiled functions so far, by what they were made from: one compilation for a sweep.
         compiling: seconds that the process has spent on compiling so far.
         stopping: whether the process has been asked to end.
+        pace: how fast trainings go, and how long all will take.
     """
 
     data: data.Dataset
@@ -70,6 +72,7 @@ class Base(NamedTuple):
     programs: dict[Any, Any]
     compiling: Callable[[], float]
     stopping: Callable[[], bool]
+    pace: Pace
 
 
 class Setting(NamedTuple):
@@ -91,7 +94,7 @@ class Setting(NamedTuple):
         task: what methods are made for.
         pictured: whether pictures are drawn from this chunk: it holds the first seed.
         least: lanes that a program is run with at least: shorter chunks are filled up, so as not to compile again.
-        turn: which of the groups of arms is at work, '2/7', for the progress line; '' where there is but one.
+        turn: which arms are at work, 'arm 2 of 7', for the progress line; '' where there is but one.
     """
 
     config: Any
@@ -140,13 +143,19 @@ class Setting(NamedTuple):
             precision=classifier.products_of(precision),
         )
 
-    def plan(self, label: str, folder: Path, epochs: int, per_epoch: int, steps: int = 0, per_pass: int = 0) -> loop.Plan:
+    def plan(
+        self, label: str, folder: Path, epochs: int, per_epoch: int, steps: int = 0, per_pass: int = 0, kind: str = "gan"
+    ) -> loop.Plan:
         """The plan of a training, kept in `folder`; see `loop.Plan`."""
         config, base = self.config, self.base
         if (asked := steps or epochs * per_epoch) >= 2**31:
             raise UserError(f"{label}: {asked} steps are too many to count: {2**31 - 1} are possible; lower epochs or steps")
         times = (config.chunk_seconds, config.save_seconds)
-        return loop.Plan(label, folder, epochs, per_epoch, *times, base.stopping, base.compiling, steps, per_pass)
+        owner = config.gan if kind == "gan" else config.classifier
+        shape = "x".join(map(str, self.task.shape))
+        network = f"{owner.model} {shape}, {base.devices[0].device_kind}, {len(base.devices)} devices, {base.form.conv}"
+        known = (base.stopping, base.compiling, steps, per_pass, kind, network, base.pace)
+        return loop.Plan(label, folder, epochs, per_epoch, *times, *known)
 
     def program(self, key: Any, make: Callable[[], Any]) -> Any:
         """The compiled function of that key (or whatever else is made once), made when it is first asked for."""
@@ -192,7 +201,7 @@ def begin(
     products = classifier.products_of(classifier.precision_on(devices[0], config.precision))
     asked = {"conv": config.conv, "inner": config.lanes, "precision": products}
     form = form or forms.choose(each, devices[0], environment.kept_programs(), **asked)
-    return Base(dataset, devices, shared, form, {}, compiling, stopping)
+    return Base(dataset, devices, shared, form, {}, compiling, stopping, Pace(environment.kept_programs()))
 
 
 def prepare(
