@@ -8,7 +8,7 @@ import numpy as np
 
 from imbal_jax.data import Rows, split
 from imbal_jax.evaluate import interim, stats
-from imbal_jax.report import analyses
+from imbal_jax.report import analyses, table
 from imbal_jax.report.run import baseline_of
 from imbal_jax.stages.arms import arms
 from imbal_jax.stages.classifier import test_counts
@@ -16,6 +16,7 @@ from imbal_jax.stages.setting import Setting
 
 FEW = 20  # test rows of a class
 ACCELERATORS = {"/dev/nvidia0": "jax[cuda12]", "/dev/kfd": "jax[rocm]", "/dev/accel0": "jax[tpu]"}  # and what jax needs
+CLASS = 38  # characters of a class's name in the table of classes
 MOST_FILES = 20  # that are named at the start of those that cannot be used
 
 
@@ -27,7 +28,7 @@ def announce(setting: Setting) -> None:
     if warning := idle_accelerator(devices[0].platform):
         print(f"warning: {warning}")
     if data.note:
-        print(f"{'=' * 80}\n{data.note}\n{'=' * 80}")
+        print("\n".join(["=" * table.WIDTH, *table.wrapped(data.note), "=" * table.WIDTH]))
     before = np.bincount(data.train.y, minlength=len(names))
     test = test_counts(data)
     print(f"data: {data.name} from {data.source}, digest {data.digest[:12]}")
@@ -37,10 +38,7 @@ def announce(setting: Setting) -> None:
         print(f"left out: {line}")
     if (more := len(data.left_out) - MOST_FILES) > 0:
         print(f"left out: {more} more, see environment.json")
-    print(f"{'class':>12} {'at hand':>9} {'training':>9} {'test':>9}")
-    for label, (name, old, tested) in enumerate(zip(names, before, test, strict=True)):
-        mark = "  minority" if label in setting.task.minority else ""
-        print(f"{name:>12} {old:>9} {setting.task.counts[label]:>9} {tested:>9}{mark}")
+    print("\n".join(_classes(setting, before, test)))
     few = [f"{name} ({many})" for name, many in zip(names, test, strict=True) if many < FEW]
     if few:
         why = "one row more or less that is right changes their recall by 5 points or more"
@@ -49,6 +47,17 @@ def announce(setting: Setting) -> None:
         print(f"warning: {line}")
     if warning := verdict_warning(setting.config, setting.workdir):
         print(warning)
+
+
+def _classes(setting: Setting, before: np.ndarray, test: list[int]) -> list[str]:
+    """A line for each class with its rows: at hand, in training, in the test set; names that are cut in full below."""
+    called, legend = table.shortened(setting.task.class_names, CLASS)
+    width = max(12, *map(len, called.values()))
+    lines = [f"{'class':>{width}} {'at hand':>9} {'training':>9} {'test':>9}"]
+    for label, (name, old, tested) in enumerate(zip(setting.task.class_names, before, test, strict=True)):
+        mark = "  minority" if label in setting.task.minority else ""
+        lines.append(f"{called[name]:>{width}} {old:>9} {setting.task.counts[label]:>9} {tested:>9}{mark}")
+    return lines + legend
 
 
 def idle_accelerator(platform: str, root: Path = Path("/")) -> str:

@@ -29,6 +29,7 @@ class Pace:
         self._coming: dict[str, float] = {}
         self._may_end = False
         self._measured: dict[str, tuple[float, float]] = {}  # lane-steps, seconds
+        self._own = (0.0, 0.0)  # the same of the training that is under way
         self._compiled: dict[str, float] = {}
         self._programs: set[Hashable] = set()
 
@@ -44,11 +45,13 @@ class Pace:
     def begin(self, kind: str, work: float) -> None:
         """Take a training that begins, of so many lane-steps in all, off what is to come."""
         self._coming[kind] = max(0.0, self._coming.get(kind, 0.0) - work)
+        self._own = (0.0, 0.0)
 
     def measure(self, kind: str, work: float, seconds: float) -> None:
         """Count lane-steps that were done, and the seconds they took without compiling."""
         done, took = self._measured.get(kind, (0.0, 0.0))
         self._measured[kind] = done + work, took + seconds
+        self._own = self._own[0] + work, self._own[1] + seconds
 
     def left(self, kind: str, work: float) -> str:
         """'12 min 30 s overall': until the run's end, with this training's `work` that is left; '' where it is the last.
@@ -57,12 +60,12 @@ class Pace:
         """
         if not any(self._coming.values()):
             return ""
-        ahead = {**self._coming, kind: self._coming.get(kind, 0.0) + work}
-        known = {name: amount for name, amount in ahead.items() if self._measured.get(name, (0.0, 0.0))[0]}
-        if not known:
+        rates = {name: took / done for name, (done, took) in self._measured.items() if done}
+        if kind not in rates:
             return ""
-        seconds = sum(amount * self._measured[name][1] / self._measured[name][0] for name, amount in known.items())
-        unknown = any(amount for name, amount in ahead.items() if name not in known)
+        own = self._own[1] / self._own[0] if self._own[0] else rates[kind]
+        seconds = work * own + sum(amount * rates[name] for name, amount in self._coming.items() if name in rates)
+        unknown = any(amount for name, amount in self._coming.items() if name not in rates)
         bound = "" if unknown and self._may_end else "at least " if unknown else "at most " if self._may_end else ""
         return f"{bound}{clock(seconds)} overall"
 
@@ -80,18 +83,19 @@ class Pace:
         kept = self._kept().get(name)  # of another start: what it compiled may lie in the cache
         return f"compiling (at most about {_rounded(kept)}, once)" if kept else "compiling (once)"
 
-    def compiled(self, program: Hashable, name: str, seconds: float) -> None:
-        """Keep how long the first call of a program spent on compiling."""
+    def compiled(self, program: Hashable, name: str, seconds: float) -> bool:
+        """Keep how long the first call of a program spent on compiling; whether it had been called before."""
         if program in self._programs:
-            return
+            return True
         self._programs.add(program)
         if seconds < NEGLIGIBLE:
-            return
+            return False
         self._compiled[name] = seconds
         kept = self._kept()
         if self._file is not None and seconds >= READ * kept.get(name, 0.0):
             with contextlib.suppress(OSError, UserError):  # a folder that cannot be written to does no harm
                 records.write_json(self._file, {**kept, name: round(seconds, 1)})
+        return False
 
     def _kept(self) -> dict[str, float]:
         if self._file is None:

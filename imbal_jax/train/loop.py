@@ -210,7 +210,7 @@ def train(
             bounds = span(step, stop, plan.steps_per_pass or each, total)
             compiled = plan.compiling()
             carry = jax.block_until_ready(advance(carry, inputs, (shared, bounds)))
-            pace.compiled(program, name, plan.compiling() - compiled)
+            settled = pace.compiled(program, name, plan.compiling() - compiled)
             took, done, step = clock(), stop - step, stop
             spent = took
             means = {name: np.asarray(value) for name, value in carry.sums.items()}
@@ -221,7 +221,8 @@ def train(
                 on_epoch(epoch, {**means, **judged.figures}, judged.state)
                 carry, over = Carry(judged.state, {name: jnp.zeros(lanes) for name in metric_names}), judged.over
             seconds += spent
-            pace.measure(plan.kind, done * lanes, spent)
+            if settled or step == total:  # the first call of a program is slower than all others
+                pace.measure(plan.kind, done * lanes, spent)
             ending = plan.stopping()
             finished = over or step == total
             if ending or finished or time.monotonic() - last_save >= plan.save_seconds:
