@@ -1,11 +1,13 @@
 """What is said before an experiment begins: where the data comes from, how it is split, and what cannot come out of it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from imbal_jax import records
 from imbal_jax.data import Rows, split
 from imbal_jax.evaluate import interim, stats
 from imbal_jax.report import analyses, table
@@ -93,18 +95,57 @@ def _rows(rows: Rows) -> str:
 
 
 def verdict_warning(config: Any, workdir: Path) -> str:
-    """One line that says that the seeds asked for allow no verdict on any arm, and how many would; '' where they do."""
+    """One line that says that the seeds asked for allow no verdict on any arm, and how many would; '' where they do.
+
+    The rows that the workdir holds count, and tell how many seeds the spread of their differences asks for.
+    """
     every = [{"method": arm.name, "point": arm.place} for arm in arms(config)]
     names, baseline = [arm["method"] for arm in every], baseline_of(config)
-    compared = [arm["method"] for arm in every if stats.opponent(arm, baseline, names)]
-    n = len(analyses.seeds_of(config.to_dict()))
-    if not compared or not n:
+    compared = {arm["method"]: other for arm in every if (other := stats.opponent(arm, baseline, names))}
+    asked = analyses.seeds_of(config.to_dict())
+    if not compared or not asked:
         return ""
     fixed = {"metric": config.metric, "baseline": baseline, "margin": float(config.margin)}
     history = analyses.history(analyses.read(workdir), config.to_dict(), [], fixed)
     if history.changed:
         return history.changed
-    shares = {arm: interim.share(n, arm, history) for arm in compared}
-    if any(stats.possible(n, len(compared), share) for share in shares.values()):
+    history = history._replace(joined=asked.start > 0)
+    rows = {(row["method"], row["seed"]): row for row in records.read(workdir / "rows.jsonl")}
+    pairs = {arm: _pairs(rows, arm, compared[arm], asked) for arm in compared}
+    shares = {arm: interim.share(n, arm, history) for arm, n in pairs.items()}
+    if any(stats.possible(pairs[arm], len(compared), shares[arm]) for arm in compared):
         return ""
-    return stats.too_few(n, len(compared), max(compared, key=shares.__getitem__), history)
+    best = max(compared, key=shares.__getitem__)
+    return stats.too_few(pairs[best], len(compared), best, history) + _by_spread(rows, compared, fixed, history)
+
+
+def _pairs(rows: Mapping[tuple[str, int], Any], arm: str, other: str, asked: range) -> int:
+    """The seeds that both arms will have: those asked for, and those that are there."""
+    there = ({seed for name, seed in rows if name == of} for of in (arm, other))
+    return len(set.intersection(*(seeds | set(asked) for seeds in there)))
+
+
+def _by_spread(
+    rows: Mapping[tuple[str, int], Any], compared: Mapping[str, str], fixed: Mapping[str, Any], history: interim.History
+) -> str:
+    """'; at the spread seen so far ...': the seeds that the easiest and the hardest comparison need; '' without two pairs."""
+    metric, found = fixed["metric"], {}
+    for arm, other in compared.items():
+        values = [
+            (row[metric], rows[other, seed][metric])
+            for (name, seed), row in rows.items()
+            if name == arm and (other, seed) in rows and None not in (row.get(metric), rows[other, seed].get(metric))
+        ]
+        if len(values) > 1:
+            gaps = np.subtract(*np.array(values, np.float64).T)
+            needed = stats.pairs_needed(gaps, len(compared), fixed["margin"], arm, history)
+            found[arm] = needed or stats.MOST_PAIRS + 1, gaps
+    if not found:
+        return ""
+    ends = dict.fromkeys(pick(found, key=lambda arm: found[arm][0]) for pick in (min, max))
+    told = [
+        f"{needed if needed <= stats.MOST_PAIRS else f'more than {stats.MOST_PAIRS}'} seeds for {arm} "
+        f"({gaps.mean():+.4f}, sd {gaps.std(ddof=1):.4f})"
+        for arm, (needed, gaps) in ((arm, found[arm]) for arm in ends)
+    ]
+    return f"; at the spread of the differences in {metric} so far, a power of {stats.POWER:g} takes {' and '.join(told)}"

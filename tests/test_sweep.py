@@ -16,7 +16,7 @@ import pytest
 
 from imbal_jax import announcement, batches, checkpoint, experiment, records, sweep
 from imbal_jax.errors import Interrupted, UserError
-from imbal_jax.evaluate import interim
+from imbal_jax.evaluate import interim, stats
 from imbal_jax.report import build, run
 from imbal_jax.stages import arms as arms_of
 from imbal_jax.stages import setting
@@ -323,6 +323,27 @@ def test_too_few_seeds_for_a_verdict_are_told_before_the_start(tmp_path):
     config.seeds = 2  # of 8 that were planned
     line = announcement.verdict_warning(config, tmp_path)
     assert "2 seeds and 6 comparisons (8 seeds were planned): add --config.seeds=8" in line
+
+
+def test_the_warning_knows_the_seeds_that_are_there_and_their_spread(tmp_path):
+    config = config_of(seeds="2:4", baselines=("none", "under"), method="over")
+    line = announcement.verdict_warning(config, tmp_path)
+    assert "no verdict possible with 2 seeds and 2 comparisons" in line and "all parts together need 7" in line
+    assert "--report=DIR,DIR" in line and "spread" not in line
+    gaps = {"over": (0.10, 0.13, 0.10, 0.13), "under": (-0.02, 0.02, 0.03, -0.01)}
+    rows = [{"method": "none", "seed": seed, config.metric: 0.5} for seed in range(4)]
+    rows += [{"method": arm, "seed": n, config.metric: 0.5 + gap} for arm, of in gaps.items() for n, gap in enumerate(of)]
+    records.append(tmp_path / "rows.jsonl", rows)
+    line = announcement.verdict_warning(config, tmp_path)
+    assert "no verdict possible with 4 seeds" in line and "\n" not in line  # two that are there, two asked for
+    config = config_of(seeds=4, baselines=("none", "under"), method="over")
+    line = announcement.verdict_warning(config, tmp_path)
+    history = experiment.analyses.history(experiment.analyses.read(tmp_path), config.to_dict(), [], {})
+    needed = {arm: stats.pairs_needed(of, 2, config.margin, arm, history) for arm, of in gaps.items()}
+    assert f"a power of 0.8 takes {needed['over']} seeds for over (+0.1150, sd 0.0173)" in line
+    assert f"and {needed['under']} seeds for under (+0.0050, sd 0.0238)" in line and needed["under"] > 100 > needed["over"]
+    config = config_of(seeds="4:8", baselines=("none", "under"), method="over")
+    assert announcement.verdict_warning(config, tmp_path) == ""  # eight together
 
 
 def test_a_grid_over_a_field_that_is_not_traced(tmp_path):

@@ -73,7 +73,7 @@ def history(
         plan = interim.Plan(plan.seeds, interim.PLANNED_LOOKS)
         steps = min(older_looks, ENOUGH_OF_A_RULE)
         spent = {str(row["method"]): {-(-plan.seeds * step // steps) for step in range(1, steps)} for row in rows}
-    return interim.History(plan, spent, changed(ledger, now))
+    return interim.History(plan, spent, changed(ledger, now), joined="firsts" in ledger)
 
 
 def changed(ledger: Mapping[str, Any], now: Mapping[str, Any]) -> str:
