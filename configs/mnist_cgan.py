@@ -65,7 +65,7 @@ def _source() -> ConfigDict:
     config.cut.draw = "first"  # or random: drawn anew for each seed
 
     config.gan = ConfigDict()
-    config.gan.model = "s0_cgan"
+    config.gan.model = "s0_cgan"  # auto: s0_cgan for images, ecg_gan for signals, both conditional
     config.gan.g_width = 1.0  # multiply the channels of the generator and the discriminator
     config.gan.d_width = 1.0
     config.gan.classes = ""  # a GAN for each of these, as 'minority' or 'S, V, F'; '': one conditional GAN for all classes

@@ -12,6 +12,7 @@ from imbal_jax.errors import UserError, nearest
 
 KINDS = {1: "vectors [D]", 2: "signals [T, C]", 3: "images [H, W, C]"}
 AUTO = {1: "mlp", 2: "ecg_cnn", 3: "efficientnet_small"}  # classifiers by the rank of an example
+AUTO_GAN = {2: "ecg_gan", 3: "s0_cgan"}  # pairs of conditional networks, for examples of any size
 
 
 def classifier_for(name: str, shape: Sequence[int]) -> str:
@@ -31,6 +32,22 @@ def classifier_for(name: str, shape: Sequence[int]) -> str:
             f"{tuple(shape)}: choose 'auto' or one of {', '.join(fitting)}"
         )
     return name
+
+
+def gan_for(name: str, shape: Sequence[int]) -> str:
+    """The name of the GAN's networks for examples of that shape: `name`, or for 'auto' the usual ones for their rank.
+
+    Raises:
+        UserError: there are none for vectors.
+    """
+    if name != "auto":
+        return name
+    if (rank := len(shape)) not in AUTO_GAN:
+        raise UserError(
+            f"there is no GAN for {KINDS[rank]} yet (config.gan.model='auto', data of shape {tuple(shape)}): leave gan_synth "
+            "out, and compare 'over' or 'smote'"
+        )
+    return AUTO_GAN[rank]
 
 
 def known(*exports: str) -> list[str]:

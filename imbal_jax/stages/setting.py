@@ -151,7 +151,7 @@ class Setting(NamedTuple):
         if (asked := steps or epochs * per_epoch) >= 2**31:
             raise UserError(f"{label}: {asked} steps are too many to count: {2**31 - 1} are possible; lower epochs or steps")
         times = (config.chunk_seconds, config.save_seconds)
-        owner = config.gan if kind == "gan" else config.classifier
+        owner = config.gan if kind == "gan" else config.classifier  # the reference has the classifier's network
         shape = "x".join(map(str, self.task.shape))
         network = f"{owner.model} {shape}, {base.devices[0].device_kind}, {len(base.devices)} devices, {base.form.conv}"
         known = (base.stopping, base.compiling, steps, per_pass, kind, network, base.pace)
