@@ -14,6 +14,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import ecg_gan, fer2013_affine, methods_mnist, retinopathy_dcgan
 from imbal_jax import announcement, batches, checkpoint, experiment, records, sweep
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.evaluate import interim, stats
@@ -323,6 +324,25 @@ def test_too_few_seeds_for_a_verdict_are_told_before_the_start(tmp_path):
     config.seeds = 2  # of 8 that were planned
     line = announcement.verdict_warning(config, tmp_path)
     assert "2 seeds and 6 comparisons (8 seeds were planned): add --config.seeds=8" in line
+
+
+@pytest.mark.parametrize(
+    ("module", "variant", "needed"),
+    [
+        (methods_mnist, "every", 11),
+        (fer2013_affine, "small", 8),
+        (ecg_gan, "inter", 9),
+        (ecg_gan, "intra", 9),
+        (retinopathy_dcgan, "grade4", 9),
+        (retinopathy_dcgan, "grades34", 9),
+    ],
+)
+def test_a_config_with_too_few_seeds_says_how_many_are_needed(module, variant, needed):
+    """Those whose arms take long begin with fewer seeds than a verdict needs, and say so."""
+    config = module.get_config(variant)
+    others = [arm for arm in arms_of.arms(config) if arm.spec != run.baseline_of(config)]
+    assert config.seeds < stats.seeds_needed(len(others)) == needed
+    assert f"--config.seeds={needed} is the fewest" in module.__doc__
 
 
 def test_the_warning_knows_the_seeds_that_are_there_and_their_spread(tmp_path):
