@@ -5,7 +5,7 @@ python launch.py --help_config[=gan.epochs] prints what config fields there are,
 python launch.py --config=configs/mnist_cgan.py --summary prints the networks, layer by layer.
 python launch.py --continue=docs/results/NAME [--config.seeds=16 ...] trains what those results lack, on any machine.
 python launch.py --collect=WORKDIR [--into=docs/results/NAME] writes a workdir's rows back to its folder.
-python launch.py --report=DIR [DIR ...] writes a report anew, or joins several workdirs, without training.
+python launch.py --report=DIR[,DIR ...] writes a report anew, or joins several workdirs, without training.
 python launch.py --sample=DIR [--class=NAME --count=64 ...] draws rows from a run's generator.
 With --distributed, the same command on every host shares the seeds among them.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from imbal_jax import cores, environment, interrupts, streams
+from imbal_jax import cores, environment, interrupts, seeds, streams
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.flags import define, parse
 
@@ -74,8 +74,7 @@ def _run(values: flags.FlagValues, workdir: Path) -> Path:
     asked: list[int] = []
     interrupts.listen(asked)
     environment.enable_compilation_cache(Path(values.compilation_cache) if values.compilation_cache else None)
-    if isinstance(values.config.seeds, int):
-        cores.use(values.config.seeds)
+    cores.use(len(seeds.or_none(values.config.seeds)))  # whoever asks for a wrong number is told below
     from imbal_jax import experiment, hosts  # after the flags, so that a mistake in them is answered at once
 
     if values.distributed:
@@ -113,7 +112,14 @@ def _collect(values: flags.FlagValues) -> Path:
 def _report(values: flags.FlagValues, others: list[str], out: Path) -> Path:
     from imbal_jax.report import build
 
-    return build.join([Path(folder).absolute() for folder in (values.report, *others)], out)
+    folders = [folder for given in (values.report, *others) for folder in _listed(given)]
+    return build.join([Path(folder).absolute() for folder in folders], out)
+
+
+def _listed(text: str) -> list[str]:
+    """The folders of 'A,B'; a folder may have a comma in its name."""
+    parts = [part for part in text.split(",") if part]
+    return parts if parts and not Path(text).exists() else [text]
 
 
 def _summary(values: flags.FlagValues) -> str:

@@ -6,6 +6,7 @@
     python launch.py --config=configs/ecg_gan.py:amounts       the source's GAN and SMOTE at 0.1, 0.5 and 1 of full balance
     python launch.py --config=configs/ecg_gan.py:rr            a classifier that sees the RR intervals too; no GAN
 
+Five seeds allow no verdict on so many arms: --config.seeds=9 is the fewest that do (`:better`, `:amounts`, `:rr`: 8).
 On two cores: --config.gan.epochs=150 --config.gan.grid_every=15. Joined with the first report: launch.py --report=DIR DIR.
 
 Published by the source: GAN beats made its classifier much worse than SMOTE beats (by beat, no figures). Published between

@@ -1,14 +1,16 @@
 """What is said before an experiment begins: where the data comes from, how it is split, and what cannot come out of it."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
+from imbal_jax import records
 from imbal_jax.data import Rows, split
 from imbal_jax.evaluate import interim, stats
-from imbal_jax.report import analyses
+from imbal_jax.report import analyses, table
 from imbal_jax.report.run import baseline_of
 from imbal_jax.stages.arms import arms
 from imbal_jax.stages.classifier import test_counts
@@ -16,6 +18,7 @@ from imbal_jax.stages.setting import Setting
 
 FEW = 20  # test rows of a class
 ACCELERATORS = {"/dev/nvidia0": "jax[cuda12]", "/dev/kfd": "jax[rocm]", "/dev/accel0": "jax[tpu]"}  # and what jax needs
+CLASS = 38  # characters of a class's name in the table of classes
 MOST_FILES = 20  # that are named at the start of those that cannot be used
 
 
@@ -27,7 +30,7 @@ def announce(setting: Setting) -> None:
     if warning := idle_accelerator(devices[0].platform):
         print(f"warning: {warning}")
     if data.note:
-        print(f"{'=' * 80}\n{data.note}\n{'=' * 80}")
+        print("\n".join(["=" * table.WIDTH, *table.wrapped(data.note), "=" * table.WIDTH]))
     before = np.bincount(data.train.y, minlength=len(names))
     test = test_counts(data)
     print(f"data: {data.name} from {data.source}, digest {data.digest[:12]}")
@@ -37,10 +40,7 @@ def announce(setting: Setting) -> None:
         print(f"left out: {line}")
     if (more := len(data.left_out) - MOST_FILES) > 0:
         print(f"left out: {more} more, see environment.json")
-    print(f"{'class':>12} {'at hand':>9} {'training':>9} {'test':>9}")
-    for label, (name, old, tested) in enumerate(zip(names, before, test, strict=True)):
-        mark = "  minority" if label in setting.task.minority else ""
-        print(f"{name:>12} {old:>9} {setting.task.counts[label]:>9} {tested:>9}{mark}")
+    print("\n".join(_classes(setting, before, test)))
     few = [f"{name} ({many})" for name, many in zip(names, test, strict=True) if many < FEW]
     if few:
         why = "one row more or less that is right changes their recall by 5 points or more"
@@ -49,6 +49,17 @@ def announce(setting: Setting) -> None:
         print(f"warning: {line}")
     if warning := verdict_warning(setting.config, setting.workdir):
         print(warning)
+
+
+def _classes(setting: Setting, before: np.ndarray, test: list[int]) -> list[str]:
+    """A line for each class with its rows: at hand, in training, in the test set; names that are cut in full below."""
+    called, legend = table.shortened(setting.task.class_names, CLASS)
+    width = max(12, *map(len, called.values()))
+    lines = [f"{'class':>{width}} {'at hand':>9} {'training':>9} {'test':>9}"]
+    for label, (name, old, tested) in enumerate(zip(setting.task.class_names, before, test, strict=True)):
+        mark = "  minority" if label in setting.task.minority else ""
+        lines.append(f"{called[name]:>{width}} {old:>9} {setting.task.counts[label]:>9} {tested:>9}{mark}")
+    return lines + legend
 
 
 def idle_accelerator(platform: str, root: Path = Path("/")) -> str:
@@ -84,18 +95,57 @@ def _rows(rows: Rows) -> str:
 
 
 def verdict_warning(config: Any, workdir: Path) -> str:
-    """One line that says that the seeds asked for allow no verdict on any arm, and how many would; '' where they do."""
+    """One line that says that the seeds asked for allow no verdict on any arm, and how many would; '' where they do.
+
+    The rows that the workdir holds count, and tell how many seeds the spread of their differences asks for.
+    """
     every = [{"method": arm.name, "point": arm.place} for arm in arms(config)]
     names, baseline = [arm["method"] for arm in every], baseline_of(config)
-    compared = [arm["method"] for arm in every if stats.opponent(arm, baseline, names)]
-    n = len(analyses.seeds_of(config.to_dict()))
-    if not compared or not n:
+    compared = {arm["method"]: other for arm in every if (other := stats.opponent(arm, baseline, names))}
+    asked = analyses.seeds_of(config.to_dict())
+    if not compared or not asked:
         return ""
     fixed = {"metric": config.metric, "baseline": baseline, "margin": float(config.margin)}
     history = analyses.history(analyses.read(workdir), config.to_dict(), [], fixed)
     if history.changed:
         return history.changed
-    shares = {arm: interim.share(n, arm, history) for arm in compared}
-    if any(stats.possible(n, len(compared), share) for share in shares.values()):
+    history = history._replace(joined=asked.start > 0)
+    rows = {(row["method"], row["seed"]): row for row in records.read(workdir / "rows.jsonl")}
+    pairs = {arm: _pairs(rows, arm, compared[arm], asked) for arm in compared}
+    shares = {arm: interim.share(n, arm, history) for arm, n in pairs.items()}
+    if any(stats.possible(pairs[arm], len(compared), shares[arm]) for arm in compared):
         return ""
-    return stats.too_few(n, len(compared), max(compared, key=shares.__getitem__), history)
+    best = max(compared, key=shares.__getitem__)
+    return stats.too_few(pairs[best], len(compared), best, history) + _by_spread(rows, compared, fixed, history)
+
+
+def _pairs(rows: Mapping[tuple[str, int], Any], arm: str, other: str, asked: range) -> int:
+    """The seeds that both arms will have: those asked for, and those that are there."""
+    there = ({seed for name, seed in rows if name == of} for of in (arm, other))
+    return len(set.intersection(*(seeds | set(asked) for seeds in there)))
+
+
+def _by_spread(
+    rows: Mapping[tuple[str, int], Any], compared: Mapping[str, str], fixed: Mapping[str, Any], history: interim.History
+) -> str:
+    """'; at the spread seen so far ...': the seeds that the easiest and the hardest comparison need; '' without two pairs."""
+    metric, found = fixed["metric"], {}
+    for arm, other in compared.items():
+        values = [
+            (row[metric], rows[other, seed][metric])
+            for (name, seed), row in rows.items()
+            if name == arm and (other, seed) in rows and None not in (row.get(metric), rows[other, seed].get(metric))
+        ]
+        if len(values) > 1:
+            gaps = np.subtract(*np.array(values, np.float64).T)
+            needed = stats.pairs_needed(gaps, len(compared), fixed["margin"], arm, history)
+            found[arm] = needed or stats.MOST_PAIRS + 1, gaps
+    if not found:
+        return ""
+    ends = dict.fromkeys(pick(found, key=lambda arm: found[arm][0]) for pick in (min, max))
+    told = [
+        f"{needed if needed <= stats.MOST_PAIRS else f'more than {stats.MOST_PAIRS}'} seeds for {arm} "
+        f"({gaps.mean():+.4f}, sd {gaps.std(ddof=1):.4f})"
+        for arm, (needed, gaps) in ((arm, found[arm]) for arm in ends)
+    ]
+    return f"; at the spread of the differences in {metric} so far, a power of {stats.POWER:g} takes {' and '.join(told)}"

@@ -12,12 +12,15 @@ from imbal_jax import data
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.fields import Field, check_value, choices_of
 
-MOST_SEEDS = 100_000
-
 EXPERIMENT = (
     Field("name", "experiment", "Names the run and its workdir."),
     Field("seed", 0, "Root of all randomness; every seed of the sweep is derived from it.", 0, 2**32 - 1),
-    Field("seeds", 1, "Number of seeds; they run side by side.", 1, MOST_SEEDS),
+    Field(
+        "seeds",
+        1,
+        "Number of seeds, which run side by side; or a range: '8:16' are the seeds 8 to 15, for the jobs of an array.",
+        check="imbal_jax.seeds.of",
+    ),
     Field("baselines", (), "Balancing methods to compare, as specs: ('none', 'over', 'smote | mixup(alpha=0.2)')."),
     Field("method", "none", "The method of interest, run after the baselines."),
     Field("baseline", "", "The method that the others are compared with; '': 'none' if it is run, else the first."),
@@ -80,7 +83,7 @@ GAN = (
     Field("gan.classes", "", "One GAN per class for these: 'minority' or 'S, V, F'; '': one conditional GAN of all classes."),
     Field("gan.separate", False, "Give the discriminator real and generated rows in separate batches."),
     Field("gan.init", "glorot_uniform", "Initial kernels.", choices="imbal_jax.models.layers.INITIALIZERS"),
-    Field("gan.latent", 128, "Size of the latent vector.", 1, MOST_SEEDS),
+    Field("gan.latent", 128, "Size of the latent vector.", 1, 100_000),
     Field("gan.epochs", 30, "Passes over the GAN's rows; with `classes`, of each GAN over the rows of its class.", 1, 10**6),
     Field("gan.steps_per_epoch", 0, "Generator steps per epoch; 0: as many as one pass has.", 0, 40_000),
     Field("gan.batch", 128, "Real rows per step.", 1, 10**6),
@@ -179,7 +182,7 @@ QUALITY = (
     Field(
         "quality.samples", 500, "Rows of each class and side by which generated rows are measured; 0: no measurement.", 0, 10**6
     ),
-    Field("quality.k", 5, "Neighbours of precision, recall, density and coverage.", 1, MOST_SEEDS),
+    Field("quality.k", 5, "Neighbours of precision, recall, density and coverage.", 1, 100_000),
     Field("quality.epochs", 3, "Epochs of the classifier whose features generated rows are measured in.", 1, 10**6),
     Field("quality.batch", 128, "Its batch.", 1, 10**6),
     Field("quality.optimizer", "adam", "Its optimiser.", choices="imbal_jax.train.optimizer.NAMES"),
@@ -206,9 +209,9 @@ RUNTIME = (
         "Seeds inside a device: vectorised or one after another; 'auto' measures.",
         choices=("auto", "vmap", "loop"),
     ),
-    Field("lanes_per_device", 0, "Seeds that run at once on a device; 0: as many as the memory holds.", 0, MOST_SEEDS),
+    Field("lanes_per_device", 0, "Seeds that run at once on a device; 0: as many as the memory holds.", 0, 100_000),
     Field("parallel", "shard_map", "How seeds are spread over devices.", choices=("shard_map", "pmap")),
-    Field("data_devices", 1, "Devices per seed; they share its batches.", 1, MOST_SEEDS),
+    Field("data_devices", 1, "Devices per seed; they share its batches.", 1, 100_000),
     Field("chunk_seconds", 10.0, "Aimed seconds of one uninterrupted run on the device.", 0, 10**9),
     Field("save_seconds", 30.0, "Least seconds between two checkpoints of a training.", 0, 10**9),
 )

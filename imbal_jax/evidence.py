@@ -14,7 +14,7 @@ from typing import Any
 
 import jax
 
-from imbal_jax import experiment, kept_config, records
+from imbal_jax import experiment, kept_config, records, seeds
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
 from imbal_jax.report import analyses
@@ -126,7 +126,7 @@ def retire(folder: Path, config: dict[str, Any], rows: Iterable[Row]) -> None:
     records.keep(folder / "metrics.jsonl", lambda line: line.get("method") not in arms)
     entries = records.read_json(place) if place.exists() else []
     for entry in entries:
-        entry["rows"] = {arm: seeds for arm, seeds in entry["rows"].items() if arm not in arms}
+        entry["rows"] = {arm: there for arm, there in entry["rows"].items() if arm not in arms}
     records.write_json(place, [entry for entry in entries if entry["rows"]])
     kept = records.read_json(folder / "config.json")
     own = {name: kept[name] for name in ("baselines", "method", "seeds", "expected")}
@@ -180,15 +180,16 @@ def merged_config(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
         raise UserError(f"{folder} holds a different experiment: {'; '.join(wrong)}. Use another --into")
     arms = dict.fromkeys([*kept["baselines"], *config["baselines"], config["method"]])
     arms.pop(kept["method"], None)
-    seeds = max(analyses.seeds_of(each).stop for each in (kept, config))
-    return {**config, **kept, "seeds": seeds, "baselines": list(arms)}
+    asked = [seeds.of(each.get("seeds")) for each in (kept, config)]
+    every = range(min(part.start for part in asked), max(part.stop for part in asked))
+    return {**config, **kept, "seeds": seeds.written(every), "baselines": list(arms)}
 
 
 def add_surroundings(folder: Path, environment: Mapping[str, Any]) -> None:
     """Append to environment.json where the rows were measured that no entry names yet."""
     path = folder / "environment.json"
     entries = records.read_json(path) if path.exists() else []
-    named = {(method, seed) for entry in entries for method, seeds in entry["rows"].items() for seed in seeds}
+    named = {(method, seed) for entry in entries for method, these in entry["rows"].items() for seed in these}
     arms: dict[str, list[int]] = {}
     for row in records.read(folder / "rows.jsonl"):
         if (row["method"], row["seed"]) not in named:

@@ -1,8 +1,10 @@
 """An experiment from its config to its report: load, cut, then for each chunk of seeds balance, train, evaluate; report."""
 
+import itertools
 import json
 import math
 import os
+from collections import Counter
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import announcement, environment, forms, hosts, kept_config, memory, methods, models, records, sweep
+from imbal_jax import announcement, environment, forms, hosts, kept_config, memory, methods, models, records, seeds, sweep
 from imbal_jax.config import validate
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, result_rows, stats
@@ -20,7 +22,7 @@ from imbal_jax.report import analyses, build, table
 from imbal_jax.report.run import baseline_of, published
 from imbal_jax.stages import classifier, gan, gan_grids, group, quality, summary
 from imbal_jax.stages.arms import Arm, arms, at
-from imbal_jax.stages.curves import Curves
+from imbal_jax.stages.curves import Curves, ranges
 from imbal_jax.stages.setting import Base, Setting, begin, prepare
 
 # What may change from one start to the next: more of the same, or how it is computed.
@@ -53,17 +55,19 @@ def run(config: Any, workdir: Path, stopping: Callable[[], bool] = lambda: False
 def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     clock = environment.start_compile_clock()
     base = start(config, workdir, lambda: clock()["compile_seconds"] + clock()["trace_seconds"], stopping)
-    one = prepare(config, workdir, base, seeds=(0,))
+    one = prepare(config, workdir, base, seeds.of(config.seeds)[:1])
     every = checked_arms(one)
     claim(one)
     announcement.announce(one)
     rule, own = sweep.stop_rule(config), workdir / "rows.jsonl"
     tested = classifier.test_counts(base.data)
     known = meet("start", own, _left_by_others(workdir), tested, stopping)
-    for number, chunks in enumerate(sweep.rounds(config, sweep.lanes_at_once(one, every))):
-        for chunk in hosts.share(chunks):
-            for unit in sweep.missing(every, chunk, known):
-                run_unit(config, base, workdir, unit, full=max(map(len, chunks)))
+    rounds = sweep.rounds(config, sweep.lanes_at_once(one, every))
+    for number, chunks in enumerate(rounds):
+        units, *later = [_units(every, of_round, known) for of_round in rounds[number:]]
+        for place, unit in enumerate(units, 1):
+            after = sweep.work(one, [*units[place:], *itertools.chain(*later)])
+            run_unit(config, base, workdir, unit, full=max(map(len, chunks)), expect=partial(_expect, one, bool(rule), after))
         known = meet(f"round {number}", own, stopping=stopping)
         if rule and not undecided(config, rule, every, known, own.parent, number):
             break
@@ -71,6 +75,16 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     if jax.process_index() == 0:
         print(table.text(records.read_json(workdir / "results.json")))
     return report
+
+
+def _units(every: list[Arm], chunks: list[tuple[int, ...]], known: list[dict[str, Any]]) -> list[sweep.Unit]:
+    """What this process has to run of these chunks of seeds."""
+    return [unit for chunk in hosts.share(chunks) for unit in sweep.missing(every, chunk, known)]
+
+
+def _expect(one: Setting, may_end: bool, after: Counter[str], unit: sweep.Unit) -> None:
+    """Say which trainings are still to come: those of a unit, and those after it."""
+    one.base.pace.expect(sweep.work(one, [unit]) + after, may_end)
 
 
 def networks(config: Any, coloured: bool = False) -> str:
@@ -92,13 +106,20 @@ def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: 
         earlier = forms.restored(before["form"], kept)
         if config.conv in ("auto", earlier.conv) and config.lanes in ("auto", earlier.inner):
             form = earlier
-    wanted = -(-config.seeds // jax.process_count()) if config.seeds > 0 else 1
+    wanted = -(-len(seeds.or_none(config.seeds)) // jax.process_count()) or 1
     if config.lanes_per_device > 0:
         wanted = min(wanted, config.lanes_per_device * jax.local_device_count())
     return begin(config, wanted, form, compiling, stopping)
 
 
-def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int) -> None:
+def run_unit(
+    config: Any,
+    base: Base,
+    workdir: Path,
+    unit: sweep.Unit,
+    full: int,
+    expect: Callable[[sweep.Unit], None] = lambda unit: None,
+) -> None:
     """Train and evaluate groups of arms on one chunk of seeds; each group's rows are kept as soon as it is done.
 
     Args:
@@ -107,16 +128,19 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
         workdir: where results go.
         unit: the seeds and the groups.
         full: seeds in the longest chunk; one that lacks few is filled up to it, so that its programs serve.
+        expect: told before each group what of the unit is still to be trained, that group included.
     """
     least = full if len(unit.seeds) == full - 1 else 1
     curves = Curves(workdir / "metrics.jsonl", unit.seeds)
     gans: dict[Any, tuple[group.TrainedGan, group.JudgedGan]] = {}
     shown = False
-    for number, members in enumerate(unit.groups, 1):
+    names = [arm.name for arm in arms(config)]
+    for number, members in enumerate(unit.groups):
+        expect(unit._replace(groups=unit.groups[number:]))
         point = members[0].untraced
         setting = prepare(at(config, point), workdir, base, unit.seeds, Arm("", point).place)._replace(least=least)
-        if len(unit.groups) > 1:
-            setting = setting._replace(turn=f"{number}/{len(unit.groups)}")
+        if len(names) > 1:
+            setting = setting._replace(turn=turn([names.index(arm.name) for arm in members], len(names)))
         if point not in gans:
             trained = cache(partial(gan.fit, setting, curves))
             gans[point] = trained, cache(partial(group.judged, setting, curves, trained))
@@ -127,6 +151,13 @@ def run_unit(config: Any, base: Base, workdir: Path, unit: sweep.Unit, full: int
         records.append(workdir / "rows.jsonl", rows)
         if base.stopping():
             raise Interrupted("stopped between two trainings")
+
+
+def turn(places: list[int], many: int) -> str:
+    """Which arms are at work, counted from 1: 'arm 2 of 7', 'arms 2-4 of 7', 'arms 2, 5 of 7'."""
+    if len(places) == 1:
+        return f"arm {places[0] + 1} of {many}"
+    return f"arms {ranges([place + 1 for place in places]).replace(',', ', ')} of {many}"
 
 
 def meet(

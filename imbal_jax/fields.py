@@ -30,6 +30,8 @@ class Field(NamedTuple):
         above, below: exclusive bounds.
         choices: the values that are allowed; or where they are declared, as 'package.module.NAME' (a sequence, or a function
             without arguments that returns one).
+        check: where a function of the value stands that raises UserError, as 'package.module.name'; it takes the place of the
+            other checks.
         extendable: the value may also be the dotted path of a module outside of the package.
     """
 
@@ -41,6 +43,7 @@ class Field(NamedTuple):
     above: float | None = None
     below: float | None = None
     choices: Sequence[Any] | str = ()
+    check: str = ""
     extendable: bool = False
 
 
@@ -53,14 +56,20 @@ def choices_of(field: Field) -> tuple[Any, ...]:
     """The values that are allowed; empty if the field has no list of them."""
     if not isinstance(field.choices, str):
         return tuple(field.choices)
-    module, name = field.choices.rsplit(".", 1)
-    owner = getattr(importlib.import_module(module), name)
+    owner = _named(field.choices)
     return tuple(owner() if callable(owner) else owner)
+
+
+def _named(path: str) -> Any:
+    module, name = path.rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)
 
 
 def check_value(field: Field, value: Any) -> None:
     """Raise UserError unless `value` is one that the field allows."""
-    if (problem := _problem(field, value)) is not None:
+    if field.check:
+        _named(field.check)(value)
+    elif (problem := _problem(field, value)) is not None:
         raise UserError(f"config.{field.name} {problem}")
 
 

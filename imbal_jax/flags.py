@@ -1,5 +1,6 @@
 """Command-line flags with errors that help: unknown fields with the nearest names, files that are not there."""
 
+import ast
 import re
 import sys
 from pathlib import Path
@@ -7,13 +8,13 @@ from typing import Any
 
 from absl import flags
 
-from imbal_jax import kept_config
+from imbal_jax import kept_config, seeds
 from imbal_jax.config import help_text
 from imbal_jax.errors import UserError, nearest
 
 USE = (
     "flags are --config=FILE, --config.FIELD=VALUE, --workdir=DIR, --compilation_cache=DIR, --distributed (with --coordinator, "
-    "--processes, --process), --continue=DIR, --collect=DIR (with --into, --replace), --report=DIR [DIR ...], --sample=DIR "
+    "--processes, --process), --continue=DIR, --collect=DIR (with --into, --replace), --report=DIR[,DIR ...], --sample=DIR "
     "(with --class, --count, --epoch, --seed, --latent_seed, --format, --out), --summary, --list_methods and "
     "--help_config[=FIELD]"
 )
@@ -23,7 +24,7 @@ KINDS = {int: "a whole number", float: "a number", bool: "true or false", tuple:
 TEXTS = {
     "workdir": "Where results go; runs/<config name>-<time> by default. The same command goes on where it stopped.",
     "compilation_cache": "Where compiled programs are kept; $IMBAL_CACHE_DIR or ~/.cache/imbal_jax by default.",
-    "report": "Write a workdir's report anew, or join several (--report=DIR DIR ...) into one in --workdir; trains nothing.",
+    "report": "Write a workdir's report anew, or join several (--report=DIR,DIR) into one in --workdir; trains nothing.",
     "sample": "Draw rows from a finished run's generator: its workdir, or a folder with generator checkpoints in it.",
     "continue": "Train what a folder of docs/results lacks: its config and rows, in --workdir; runs/NAME by default.",
     "collect": "Write a workdir's rows and curves to the folder of docs/results that it continues; trains nothing.",
@@ -84,7 +85,8 @@ def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
     """Parse `argv` for `absl.app.run`; a mistake prints one line and exits with 2."""
     argv = ["--help_config=" if bare else word for word, bare in zip(argv, _without_value(argv, "help_config"), strict=True)]
     try:
-        rest = values(argv)
+        plain, asked_seeds = _without_seeds(_with_baselines(argv))
+        rest = values(plain)
         if values["report"].present and not values["report"].value:
             raise ValueError("--report needs a folder: a run's workdir, or several after one another")
         _check_sampling(argv, values, rest)
@@ -93,6 +95,7 @@ def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
             help_text(values["help_config"].value or "")
         elif not any(values[name].present for name in ("sample", "collect", "report")) and not values["list_methods"].value:
             _check(argv, values, rest)
+            _set_seeds(values["config"].value, asked_seeds)
         return rest
     except Exception as error:
         problem = error  # explained outside of this block: in it, Python would make it the context of what follows
@@ -193,6 +196,8 @@ def _explain_fields(argv: list[str], error: Exception, text: str, asked: str) ->
             return f"--config.{field}={value}: {field!r} is a group of fields; use --config.{field}.FIELD=VALUE"
         if isinstance(error, flags.IllegalFlagValueError) and f"--config.{field}={value}:" in text:
             default = _default(asked, field)
+            if field == "seeds":
+                return f"--config.seeds={value}: it must be a whole number, as 8 is, or a range, as 8:16 for the seeds 8 to 15"
             return f"--config.{field}={value}: it must be {KINDS.get(type(default), 'text')}, as {default!r} is"
     return text
 
@@ -216,6 +221,73 @@ def _overrides(argv: list[str]) -> list[tuple[str, str]]:
     """Fields of the config that are overridden, with the text given (after '=')."""
     found = (re.fullmatch(r"--?config\.([\w.]+)(?:=(.*))?", word, re.DOTALL) for word in argv)
     return [(match[1], match[2] or "") for match in found if match]
+
+
+def _given(argv: list[str], field: str) -> list[tuple[int, int, str]]:
+    """Where a field of the config is overridden: the first word, the one after the last, and the text given."""
+    found = []
+    for i, word in enumerate(argv):
+        if match := re.fullmatch(rf"--?config\.{field}(?:=(.*))?", word, re.DOTALL):
+            if match[1] is not None:
+                found.append((i, i + 1, match[1]))
+            elif i + 1 < len(argv):
+                found.append((i, i + 2, argv[i + 1]))
+    return found
+
+
+def _with_baselines(argv: list[str]) -> list[str]:
+    """The command line with all that is said of config.baselines as one Python tuple.
+
+    Raises:
+        ValueError: an empty method between semicolons, or methods with commas between them.
+    """
+    given = _given(argv, "baselines")
+    if not given:
+        return argv
+    specs = [spec for _, _, text in given for spec in _specs(text)]
+    first, end, _ = given[0]
+    others = {i for start, stop, _ in given[1:] for i in range(start, stop)}
+    rest = [word for i, word in enumerate(argv) if i >= end and i not in others]
+    return [*argv[:first], f"--config.baselines={tuple(specs)!r}", *rest]
+
+
+def _specs(text: str) -> list[Any]:
+    """'none; over | affine' -> the two methods; a Python tuple -> what is in it."""
+    try:
+        value = ast.literal_eval(text.strip())
+        return list(value) if isinstance(value, (tuple, list)) else [value if isinstance(value, str) else text]
+    except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError):  # all of what Python's parser raises
+        parts = [part.strip() for part in text.split(";")]
+    if len(parts) > 1 and not parts[-1]:
+        parts.pop()  # one semicolon too many at the end does no harm
+    wrong = f"--config.baselines={text:.200}"
+    if not all(parts):
+        raise ValueError(f"{wrong}: a method is missing; write them with ';' between, as 'none; over; over | affine'")
+    for part in parts:
+        if "," in re.sub(r"\([^()]*\)", "", part) and not part.startswith("("):
+            raise ValueError(f"{wrong}: methods are separated by ';', not ','; write them as 'none; over; over | affine'")
+    return list(parts)
+
+
+def _without_seeds(argv: list[str]) -> tuple[list[str], str | None]:
+    """The command line without a range of seeds, which is no number as the field's default is, and that range."""
+    given = _given(argv, "seeds")
+    if not given or ":" not in given[-1][2]:
+        return argv, None
+    left_out = {i for start, stop, _ in given for i in range(start, stop)}
+    return [word for i, word in enumerate(argv) if i not in left_out], given[-1][2]
+
+
+def _set_seeds(config: Any, asked: str | None) -> None:
+    """Put a range of seeds into the config; seeds from 0 on as their number, whatever the config had before.
+
+    Raises:
+        UserError: no such seeds.
+    """
+    if asked is None and not isinstance(config.get("seeds"), str):
+        return
+    with config.ignore_type():
+        config.seeds = seeds.written(seeds.of(config.seeds if asked is None else asked))
 
 
 def _load(asked: str) -> Any:

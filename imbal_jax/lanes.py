@@ -55,7 +55,7 @@ class Spread(NamedTuple):
     def __call__(self, state: Any, inputs: Any, shared: Any) -> Any:
         """The outputs of all lanes, leaves [L, ...]."""
         lanes = _leading((state, inputs))
-        missing = self._filled(lanes) - lanes
+        missing = self.filled(lanes) - lanes
         if missing:  # equal shares: the last lane is repeated and its copies are dropped
             state, inputs = jax.tree.map(partial(_repeat_last, times=missing), (state, inputs))
         out = self.run(state, inputs, shared)
@@ -69,10 +69,11 @@ class Spread(NamedTuple):
             shared: best the arrays that the call will have: then the call does not compile again. ShapeDtypeStructs
                 otherwise.
         """
-        total = self._filled(_leading((state, inputs)))
+        total = self.filled(_leading((state, inputs)))
         return self.lower(*shapes((state, inputs), total), shared)
 
-    def _filled(self, lanes: int) -> int:
+    def filled(self, lanes: int) -> int:
+        """How many lanes are run for so many."""
         return -(-max(lanes, self.least) // self.slots) * self.slots
 
 

@@ -26,8 +26,9 @@ class Progress:
     """Tells how far a piece of work is, how fast it goes, and how long it will take.
 
     On a terminal one line by tqdm; elsewhere a line at most every 10 s and one at the end, such as
-    "gan: 1200/2656 steps, 45%, 3.1 steps/s, 7 min 50 s left, d_loss 0.61". The rate is that of this process: what a
-    resumed run found done does not count, nor, once a second update came, the time up to the first (compilation).
+    "gan: 1200/2656 steps, 45%, 3.1 steps/s, 7 min 50 s left (1 h 03 min overall), d_loss 0.61". The rate is that of this
+    process: what a resumed run found done does not count, nor, once a second update came, the time up to the first
+    (compilation).
 
     Args:
       label: what the line begins with.
@@ -35,11 +36,15 @@ class Progress:
       done: units found done at the start.
       unit: singular name of a unit.
       stream: where to write; standard error by default.
+      first: shown until the first update, such as "compiling (about 40 s, once)".
     """
 
-    def __init__(self, label: str, total: int, done: int = 0, unit: str = "step", stream: TextIO | None = None) -> None:
+    def __init__(
+        self, label: str, total: int, done: int = 0, unit: str = "step", stream: TextIO | None = None, first: str = ""
+    ) -> None:
         self.label, self.total, self.done, self.unit = label, total, done, unit
         self.stream = sys.stderr if stream is None else stream
+        self._first = first
         self._shown: dict[str, float] = {}
         self._updates = 0
         self._bar: Any = None
@@ -49,22 +54,33 @@ class Progress:
         self._anchor = (self._began, self.done)
         if self.stream.isatty():
             self._bar = _bar(self.label, self.total, self.done, self.unit, self.stream)
+            if self._first and self.done < self.total:
+                self._bar.set_postfix_str(self._first)
+        elif self._first and self.done < self.total:
+            print(f"{self.label}: {self._first}", file=self.stream, flush=True)
         return self
 
-    def update(self, done: int, **shown: float) -> None:
-        """Sets the units done so far (of all, not of this call) and the values to show behind them."""
+    def update(self, done: int, overall: str = "", **shown: float) -> None:
+        """Sets the units done so far (of all, not of this call) and the values to show behind them.
+
+        Args:
+          done: units.
+          overall: what is left of a larger whole, in words.
+          shown: values by name.
+        """
         now = time.monotonic()
         if self._updates == 1:
             self._anchor = (self._latest, self.done)
         self._latest, self._updates = now, self._updates + 1
         self.done, self._shown = done, {name: float(value) for name, value in shown.items()}
         if self._bar is not None:
-            self._bar.set_postfix_str(_values(self._shown), refresh=False)
+            self._bar.set_postfix_str(", ".join(filter(None, (overall, _values(self._shown)))), refresh=False)
             self._bar.update(done - self._bar.n)
         elif now - self._printed >= _EVERY and done < self.total:
             self._printed = now
             rate = self._rate(now) if self._updates > 1 else math.nan  # with the compilation in it, it would frighten
-            self._print(rate, f"{clock((self.total - done) / rate)} left" if self._updates > 1 else "compiled")
+            left = f"{clock((self.total - done) / rate)} left" if self._updates > 1 else "compiled"
+            self._print(rate, f"{left} ({overall})" if overall else left)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         """Ends the line; elsewhere than on a terminal, says how long the work took or how far it came."""

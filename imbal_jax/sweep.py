@@ -1,5 +1,6 @@
 """A sweep's plan: which arms still lack which seeds, in what chunks they are run, and when enough is known."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any, NamedTuple
@@ -7,12 +8,12 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from imbal_jax import memory, methods
-from imbal_jax.config import MOST_SEEDS
+from imbal_jax import memory, methods, seeds
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.stages import classifier, gan, group
-from imbal_jax.stages.arms import Arm, groups
+from imbal_jax.stages.arms import Arm, at, groups
 from imbal_jax.stages.setting import Setting
+from imbal_jax.train import length
 
 EVERY = 8  # seeds between two interim analyses, unless said otherwise
 
@@ -51,7 +52,7 @@ def stop_rule(config: Any) -> Stop | None:
         raise UserError(f"config.stop is {config.stop!r}{hint}: leave it empty or write 'decided(margin=0.002, every=8)'")
     asked = known | words[0].options
     every, margin = asked["every"], asked["margin"]
-    if type(every) is not int or not 1 <= every <= MOST_SEEDS or type(margin) not in (int, float) or not 0 <= margin < 1:
+    if type(every) is not int or not 1 <= every <= seeds.MOST or type(margin) not in (int, float) or not 0 <= margin < 1:
         raise UserError(f"config.stop is {config.stop!r}: `every` is a number of seeds, `margin` at least 0 and below 1")
     return Stop(float(asked["margin"]), asked["every"])
 
@@ -63,11 +64,11 @@ def rounds(config: Any, per_process: int) -> list[list[tuple[int, ...]]]:
         config: gives the seeds and the rule when to stop.
         per_process: lanes that a process runs at once.
     """
-    seeds, processes = range(config.seeds), jax.process_count()
+    asked, processes = seeds.of(config.seeds), jax.process_count()
     rule = stop_rule(config)
     if rule is None:
-        return [memory.chunks(seeds, min(per_process, -(-len(seeds) // processes)))]
-    parts = [seeds[start : start + rule.every] for start in range(0, len(seeds), rule.every)]
+        return [memory.chunks(asked, min(per_process, -(-len(asked) // processes)))]
+    parts = [asked[start : start + rule.every] for start in range(0, len(asked), rule.every)]
     return [memory.chunks(part, min(per_process, -(-len(part) // processes))) for part in parts]
 
 
@@ -76,9 +77,33 @@ def missing(arms: Iterable[Arm], chunk: Sequence[int], rows: Iterable[dict[str, 
     done = {(row["method"], row["seed"]) for row in rows}
     lacking: dict[tuple[int, ...], list[Arm]] = {}
     for arm in arms:
-        if seeds := tuple(seed for seed in chunk if (arm.name, seed) not in done):
-            lacking.setdefault(seeds, []).append(arm)
-    return [Unit(seeds, groups(found)) for seeds, found in lacking.items()]
+        if new := tuple(seed for seed in chunk if (arm.name, seed) not in done):
+            lacking.setdefault(new, []).append(arm)
+    return [Unit(new, groups(found)) for new, found in lacking.items()]
+
+
+def work(setting: Setting, units: Iterable[Unit]) -> Counter[str]:
+    """The lane-steps of the trainings of these units, by kind, as `pace` counts them; those found done are not known here.
+
+    Args:
+        setting: of a single seed.
+        units: see `Unit`.
+    """
+    found: Counter[str] = Counter()
+    of_gan: dict[Any, int] = {}
+    real = sum(setting.train.counts)
+    for unit in units:
+        with_gan = set()
+        for members in unit.groups:
+            there = setting._replace(config=at(setting.config, members[0].untraced))
+            steps = length.of(there.config.classifier, real, real).steps
+            found["classifier"] += steps * len(members) * len(unit.seeds)
+            if group.uses_gan(members[0].spec):
+                with_gan.add(members[0].untraced)
+                if members[0].untraced not in of_gan:
+                    of_gan[members[0].untraced] = gan.lane_steps(there)
+        found["gan"] += sum(of_gan[point] for point in with_gan) * len(unit.seeds)
+    return +found
 
 
 def lanes_at_once(setting: Setting, arms: Sequence[Arm]) -> int:
@@ -92,7 +117,7 @@ def lanes_at_once(setting: Setting, arms: Sequence[Arm]) -> int:
     slots = max(1, len(base.devices) // config.data_devices)
     if config.lanes_per_device:
         return config.lanes_per_device * slots
-    wanted = -(-config.seeds // (slots * jax.process_count()))
+    wanted = -(-len(seeds.of(config.seeds)) // (slots * jax.process_count()))
     room = memory.available(base.devices[0])
     if room is None or (base.form.inner == "loop" and _light(setting, wanted, room)):
         return wanted * slots

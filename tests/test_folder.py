@@ -5,13 +5,20 @@ import io
 import struct
 import zipfile
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from data_files import encoded, fails, noise, write
 
-from imbal_jax import data
+from configs import folder as folder_config
+from imbal_jax import data, experiment, records
 from imbal_jax.data import class_folders, folder, npz
 from imbal_jax.errors import UserError
+from imbal_jax.evaluate import stats
+from imbal_jax.models import ecg_gan, s0_cgan
+from imbal_jax.stages import drawing, gan
+from imbal_jax.stages.setting import prepare
 
 
 @pytest.fixture(autouse=True)
@@ -537,3 +544,60 @@ def test_places(tmp_path, monkeypatch):
         load("root/pets", source="zip")
     with fails("unknown source 'zp'", "did you mean 'zip'"):
         load("root/pets", source="zp")
+
+
+# --- A GAN ------------------------------------------------------------------------------------------------------------
+
+
+def with_gan(tmp_path, shape, dtype=np.uint8, **fields):
+    """The config for 24 and 8 rows of two classes in an .npz, with a GAN."""
+    rng = np.random.default_rng(0)
+    y = np.repeat([0, 1], [24, 8])
+    x = rng.integers(0, 200, (32, *shape)) + 50 * y.reshape(-1, *[1] * len(shape))
+    np.savez(tmp_path / "mine.npz", x=x.astype(dtype), y=y)
+    config = folder_config.get_config(f"gan={tmp_path / 'mine.npz'}")
+    config.conv, config.lanes = "gemm", "loop"
+    config.update_from_flattened_dict({name.replace("__", "."): value for name, value in fields.items()})
+    return config
+
+
+@pytest.mark.parametrize(("shape", "dtype", "module"), [((10, 9, 3), np.uint8, s0_cgan), ((50, 2), np.float32, ecg_gan)])
+def test_the_gan_suits_the_rows(tmp_path, shape, dtype, module):
+    config = with_gan(tmp_path, shape, dtype)
+    setting = prepare(config, tmp_path / "run", seeds=(0,))
+    arms = experiment.check(setting)  # the shapes of all networks
+    assert [arm.spec for arm in arms] == ["none", "over", "smote", "logit_adjust", "gan_synth"]
+    nets = gan.nets_of(config, setting.task, "gemm")
+    assert isinstance(nets.generator, module.Generator) and isinstance(nets.discriminator, module.Discriminator)
+    z, label = jnp.zeros((2, 64)), jnp.zeros((2, 2))
+    variables = jax.eval_shape(nets.generator.init, jax.random.key(0), z, label)
+    assert jax.eval_shape(nets.generator.apply, variables, z, label).shape == (2, *shape)
+
+
+def test_vectors_have_no_gan_yet(tmp_path):
+    setting = prepare(with_gan(tmp_path, (7,), np.float32), tmp_path / "run", seeds=(0,))
+    with pytest.raises(UserError, match=r"no GAN for vectors \[D\] yet .*shape \(7,\)\): leave gan_synth out") as error:
+        experiment.check(setting)
+    assert "\n" not in str(error.value)
+
+
+def test_the_variant_with_a_gan_is_the_other_with_one_arm_more():
+    plain, more = folder_config.get_config("there"), folder_config.get_config("gan=there")
+    assert more.data == plain.data and more.classifier == plain.classifier and more.data.path == "there"
+    assert (*plain.baselines, plain.method, "gan_synth") == (*more.baselines, more.method)
+    for config in (plain, more):
+        assert config.seeds == stats.seeds_needed(len(config.baselines))
+    with pytest.raises(ValueError, match="needs the place of the data"):
+        folder_config.get_config("gan=")
+
+
+@pytest.mark.slow
+def test_a_gan_on_small_images(tmp_path):
+    fields = {"seeds": 1, "baselines": ("none",), "classifier__model": "s0_cnn", "classifier__epochs": 1, "gan__epochs": 2}
+    config = with_gan(tmp_path, (10, 9, 3), **fields, gan__grid_every=1, quality__samples=0, gan__g_width=0.1, gan__d_width=0.1)
+    experiment.run(config, tmp_path / "run")
+    rows = records.read(tmp_path / "run" / "rows.jsonl")
+    assert [row["method"] for row in rows] == ["none", "gan_synth"]
+    assert rows[1]["counts_after"][0] == rows[1]["counts_after"][1] and rows[1]["gan_steps"] > 0 and not rows[1]["failed"]
+    kept = drawing.draw(drawing.Wanted(folder=tmp_path / "run", out=tmp_path / "drawn", each=2, format="npz"))
+    assert np.load(next(kept.glob("*.npz") if kept.is_dir() else iter([kept])))["x"].shape[1:] == (10, 9, 3)

@@ -107,10 +107,32 @@ def test_fields_are_overridden():
         ("over(to=5000)", ("over(to=5000)",)),
         ("('none', 'over(to=5000)')", ("none", "over(to=5000)")),
         ("()", ()),
+        ("none; over; over | affine", ("none", "over", "over | affine")),
+        ("none;over(to=50); ", ("none", "over(to=50)")),
+        ("['none', 'over']", ("none", "over")),
+        ("mixup(alpha=0.2, p=1) | over; none", ("mixup(alpha=0.2, p=1) | over", "none")),
     ],
 )
 def test_a_tuple_field_is_overridden(text, baselines):
     assert parsed(MNIST, f"--config.baselines={text}").config.baselines == baselines
+
+
+def test_the_methods_may_be_given_one_by_one():
+    repeated = parsed(MNIST, "--config.baselines=none", "--config.seeds=2", "--config.baselines", "over; smote").config
+    assert repeated.baselines == ("none", "over", "smote") and repeated.seeds == 2
+    mixed = parsed(MNIST, "--config.baselines=('none', 'under')", "--config.baselines=over | affine", "--workdir=here")
+    assert mixed.config.baselines == ("none", "under", "over | affine") and mixed.workdir == "here"
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("8:16", "8:16"), ("0:4", 4), (" 2 : 3 ", "2:3"), ("5", 5), ("4294967295:4294967296", "4294967295:4294967296")],
+)
+def test_seeds_may_be_a_range(text, seeds):
+    values = parsed(MNIST, f"--config.seeds={text}", "--config.method=over", "--workdir=here")
+    assert (values.config.seeds, values.config.method, values.workdir) == (seeds, "over", "here")
+    assert parsed(MNIST, "--config.seeds", text).config.seeds == seeds
+    assert parsed(MNIST, "--config.seeds=3", f"--config.seeds={text}").config.seeds == seeds
 
 
 def test_a_config_may_follow_as_a_word_of_its_own():
@@ -132,7 +154,16 @@ def test_a_config_may_follow_as_a_word_of_its_own():
         ([MNIST, "--config.gan.epochs.x=2"], ["unknown config field 'gan.epochs.x'", "'gan.epochs'"]),
         ([MNIST, "--config.gan=3"], ["'gan' is a group of fields", "--config.gan.FIELD=VALUE"]),
         ([MNIST, "--config.gan={'epochs': 3}"], ["'gan' is a group of fields"]),
-        ([MNIST, "--config.seeds=abc"], ["--config.seeds=abc: it must be a whole number, as 1 is"]),
+        ([MNIST, "--config.seeds=abc"], ["--config.seeds=abc: it must be a whole number, as 8 is, or a range, as 8:16"]),
+        ([MNIST, "--config.seeds=8:8"], ["config.seeds must be", "(got '8:8')", "END after FIRST"]),
+        ([MNIST, "--config.seeds=8:16:24"], ["config.seeds must be", "(got '8:16:24')", "FIRST:END"]),
+        ([MNIST, "--config.seeds=:4"], ["config.seeds must be", "(got ':4')", "FIRST:END"]),
+        ([MNIST, "--config.seeds=-1:4"], ["config.seeds must be", "(got '-1:4')", "FIRST:END"]),
+        ([MNIST, f"--config.seeds=1:{2**32 + 1}"], ["config.seeds", "at most 4294967296"]),
+        ([MNIST, "--config.seeds=0:100001"], ["config.seeds", "1 to 100000 seeds"]),
+        ([MNIST, "--config.baselines=none;; over"], ["--config.baselines=none;; over: a method is missing", "none; over"]),
+        ([MNIST, "--config.baselines=; over"], ["a method is missing"]),
+        ([MNIST, "--config.baselines=none, over"], ["separated by ';'", "none; over"]),
         ([MNIST, "--config.seeds=1.5"], ["--config.seeds=1.5: it must be a whole number"]),
         ([MNIST, "--config.gan.ema=much"], ["--config.gan.ema=much: it must be a number, as 0.0 is"]),
         ([MNIST, "--config.seeds"], ["config.seeds"]),
@@ -356,6 +387,12 @@ def command(tmp_path, *argv):
     """launch.py as a user starts it, from a directory of their own."""
     whole = [sys.executable, str(ROOT / "launch.py"), f"--config={ROOT / 'tests' / 'small.py'}", *argv]
     return subprocess.run(whole, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+
+
+def test_folders_of_a_report_may_have_commas_between(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a,b").mkdir()
+    assert [launch._listed(text) for text in ("a", "a,b", "a,c", "a,c,")] == [["a"], ["a,b"], ["a", "c"], ["a", "c"]]
 
 
 def test_exit_code_and_default_workdir(tmp_path):

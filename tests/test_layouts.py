@@ -376,7 +376,20 @@ def test_the_start_tells_classes_groups_sizes_and_small_test_sets(tmp_path, caps
     assert "warning" not in out
     few = load(write(tmp_path / "e", pictures("a", "b")), test_share=0.5)
     announcement.announce(started(tmp_path, few, [2, 2], minority=(1,)))
-    assert "warning: fewer than 20 test rows of a (2), b (2)" in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "warning: fewer than 20 test rows of a (2), b (2)" in out
+    table = out[out.index("       class") : out.index("warning: fewer")].splitlines()
+    assert [line.split() for line in table[1:]] == [["a", "2", "2", "2"], ["b", "2", "2", "2", "minority"]]
+
+
+def test_the_table_of_classes_fits_a_terminal(tmp_path, capsys):
+    long = f"{'a long name of a class ' * 3}end"
+    few = load(write(tmp_path / "e", pictures("a", "b")), test_share=0.5)._replace(class_names=(long, "b"))
+    announcement.announce(started(tmp_path, few, [2, 2], minority=(0,)))
+    out = capsys.readouterr().out
+    table = out[out.index("   class") : out.index("warning: fewer")].splitlines()
+    assert max(map(len, table)) <= 80 and f"[1] {long}" in table
+    assert table[1].endswith("... [1]         2         2         2  minority")
 
 
 # --- Folds ------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+from imbal_jax.pace import Pace
 from imbal_jax.progress import Progress, clock
 
 
@@ -70,6 +71,71 @@ def test_the_rate_is_of_this_process_and_without_compilation(now):
     assert first == "classifier: 1100/2000 epochs, 55%, compiled"
     assert second == "classifier: 1300/2000 epochs, 65%, 10 epochs/s, 1 min 10 s left"
     assert end == "classifier: 2000/2000 epochs, 100%, 10 epochs/s, took 2 min 30 s"
+
+
+def test_compiling_and_the_whole_are_told(now):
+    stream = io.StringIO()
+    with Progress("gan", 100, stream=stream, first="compiling (about 40 s, once)") as progress:
+        assert stream.getvalue() == "gan: compiling (about 40 s, once)\n"  # at once
+        now[0] += 40
+        progress.update(1, "12 min 00 s overall")
+        now[0] += 12
+        progress.update(13, "11 min 40 s overall", d_loss=0.5)
+        now[0] += 1
+        progress.update(100)
+    assert stream.getvalue().splitlines()[1:] == [
+        "gan: 1/100 steps, 1%, compiled (12 min 00 s overall)",
+        "gan: 13/100 steps, 13%, 1 steps/s, 1 min 27 s left (11 min 40 s overall), d_loss 0.5",
+        "gan: 100/100 steps, 100%, 7.62 steps/s, took 53.0 s",
+    ]
+    terminal = Terminal()
+    with Progress("gan", 4, stream=terminal, first="compiling (once)") as progress:
+        assert "compiling (once)" in terminal.getvalue()
+        progress.update(4, "2.0 s overall", d_loss=0.5)
+    assert "left, 2.0 s overall, d_loss 0.5" in terminal.getvalue().split("\r")[-1]
+    done = io.StringIO()
+    with Progress("gan", 5, done=5, stream=done, first="compiling (once)"):
+        pass
+    assert "compiling" not in done.getvalue()
+
+
+def test_the_time_left_over_all_trainings():
+    """Two classifiers and a GAN to come; rates of 10 and 2 lane-steps a second."""
+    pace = Pace()
+    pace.expect({"classifier": 300.0, "gan": 80.0})
+    pace.begin("gan", 80)
+    assert pace.left("gan", 80) == ""  # no rate yet
+    pace.measure("gan", 20, 10.0)
+    assert pace.left("gan", 60) == "at least 30.0 s overall"  # 60 / 2, and classifiers of unknown rate
+    pace.begin("classifier", 100)
+    pace.measure("classifier", 50, 4.0)
+    pace.measure("classifier", 50, 6.0)
+    assert pace.left("classifier", 0) == "20.0 s overall"
+    pace.expect({"classifier": 300.0}, may_end=True)
+    assert pace.left("classifier", 0) == "at most 30.0 s overall"
+    pace.begin("classifier", 100)
+    pace.begin("classifier", 100)
+    pace.measure("classifier", 100, 40.0)  # a slow one: 50 of its own at 2.5 a second, 100 at the mean of 4
+    assert pace.left("classifier", 50) == "at most 45.0 s overall"
+    pace.begin("classifier", 100)
+    assert pace.left("classifier", 50) == ""  # nothing but this training: its own time left says it
+
+
+def test_how_long_compiling_takes(tmp_path):
+    pace = Pace(tmp_path)
+    assert pace.compiling("a", "gan") == "compiling (once)"
+    pace.compiled("a", "gan", 40.2)
+    assert pace.compiling("a", "gan") == ""  # there is nothing to compile
+    assert pace.compiling("b", "gan") == "compiling (about 40 s, once)" and pace.compiling("c", "net") == "compiling (once)"
+    again = Pace(tmp_path)
+    assert again.compiling("b", "gan") == "compiling (at most about 40 s, once)"  # it may lie in the cache
+    again.compiled("b", "gan", 2.0)  # it did
+    assert Pace(tmp_path).compiling("b", "gan") == "compiling (at most about 40 s, once)"
+    again.compiled("c", "net", 0.1)
+    assert again.compiling("d", "net") == "compiling (once)"
+    (tmp_path / "compile_seconds.json").write_text('{"gan": "long", "net": 70')
+    assert Pace(tmp_path).compiling("b", "gan") == "compiling (once)"
+    Pace(tmp_path / "nowhere").compiled("a", "gan", 3.0)  # cannot be kept: no harm
 
 
 def test_work_found_done_says_so(now):

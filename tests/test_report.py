@@ -262,7 +262,8 @@ def test_what_only_some_runs_have_is_shown(tmp_path, undrawn):
     assert over["metrics"]["accuracy_with_twins"]["n"] == 1  # the other seed failed
     assert over["shots"]["medium"]["mean"] == pytest.approx(RARE_RECALL[ARMS[1]], abs=0.03)
     assert list(over["shots"]) == ["many", "medium"]
-    assert "test set without the rows that are also in train, best epoch by" in table.text(results)
+    title = " ".join(table.text(results).split())  # it goes on in a second line
+    assert "test set without the rows that are also in train, best epoch by" in title
 
 
 def test_what_a_run_lacks_is_not_shown(whole):
@@ -324,6 +325,24 @@ def test_an_older_run_lacks_fields(tmp_path, undrawn):
     results = records.read_json(workdir / "results.json")
     assert results["data"]["class_names"] == NAMES and results["data"]["minority"] == [6, 8, 9]
     assert list(results["methods"]) == [*ARMS, "smote"] and results["data"]["source"] == "tfds"
+
+
+def test_the_table_fits_a_terminal(tmp_path, undrawn):
+    results = analyse(fabricate(tmp_path, seeds=3)).results
+    assert max(map(len, table.text(results).splitlines())) <= 80
+    long = "gan_synth(to=5000, latent=uniform, filter=classifier) | mixup(alpha=0.2) | logit_adjust(tau=1.5) [gan.ema=0.999]"
+    names = dict(zip(ARMS, ("none", long, long + "9"), strict=True))
+    for part in ("methods", "paired"):
+        results[part] = {names[arm]: found for arm, found in results[part].items()}
+    lines = table.text(results).splitlines()
+    assert max(map(len, lines)) <= 80
+    whole = " ".join(" ".join(lines).split())
+    assert f"[1] {long}" in whole and f"[2] {long}9" in whole  # in full below
+    assert sum(line.startswith("gan_synth(to=50... [1] ") for line in lines) == 3  # two blocks of columns, the verdict
+    of_metric = results["methods"][long]["metrics"]
+    for name in ("balanced_accuracy", "macro_f1", "ece"):  # no figure is left out
+        assert f"{100 * of_metric[name]['mean']:.2f} ± " in whole
+    assert table.shortened(["short", "x" * 12], 10) == ({"short": "short", "x" * 12: "xxx... [1]"}, [f"[1] {'x' * 12}"])
 
 
 def test_the_table_is_sorted_by_the_chosen_metric(tmp_path, undrawn):

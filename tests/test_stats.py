@@ -392,3 +392,31 @@ def test_arms_of_unequal_length_get_no_verdict_unless_asked_for(mine, theirs, wo
     assert found["reason"] == words if words else found["verdict"] == "better"
     asked = stats.comparisons(rows, KEY, metrics=("accuracy",), unequal_steps=True)["mixup"]["accuracy"]
     assert asked["verdict"] == "better"
+
+
+@pytest.mark.parametrize(("effect", "n"), [(0.2, 199), (0.5, 34), (0.8, 15), (1.0, 10)])
+def test_power_of_a_paired_comparison(effect, n):
+    """The published numbers of pairs for 0.8 at 5 % two-sided (G*Power 3, 'difference between two dependent means')."""
+    several = np.arange(2, 300)
+    found = stats.power(effect, several, np.full(several.size, 0.05))
+    assert several[found >= 0.8][0] == n
+    t = reference.t.ppf(0.975, n - 1)
+    simulated = np.random.default_rng(0).normal(effect, 1.0, (40_000, n))
+    drawn = np.abs(simulated.mean(1) / simulated.std(1, ddof=1) * np.sqrt(n)) > t
+    assert found[n - 2] == pytest.approx(drawn.mean(), abs=0.01)
+
+
+def test_seeds_needed_at_the_spread_seen():
+    wide = np.array([0.0, 0.02, 0.04])  # mean and standard deviation 0.02: d = 1
+    by_formula = next(  # Bonferroni over four tests, 95 % of the error
+        n
+        for n in range(2, 99)
+        if reference.nct.sf(reference.t.isf(0.05 * 0.95 / 4 / 2, n - 1), n - 1, np.sqrt(n)) >= 0.8
+    )
+    assert stats.pairs_needed(wide, 4) == by_formula == 15
+    assert stats.pairs_needed(wide - 0.02, 4, margin=0.02) == by_formula  # no effect seen: that of the margin
+    assert stats.pairs_needed(-wide, 4, margin=0.001) == by_formula
+    assert stats.pairs_needed(wide / 1e9 + 0.3, 4) == stats.seeds_needed(4)  # all alike: the sign flips are the limit
+    assert stats.pairs_needed(wide - 0.02, 4, margin=1e-6) is None
+    planned = interim.History(interim.Plan(40))
+    assert stats.pairs_needed(wide, 4, history=planned) > by_formula  # less of the error may be used before the plan's end

@@ -14,10 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from configs import ecg_gan, fer2013_affine, methods_mnist, retinopathy_dcgan
 from imbal_jax import announcement, batches, checkpoint, experiment, records, sweep
 from imbal_jax.errors import Interrupted, UserError
-from imbal_jax.evaluate import interim
-from imbal_jax.report import run
+from imbal_jax.evaluate import interim, stats
+from imbal_jax.report import build, run
 from imbal_jax.stages import arms as arms_of
 from imbal_jax.stages import setting
 from imbal_jax.stages.arms import Arm
@@ -31,8 +32,9 @@ def config_of(**fields):
     config.baselines = ("none",)
     config.method = "over"
     config.classifier.epochs = 1
-    for name, value in fields.items():
-        config[name] = value
+    with config.ignore_type():  # a range of seeds is a text
+        for name, value in fields.items():
+            config[name] = value
     return config
 
 
@@ -122,6 +124,13 @@ def test_the_baseline():
 # --- chunks and what is missing ---------------------------------------------------------------------------------------
 
 
+def test_the_rounds_of_a_range_of_seeds():
+    config = config_of(seeds="7:16")
+    assert sweep.rounds(config, 4) == [[(7, 8, 9), (10, 11, 12), (13, 14, 15)]]
+    config.stop = "decided(margin=0.01, every=4)"
+    assert sweep.rounds(config, 3) == [[(7, 8), (9, 10)], [(11, 12), (13, 14)], [(15,)]]
+
+
 def test_the_rounds_of_a_sweep():
     config = config_of(seeds=9)
     assert sweep.rounds(config, 4) == [[(0, 1, 2), (3, 4, 5), (6, 7, 8)]]
@@ -143,6 +152,25 @@ def test_only_what_is_missing_is_run():
     assert sweep.missing([none, over], (0, 1), rows) == [((1,), [[over]])]
     assert sweep.missing([none, over], (0,), rows) == []
     assert sweep.missing([none, over], (2, 3), rows) == [((3,), [[none]]), ((2, 3), [[over]])]
+
+
+def test_which_arms_are_at_work():
+    told = [experiment.turn(places, 7) for places in ([1], [1, 2, 3], [0, 2])]
+    assert told == ["arm 2 of 7", "arms 2-4 of 7", "arms 1, 3 of 7"]
+
+
+def test_the_work_to_come_is_counted(tmp_path):
+    """By hand: lanes times epochs times steps; the GAN counts once for its arms of a chunk."""
+    config = config_of(seeds=6, baselines=("none", "gan_synth"), method="gan_synth | mixup")
+    one = setting.prepare(config, tmp_path, seeds=(0,))
+    real, batch = sum(one.task.counts), config.classifier.batch
+    config.classifier.epochs, config.gan.epochs = 3, 5
+    units = sweep.missing(arms_of.arms(config), (0, 1), [{"method": "none", "seed": 1}])
+    found = sweep.work(one, units)
+    lanes = 3 + 2  # seed 0 of three arms, seed 1 of two
+    assert found["classifier"] == lanes * 3 * (real // batch)
+    assert found["gan"] == 2 * 5 * (real // min(config.gan.batch, real))
+    assert sweep.work(one, []) == {}
 
 
 def test_the_order_of_an_epoch_does_not_depend_on_the_room():
@@ -227,6 +255,38 @@ def test_more_seeds_are_added_to_those_that_are_there(grid_run, tmp_path):
     assert after.startswith(before) and len(records.read(tmp_path / "rows.jsonl")) == 4
 
 
+def test_a_range_of_seeds_gives_the_rows_of_the_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(build, "_draw", lambda run: None)
+    for name, asked in (("whole", 4), ("part", "2:4")):
+        experiment.run(config_of(seeds=asked, baselines=(), method="none"), tmp_path / name)
+    whole, part = figures(tmp_path / "whole"), figures(tmp_path / "part")
+    assert_same(part, {lane: whole[lane] for lane in (("none", 2), ("none", 3))})
+
+
+@pytest.mark.slow
+def test_the_parts_of_an_array_are_one_experiment(tmp_path, monkeypatch):
+    """Rows of '2:4' are rows 2 and 3 of four seeds; a part goes on where it stopped; the parts' report is that of the whole."""
+    monkeypatch.setattr(build, "_draw", lambda run: None)
+    config = config_of(seeds=4, lanes_per_device=1)
+    experiment.run(config, tmp_path / "whole")
+    places = [tmp_path / "first", tmp_path / "second"]
+    for place, asked in zip(places, (2, "2:3"), strict=True):
+        experiment.run(config_of(seeds=asked, lanes_per_device=1), place)
+    before = (places[1] / "rows.jsonl").read_text()
+    experiment.run(config_of(seeds="2:4", lanes_per_device=1), places[1])
+    assert (places[1] / "rows.jsonl").read_text().startswith(before) and (places[1] / "checkpoints" / "seeds-3").is_dir()
+    whole, second = figures(tmp_path / "whole"), figures(places[1])
+    assert second.keys() == {(arm, seed) for arm in ("none", "over") for seed in (2, 3)}
+    assert second == {lane: whole[lane] for lane in second}
+    assert records.read_json(places[1] / "results.json")["missing"] == []
+    build.join(places, tmp_path / "both")
+    both, alone = (records.read_json(tmp_path / name / "results.json") for name in ("both", "whole"))
+    assert both["seeds"] == [0, 1, 2, 3] and both["planned"]["seeds"] == 3  # '2:3' was planned before '2:4'
+    for arm in ("none", "over"):
+        assert both["methods"][arm]["metrics"] == alone["methods"][arm]["metrics"]
+    assert both["paired"]["over"]["accuracy"]["mean"] == alone["paired"]["over"]["accuracy"]["mean"]
+
+
 def test_a_decided_sweep_stops(tmp_path, monkeypatch):
     config = config_of(seeds=6, stop="decided(every=2)")
     asked = []
@@ -266,6 +326,46 @@ def test_too_few_seeds_for_a_verdict_are_told_before_the_start(tmp_path):
     assert "2 seeds and 6 comparisons (8 seeds were planned): add --config.seeds=8" in line
 
 
+@pytest.mark.parametrize(
+    ("module", "variant", "needed"),
+    [
+        (methods_mnist, "every", 11),
+        (fer2013_affine, "small", 8),
+        (ecg_gan, "inter", 9),
+        (ecg_gan, "intra", 9),
+        (retinopathy_dcgan, "grade4", 9),
+        (retinopathy_dcgan, "grades34", 9),
+    ],
+)
+def test_a_config_with_too_few_seeds_says_how_many_are_needed(module, variant, needed):
+    """Those whose arms take long begin with fewer seeds than a verdict needs, and say so."""
+    config = module.get_config(variant)
+    others = [arm for arm in arms_of.arms(config) if arm.spec != run.baseline_of(config)]
+    assert config.seeds < stats.seeds_needed(len(others)) == needed
+    assert f"--config.seeds={needed} is the fewest" in module.__doc__
+
+
+def test_the_warning_knows_the_seeds_that_are_there_and_their_spread(tmp_path):
+    config = config_of(seeds="2:4", baselines=("none", "under"), method="over")
+    line = announcement.verdict_warning(config, tmp_path)
+    assert "no verdict possible with 2 seeds and 2 comparisons" in line and "all parts together need 7" in line
+    assert "--report=DIR,DIR" in line and "spread" not in line
+    gaps = {"over": (0.10, 0.13, 0.10, 0.13), "under": (-0.02, 0.02, 0.03, -0.01)}
+    rows = [{"method": "none", "seed": seed, config.metric: 0.5} for seed in range(4)]
+    rows += [{"method": arm, "seed": n, config.metric: 0.5 + gap} for arm, of in gaps.items() for n, gap in enumerate(of)]
+    records.append(tmp_path / "rows.jsonl", rows)
+    line = announcement.verdict_warning(config, tmp_path)
+    assert "no verdict possible with 4 seeds" in line and "\n" not in line  # two that are there, two asked for
+    config = config_of(seeds=4, baselines=("none", "under"), method="over")
+    line = announcement.verdict_warning(config, tmp_path)
+    history = experiment.analyses.history(experiment.analyses.read(tmp_path), config.to_dict(), [], {})
+    needed = {arm: stats.pairs_needed(of, 2, config.margin, arm, history) for arm, of in gaps.items()}
+    assert f"a power of 0.8 takes {needed['over']} seeds for over (+0.1150, sd 0.0173)" in line
+    assert f"and {needed['under']} seeds for under (+0.0050, sd 0.0238)" in line and needed["under"] > 100 > needed["over"]
+    config = config_of(seeds="4:8", baselines=("none", "under"), method="over")
+    assert announcement.verdict_warning(config, tmp_path) == ""  # eight together
+
+
 def test_a_grid_over_a_field_that_is_not_traced(tmp_path):
     """Each value has programs and checkpoints of its own."""
     config = config_of(seeds=1, baselines=(), grid="{'classifier.epochs': (1, 2)}")
@@ -286,7 +386,7 @@ def test_asked_to_end_it_saves_and_goes_on_later(tmp_path):
         times.append(None)
         return len(times) == 3
 
-    with pytest.raises(Interrupted, match="stopped at step 6 of 12 of 1/2 classifier none"):
+    with pytest.raises(Interrupted, match="stopped at step 6 of 12 of arm 1 of 2, classifier none"):
         experiment.run(config, tmp_path / "cut", stopping)
     assert checkpoint.steps(tmp_path / "cut" / "checkpoints" / "seeds-0" / "classifier" / "none") == [6]
     experiment.run(config, tmp_path / "cut")

@@ -37,11 +37,13 @@ class History(NamedTuple):
         seeds: for each arm the numbers of seeds at the earlier analyses that could have given a verdict.
         changed: what was changed after the first analysis (metric, margin, baseline), in words; '' for nothing. No analysis
             after a change gives a verdict: what was chosen by the data cannot be tested on them.
+        joined: whether the seeds are those of several workdirs, such as the jobs of an array.
     """
 
     plan: Plan
     seeds: Mapping[str, Iterable[int]] = {}
     changed: str = ""
+    joined: bool = False
 
 
 def spending(n: int, plan: Plan) -> float:

@@ -19,6 +19,8 @@ FEWEST_BEYOND = 20  # resamples beyond each end of an interval; an end found fro
 FEWEST_TO_DECIDE = 6  # with 5 pairs the sign-flip test cannot come below 2 / 2**5 = 0.0625
 MOST_SEEDS = 64  # that are advised; with more the random patterns set the limit
 LEVEL = 0.05  # of the tests, over all methods compared
+POWER = 0.8  # of a comparison, for which seeds are advised
+MOST_PAIRS = 10_000  # that are advised for it
 MARGIN = 0.002  # differences below it are of no interest, unless said otherwise
 COSTS = ("seconds", "gan_seconds", "classifier_seconds", "examples_seen")
 
@@ -256,6 +258,63 @@ def seeds_needed(tests: int, arm: str = "", history: interim.History | None = No
     return None
 
 
+def pairs_needed(
+    differences: Sequence[float], tests: int, margin: float = MARGIN, arm: str = "", history: interim.History | None = None
+) -> int | None:
+    """The number of seeds with which a comparison is decided with a probability of 0.8, from the pairs there are.
+
+    For the mean difference seen, or the margin where that is larger, at the standard deviation of the differences seen; the
+    level is that of Holm's first step among so many tests, times the share of the error of an analysis of n seeds. See
+    `power`; as many as `possible` asks for at least. Mean and deviation are themselves estimates: from five pairs
+    the true deviation may be 0.6 to 2.9 times the one seen (95 %).
+
+    Args:
+        differences: of the pairs, at least two.
+        tests: comparisons with the baseline.
+        margin: see `verdict`.
+        arm, history: as `interim.share` takes them.
+
+    Returns:
+        None where more than 10,000 are needed.
+    """
+    values = np.asarray(differences, np.float64)
+    spread, effect = float(values.std(ddof=1)), max(abs(float(values.mean())), margin)
+    if not effect:
+        return None
+    n = np.arange(2, MOST_PAIRS + 1)
+    share = np.array([interim.share(int(many), arm, history) if history else interim.PLANNED for many in n])
+    if spread <= ROUNDING * effect:
+        return seeds_needed(tests, arm, history)
+    enough = power(effect / spread, n, LEVEL * share / tests) >= POWER
+    able = (int(many) for many, part in zip(n[enough], share[enough], strict=True) if possible(int(many), tests, part))
+    return next(able, None)
+
+
+def power(effect: float, n: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """The probability that a two-sided paired t-test finds a difference.
+
+    P(|T| > t) with t the 1 - level / 2 quantile of Student's t at n - 1 degrees of freedom and T the noncentral t of
+    noncentrality d sqrt(n) (Cohen 1988, "Statistical power analysis for the behavioral sciences", chapter 2; the smaller
+    tail is left out). The sign-flip test that decides has asymptotically the same power (Hoeffding 1952, "The large-sample
+    power of tests based on permutations of observations").
+
+    Args:
+        effect: d, the mean of the differences in their standard deviations, above 0.
+        n: int [N], pairs, at least 2.
+        level: float [N], of the tests.
+
+    Returns:
+        float [N].
+    """
+    from scipy import special
+
+    level = np.clip(level, 1e-300, 1.0)
+    center = effect * np.sqrt(n)
+    limit = special.stdtrit(n - 1, 1.0 - level / 2)
+    found = 1.0 - special.nctdtr(n - 1, center, limit)
+    return np.where(np.isfinite(found), found, special.ndtr(center - limit))
+
+
 def too_few(n: int, tests: int, arm: str = "", history: interim.History | None = None) -> str:
     """One line that says that n seeds allow no verdict and how many would."""
     needed = seeds_needed(tests, arm, history)
@@ -265,6 +324,8 @@ def too_few(n: int, tests: int, arm: str = "", history: interim.History | None =
     if history and n < history.plan.seeds:
         counted += f" ({history.plan.seeds} seeds were planned)"
     advice = f"add --config.seeds={needed}, same workdir" if needed else "compare fewer methods"
+    if needed and history and history.joined:
+        advice = f"all parts together need {needed} (others by --config.seeds=FIRST:END), joined by --report=DIR,DIR"
     return f"no verdict possible with {counted}: {advice}"
 
 

@@ -11,6 +11,7 @@ from imbal_jax.errors import UserError
 
 KINDS = {1: "vectors [D]", 2: "signals [T, C]", 3: "images [H, W, C]"}
 AUTO = {1: "mlp", 2: "ecg_cnn", 3: "efficientnet_small"}  # classifiers by the rank of an example
+AUTO_GAN = {2: "ecg_gan", 3: "s0_cgan"}  # pairs of conditional networks, for examples of any size
 
 
 def classifier_for(name: str, shape: Sequence[int]) -> str:
@@ -38,9 +39,25 @@ def classifiers() -> list[str]:
     return ["auto", *extensions.names(__name__, "Model")]
 
 
+def gan_for(name: str, shape: Sequence[int]) -> str:
+    """The name of the GAN's networks for examples of that shape: `name`, or for 'auto' the usual ones for their rank.
+
+    Raises:
+        UserError: there are none for vectors.
+    """
+    if name != "auto":
+        return name
+    if (rank := len(shape)) not in AUTO_GAN:
+        raise UserError(
+            f"there is no GAN for {KINDS[rank]} yet (config.gan.model='auto', data of shape {tuple(shape)}): leave gan_synth "
+            "out, and compare 'over' or 'smote'"
+        )
+    return AUTO_GAN[rank]
+
+
 def gans() -> list[str]:
     """The names that `config.gan.model` can have."""
-    return extensions.names(__name__, "Generator", "Discriminator")
+    return ["auto", *extensions.names(__name__, "Generator", "Discriminator")]
 
 
 def load(name: str, field: str, *exports: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""A conditional GAN for heartbeats of 300 samples: one generator and one discriminator for all classes.
+"""A conditional GAN for signals such as heartbeats of 300 samples: one generator and one discriminator for all classes.
 
 The generator is told the class by conditional batch normalisation; the discriminator by projection, and its layers are
 spectrally normalised instead of batch-normalised, so that it suits the hinge loss and the gradient penalty.
@@ -43,6 +43,8 @@ class ConditionalNorm(nn.Module):
 class Generator(nn.Module):
     """Latent and one-hot label -> dense to 75 samples -> two doublings, each with a convolution -> convolution, tanh.
 
+    For signals of another length than 300 the first has a quarter of it, rounded up, and what is too much is cut off.
+
     A doubling interpolates linearly: transposed convolutions of stride 2 leave an alternating pattern (Odena, Dumoulin,
     Olah, "Deconvolution and Checkerboard Artifacts", 2016), and beats made with repeated samples were twice as rough after
     450 steps (mean second difference).
@@ -53,6 +55,7 @@ class Generator(nn.Module):
         width: multiplies the 128, 64 and 32 channels.
         form: how convolutions are computed.
         init_kernel: initial kernels, see `layers.initializer`.
+        shape: of a signal, [T, C].
     """
 
     latent: int = 128
@@ -60,19 +63,21 @@ class Generator(nn.Module):
     width: float = 1.0
     form: Form = "gemm"
     init_kernel: str = "lecun_normal"
+    shape: tuple[int, ...] = (LENGTH, 1)
 
     @nn.compact
     def __call__(self, z: jax.Array, label: jax.Array, *, train: bool = False) -> jax.Array:
-        """[B, latent], one-hot [B, K] -> beats [B, 300, 1] in (-1, 1); training needs a mutable 'batch_stats'."""
+        """[B, latent], one-hot [B, K] -> signals [B, T, C] in (-1, 1); training needs a mutable 'batch_stats'."""
         init = initializer(self.init_kernel)
         first, *sizes = (scaled(n, self.width) for n in (128, 32, 16))
-        samples = LENGTH // 2**UPSAMPLINGS
+        length, channels = self.shape
+        samples = -(-length // 2**UPSAMPLINGS)
         x = nn.Dense(samples * first, kernel_init=init)(jnp.concatenate([z, label], axis=-1))
         x = ConditionalNorm()(x.reshape(-1, samples, first), label, train)
         for features in sizes:
             x = Conv(features, (TAPS,), form=self.form, kernel_init=init)(doubled(x))
             x = ConditionalNorm()(x, label, train)
-        return nn.tanh(Conv(1, (TAPS,), form=self.form, kernel_init=init)(x))
+        return nn.tanh(Conv(channels, (TAPS,), form=self.form, kernel_init=init)(x[:, :length]))
 
 
 class Discriminator(nn.Module):
@@ -82,7 +87,7 @@ class Discriminator(nn.Module):
     ICLR 2018. Projection: Miyato, Koyama, "cGANs with Projection Discriminator", ICLR 2018. No batch normalisation, no
     dropout: an example's logit does not hang on the others.
 
-    Attributes: as in `Generator`; `width` multiplies 32, 64, 64, 64 and 128.
+    Attributes: as in `Generator`, but for `shape`; `width` multiplies 32, 64, 64, 64 and 128.
     """
 
     classes: int = 5

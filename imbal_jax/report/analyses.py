@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imbal_jax import records
+from imbal_jax import records, seeds
 from imbal_jax.evaluate import interim, stats
 
 FILE = "analyses.json"
@@ -36,19 +36,13 @@ def begin(folder: Path, config: Mapping[str, Any]) -> None:
 
 def planned(config: Mapping[str, Any]) -> interim.Plan | None:
     """The plan that a config makes; None where it does not say how many seeds."""
-    seeds = len(seeds_of(config))
-    return interim.Plan(seeds, interim.PLANNED_LOOKS if config.get("stop") else interim.UNPLANNED_LOOKS) if seeds else None
+    many = len(seeds_of(config))
+    return interim.Plan(many, interim.PLANNED_LOOKS if config.get("stop") else interim.UNPLANNED_LOOKS) if many else None
 
 
 def seeds_of(config: Mapping[str, Any]) -> range:
-    """The seeds that a config asks for: a number, or a range 'FIRST:END'."""
-    asked = config.get("seeds")
-    if isinstance(asked, str) and asked.count(":") == 1 and all(part.strip().isdigit() for part in asked.split(":")):
-        first, end = map(int, asked.split(":"))
-        return range(first, end)
-    if isinstance(asked, str) and asked.strip().isdigit():
-        asked = int(asked)
-    return range(asked) if isinstance(asked, int) and not isinstance(asked, bool) else range(0)
+    """The seeds that a config asks for; none where it does not say."""
+    return seeds.or_none(config.get("seeds"))
 
 
 def history(
@@ -79,7 +73,7 @@ def history(
         plan = interim.Plan(plan.seeds, interim.PLANNED_LOOKS)
         steps = min(older_looks, ENOUGH_OF_A_RULE)
         spent = {str(row["method"]): {-(-plan.seeds * step // steps) for step in range(1, steps)} for row in rows}
-    return interim.History(plan, spent, changed(ledger, now))
+    return interim.History(plan, spent, changed(ledger, now), joined="firsts" in ledger)
 
 
 def changed(ledger: Mapping[str, Any], now: Mapping[str, Any]) -> str:
@@ -134,12 +128,12 @@ def merged(ledgers: Iterable[tuple[Mapping[str, Any], Mapping[str, str]]], own: 
         plans += [ledger["plan"]] if ledger.get("plan") else []
         firsts += ledger["analyses"][:1]
         for a in ledger["analyses"]:
-            seeds = {names.get(arm, arm): n for arm, n in a["seeds"].items()}
-            analyses.append({**a, "seeds": seeds, "spent": [names.get(arm, arm) for arm in a.get("spent", ())]})
+            of_arms = {names.get(arm, arm): n for arm, n in a["seeds"].items()}
+            analyses.append({**a, "seeds": of_arms, "spent": [names.get(arm, arm) for arm in a.get("spent", ())]})
     plan = own.get("plan")
     if plan is None and plans:
-        seeds = [p["seeds"] for p in plans]
-        plan = {"seeds": sum(seeds) if one else max(seeds), "power": max(p["power"] for p in plans)}
+        planned_seeds = [p["seeds"] for p in plans]
+        plan = {"seeds": sum(planned_seeds) if one else max(planned_seeds), "power": max(p["power"] for p in plans)}
     return {"plan": plan, "analyses": analyses, "firsts": firsts}
 
 
@@ -152,7 +146,7 @@ def _of_results(results: Mapping[str, Any]) -> dict[str, Any]:
     """The analysis that an older results.json is of."""
     metric = results["metric"]
     pairs = {arm: found[metric] for arm, found in results["paired"].items() if metric in found}
-    seeds = {arm: int(pair.get("seeds") or pair["n"]) for arm, pair in pairs.items()}
+    of_arms = {arm: int(pair.get("seeds") or pair["n"]) for arm, pair in pairs.items()}
     able = [arm for arm, pair in pairs.items() if stats.possible(pair["n"], max(1, len(pairs)))]
     fixed = {"baseline": results.get("baseline"), "margin": results.get("margin", stats.MARGIN), "metric": metric}
-    return {"seeds": seeds, "spent": able, **fixed}
+    return {"seeds": of_arms, "spent": able, **fixed}

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from imbal_jax import seeds
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
 from imbal_jax.report import analyses
@@ -120,8 +121,8 @@ def _told(line: Mapping[str, Any], new: Mapping[tuple[str, int], Any], drawn: bo
 
 def _apart(runs: Sequence[Run]) -> bool:
     """Whether no two runs have a seed in common: parts of one experiment, such as the jobs of an array."""
-    seeds = [{row["seed"] for row in run.rows} for run in runs]
-    return len(set().union(*seeds)) == sum(map(len, seeds))
+    of_runs = [{row["seed"] for row in run.rows} for run in runs]
+    return len(set().union(*of_runs)) == sum(map(len, of_runs))
 
 
 def _config(runs: Sequence[Run], one: bool) -> dict[str, Any]:
@@ -130,7 +131,8 @@ def _config(runs: Sequence[Run], one: bool) -> dict[str, Any]:
     expected = {source: value for run in runs for source, value in (run.config.get("expected") or {}).items()}
     config = {**runs[0].config, "baselines": list(specs), "method": None, "expected": expected}
     wanted = {seed for run in runs for seed in (*analyses.seeds_of(run.config), *(row["seed"] for row in run.rows))}
-    return config | ({"seeds": len(wanted)} if one else {})
+    every = range(min(wanted), max(wanted) + 1)
+    return config | ({"seeds": seeds.written(every) if len(every) == len(wanted) else len(wanted)} if one else {})
 
 
 def _environment(runs: Sequence[Run], drawn: Run) -> dict[str, Any]:

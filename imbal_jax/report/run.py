@@ -339,7 +339,7 @@ def _list_of(kind: Any, least: int = 0) -> Callable[[Any], bool]:
 _CONFIG: dict[str, Callable[[Any], bool]] = {
     "baselines": lambda value: _list_of(str)(value or []),
     "name": _is(str), "method": _is(str), "baseline": _is(str), "metric": _is(str),
-    "seed": _is(int), "seeds": _is(int), "margin": _is(int, float), "stop": _is(str), "expected": _is(dict),
+    "seed": _is(int), "seeds": _is(int, str), "margin": _is(int, float), "stop": _is(str), "expected": _is(dict),
     "classifier": _is(dict), "gan": _is(dict), "quality": _is(dict), "data": _is(dict), "cut": _is(dict),
 }  # fmt: skip
 _ENVIRONMENT: dict[str, Callable[[Any], bool]] = {
@@ -386,7 +386,7 @@ def _missing(run: Run) -> list[str]:
     seeds: dict[str, set[int]] = {}
     for row in run.rows:
         seeds.setdefault(stats.off_point(row), set()).add(row["seed"])
-    asked = run.config.get("seeds")
-    wanted = asked if isinstance(asked, int) and not run.config.get("stop") else 1
-    found = {spec: len(seeds.get(spec, ())) for spec in _specs(run.config)}
+    asked = set(analyses.seeds_of(run.config))
+    wanted = 1 if run.config.get("stop") or not asked else len(asked)
+    found = {spec: len(seeds.get(spec, set()) & (asked or seeds.get(spec, set()))) for spec in _specs(run.config)}
     return [f"{spec}, {n} of {wanted} seeds" if n else spec for spec, n in found.items() if n < wanted]

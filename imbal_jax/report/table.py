@@ -1,36 +1,104 @@
-"""The short table of a run, for a terminal."""
+"""The short table of a run, for a terminal of 80 columns."""
 
+import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, bounds
 
 COLUMNS = ("accuracy", "balanced_accuracy", "macro_f1", "g_mean", "ece")
 PLAIN = ("mcc", "brier", "nll", "kappa", "j_kappa", "quadratic_kappa")  # no shares of anything
+WIDTH = 80  # columns of a terminal
+NAME = 22  # of them for the name of an arm
+CELL = 18
 
 
 def text(results: dict[str, Any]) -> str:
     """Method by metric, from the content of results.json, sorted by its chosen metric.
 
-    Means and half widths of the 95% intervals over seeds; the verdict against the baseline.
+    Means and half widths of the 95% intervals over seeds; the verdict against the baseline. No line is longer than 80
+    characters: the columns go on in further blocks, and names that are too long stand in full below.
     """
     metric, arms = results["metric"], results["methods"]
-    columns = list(dict.fromkeys([metric, *COLUMNS]))
-    width = max(len(name) for name in arms)
+    order = sorted(arms, key=lambda name: _place(arms[name], metric))
+    called, legend = shortened(order, NAME)
+    width = max(map(len, called.values()))
     seeds = len(results["seeds"])
     rows = results.get("test_rows", "test set whole")
     title = f"{results['name']}: {seeds} seed{'s' if seeds > 1 else ''}, {rows}, {results['selection']}"
-    head = f"{'method':<{width}} " + " ".join(f"{name:>18}" for name in columns) + f" {'s per seed':>11} {'failed':>6}"
+    lines = wrapped(title)
+    for number, columns in enumerate(_blocks(_columns(results), WIDTH - width)):
+        lines += [""] if number else []
+        lines.append(f"{'method':<{width}}" + "".join(f" {head:>{size}}" for head, size, _ in columns))
+        for name in order:
+            lines.append(f"{called[name]:<{width}}" + "".join(f" {cells[name]:>{size}}" for _, size, cells in columns))
     reasons: dict[str, int] = {}
-    lines = [title, f"{head}  against {results['baseline']}"]
-    for name, arm in sorted(arms.items(), key=lambda item: _place(item[1], metric)):
-        cells = " ".join(f"{_cell(column, arm['metrics'].get(column)):>18}" for column in columns)
-        found = results["paired"].get(name, {}).get(metric, {})
-        said = {None: "-", "none": "no verdict"}.get(found.get("verdict"), found.get("verdict"))
-        if found.get("reason"):
-            said += f" ({reasons.setdefault(found['reason'], len(reasons) + 1)})"
-        said += f"; collapsed in {arm['collapsed']} of {len(arm['seeds'])} seeds" if arm.get("collapsed") else ""
-        lines.append(f"{name:<{width}} {cells} {arm['seconds']:>11.1f} {arm['failed']:>6}  {said}")
-    return "\n".join([*lines, *(f"({number}) {reason}" for reason, number in reasons.items())])
+    lines += ["", f"{'against':<{width}} {results['baseline']}"]
+    for name in order:
+        said = _said(results, name, reasons)
+        lines += wrapped(f"{called[name]:<{width}} {said}", " " * (width + 1))
+    lines += [line for reason, number in reasons.items() for line in wrapped(f"({number}) {reason}", "    ")]
+    return "\n".join([*lines, *([""] if legend else []), *legend])
+
+
+def shortened(names: Iterable[str], width: int) -> tuple[dict[str, str], list[str]]:
+    """What names are called in a column of that width, and a legend of those that are cut there.
+
+    Args:
+        names: each once.
+        width: characters, at least 10.
+
+    Returns:
+        {name: itself, or 'its begi... [1]'} and the lines '[1] the whole name', each at most 80 characters long.
+    """
+    called: dict[str, str] = {}
+    legend: list[str] = []
+    number = 0
+    for name in names:
+        called[name] = name
+        if len(name) > width:
+            number += 1
+            mark = f"... [{number}]"
+            called[name] = name[: width - len(mark)].rstrip() + mark
+            legend += wrapped(f"[{number}] {name}", "    ")
+    return called, legend
+
+
+def wrapped(line: str, indent: str = "") -> list[str]:
+    """A line in parts of at most 80 characters, those after the first indented; several spaces stay as they are."""
+    return textwrap.wrap(line, WIDTH, subsequent_indent=indent, replace_whitespace=False, drop_whitespace=True) or [""]
+
+
+_Column = tuple[str, int, dict[str, str]]  # its head, its width, its cells by arm
+
+
+def _columns(results: dict[str, Any]) -> list[_Column]:
+    arms = results["methods"]
+    found = []
+    for name in dict.fromkeys([results["metric"], *COLUMNS]):
+        found.append((name, max(CELL, len(name)), {arm: _cell(name, of["metrics"].get(name)) for arm, of in arms.items()}))
+    found.append(("s per seed", 11, {arm: f"{of['seconds']:.1f}" for arm, of in arms.items()}))
+    found.append(("failed", 6, {arm: str(of["failed"]) for arm, of in arms.items()}))
+    return found
+
+
+def _blocks(columns: list[_Column], room: int) -> list[list[_Column]]:
+    """The columns in their order, in as many blocks as the room asks for."""
+    blocks: list[list[_Column]] = [[]]
+    for column in columns:
+        if blocks[-1] and sum(size + 1 for _, size, _ in [*blocks[-1], column]) > room:
+            blocks.append([])
+        blocks[-1].append(column)
+    return blocks
+
+
+def _said(results: dict[str, Any], name: str, reasons: dict[str, int]) -> str:
+    """The verdict on an arm; why there is none is a number, which `reasons` keeps."""
+    arm, found = results["methods"][name], results["paired"].get(name, {}).get(results["metric"], {})
+    said = {None: "-", "none": "no verdict"}.get(found.get("verdict"), found.get("verdict"))
+    if found.get("reason"):
+        said += f" ({reasons.setdefault(found['reason'], len(reasons) + 1)})"
+    return said + (f"; collapsed in {arm['collapsed']} of {len(arm['seeds'])} seeds" if arm.get("collapsed") else "")
 
 
 def _place(arm: dict[str, Any], metric: str) -> tuple[bool, float]:

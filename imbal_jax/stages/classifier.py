@@ -183,11 +183,12 @@ def _train(setting: Setting, curves: Curves, work: Work) -> tuple[Any, loop.Trai
     planned = parts.length
     told = [arm.name for arm in work.trainings] if work.stage == "classifier" else []
     names: list[str | None] = [*told] or [None]
-    turn = [setting.turn] if setting.turn and work.stage == "classifier" else []
-    label = " ".join([*turn, work.stage, *told[:1], *([f"and {len(told) - 1} more"] if len(told) > 1 else [])])
+    turn = [f"{setting.turn},"] if setting.turn and work.stage == "classifier" else []
+    more = [f"and {len(told) - 1} more"] if len(told) > 1 else []
+    label = " ".join([*turn, work.stage, *told[:1], *more])
     owner = curves._replace(seeds=curves.seeds[: work.keys.shape[0]])
     trained = loop.train(
-        setting.plan(label, work.folder, options.epochs, planned.per_epoch, planned.steps, planned.per_pass),
+        setting.plan(label, work.folder, options.epochs, planned.per_epoch, planned.steps, planned.per_pass, work.stage),
         program(setting, work, parts),
         init_lanes(parts.init, parts.inputs.key),
         parts.inputs,

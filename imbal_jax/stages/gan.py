@@ -42,15 +42,16 @@ def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
         UserError: an unknown model, loss, augmentation, order of batches, switch or class.
     """
     gan, classes = config.gan, len(task.counts)
-    module = models.load(gan.model, "gan.model", "Generator", "Discriminator")
+    name = models.gan_for(gan.model, task.shape)
+    module = models.load(name, "gan.model", "Generator", "Discriminator")
     if gan.batches not in ("shuffle", "balanced"):
         raise UserError(f"gan.batches is {gan.batches!r}: use 'shuffle' or 'balanced'")
     initializer(gan.init)
     setup = tricks.setup(gan)
-    common = {"classes": classes, "form": form, "init_kernel": gan.init, **_switched(module, gan.model, setup)}
+    common = {"classes": classes, "form": form, "init_kernel": gan.init, **_switched(module, name, setup)}
     adam = partial(optimizer.make, gan.optimizer, steps=1, beta1=gan.beta1)  # at a constant rate
     return gan_step.Nets(
-        generator=module.Generator(latent=gan.latent, width=gan.g_width, **common, **_image(module, task), **setup.generator),
+        generator=module.Generator(latent=gan.latent, width=gan.g_width, **common, **_shape(module, task), **setup.generator),
         discriminator=module.Discriminator(width=gan.d_width, **common, **setup.discriminator),
         g_optimizer=adam(setup.g_learning_rate),
         d_optimizer=adam(setup.d_learning_rate),
@@ -74,8 +75,10 @@ def _switched(module: Any, name: str, setup: tricks.Setup) -> dict[str, bool]:
     return setup.networks
 
 
-def _image(module: Any, task: Task) -> dict[str, int]:
-    """The size of an image, for a generator that makes images of any."""
+def _shape(module: Any, task: Task) -> dict[str, Any]:
+    """The shape of an example, for a generator that makes such of any."""
+    if (own := module.Generator.__dataclass_fields__.get("shape")) and len(own.default) == len(task.shape):
+        return {"shape": tuple(task.shape)}
     if "size" not in module.Generator.__dataclass_fields__ or len(task.shape) != 3:
         return {}
     return {"size": task.shape[0], "colours": task.shape[-1]}
@@ -236,6 +239,12 @@ def bytes_for(setting: Setting, seeds: int) -> int:
     parts = _parts(setting)
     many = seeds * max(1, len(parts.nets.own))
     return need.bytes_for(setting, _program(setting, parts), parts.init, parts.inputs, gan_step.METRICS, many)
+
+
+def lane_steps(setting: Setting) -> int:
+    """The generator steps of the GANs of one seed, as the training of them all side by side counts them."""
+    parts = _parts(setting)
+    return setting.config.gan.epochs * max(parts.steps.values()) * max(1, len(parts.nets.own))
 
 
 class _Parts(NamedTuple):

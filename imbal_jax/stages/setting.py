@@ -10,12 +10,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax import data, environment, forms, lanes
+from imbal_jax import seeds as seeds_asked
 from imbal_jax.batches import Inputs, Pool, Shared
 from imbal_jax.config import DATA, validate
 from imbal_jax.data import imbalance, split
 from imbal_jax.data.dataset import rank_in_class
 from imbal_jax.errors import UserError
 from imbal_jax.methods import Task, Train
+from imbal_jax.pace import Pace
 from imbal_jax.stages.curves import ranges
 from imbal_jax.train import classifier, loop
 
@@ -34,6 +36,7 @@ class Base(NamedTuple):
         programs: the compiled functions so far, by what they were made from: one compilation for a sweep.
         compiling: seconds that the process has spent on compiling so far.
         stopping: whether the process has been asked to end.
+        pace: how fast trainings go, and how long all will take.
     """
 
     data: data.Dataset
@@ -43,6 +46,7 @@ class Base(NamedTuple):
     programs: dict[Any, Any]
     compiling: Callable[[], float]
     stopping: Callable[[], bool]
+    pace: Pace
 
 
 class Setting(NamedTuple):
@@ -64,7 +68,7 @@ class Setting(NamedTuple):
         task: what methods are made for.
         pictured: whether pictures are drawn from this chunk: it holds the first seed.
         least: lanes that a program is run with at least: shorter chunks are filled up, so as not to compile again.
-        turn: which of the groups of arms is at work, '2/7', for the progress line; '' where there is but one.
+        turn: which arms are at work, 'arm 2 of 7', for the progress line; '' where there is but one.
     """
 
     config: Any
@@ -113,13 +117,31 @@ class Setting(NamedTuple):
             precision=classifier.products_of(precision),
         )
 
-    def plan(self, label: str, folder: Path, epochs: int, per_epoch: int, steps: int = 0, per_pass: int = 0) -> loop.Plan:
+    def plan(
+        self, label: str, folder: Path, epochs: int, per_epoch: int, steps: int = 0, per_pass: int = 0, kind: str = "gan"
+    ) -> loop.Plan:
         """The plan of a training, kept in `folder`; see `loop.Plan`."""
         config, base = self.config, self.base
         if (asked := steps or epochs * per_epoch) >= 2**31:
             raise UserError(f"{label}: {asked} steps are too many to count: {2**31 - 1} are possible; lower epochs or steps")
-        times = (config.chunk_seconds, config.save_seconds)
-        return loop.Plan(label, folder, epochs, per_epoch, *times, base.stopping, base.compiling, steps, per_pass)
+        owner = config.gan if kind == "gan" else config.classifier  # the reference has the classifier's network
+        shape = "x".join(map(str, self.task.shape))
+        network = f"{owner.model} {shape}, {base.devices[0].device_kind}, {len(base.devices)} devices, {base.form.conv}"
+        return loop.Plan(
+            label,
+            folder,
+            epochs,
+            per_epoch,
+            config.chunk_seconds,
+            config.save_seconds,
+            base.stopping,
+            base.compiling,
+            steps,
+            per_pass,
+            kind,
+            network,
+            base.pace,
+        )
 
     def program(self, key: Any, make: Callable[[], Any]) -> Any:
         """The compiled function of that key (or whatever else is made once), made when it is first asked for."""
@@ -157,14 +179,14 @@ def begin(
         per_class=source.per_class or None,
         **({"options": options} if options else {}),
     )
-    many = most_lanes or config.seeds
+    many = most_lanes or len(seeds_asked.of(config.seeds))
     devices = lanes.devices_for(many, config.data_devices)
     shared = lanes.replicate(Shared(jnp.asarray(dataset.train.x), jnp.asarray(dataset.train.y)), devices)
     each = -(-many * config.data_devices // len(devices))
     products = classifier.products_of(classifier.precision_on(devices[0], config.precision))
     asked = {"conv": config.conv, "inner": config.lanes, "precision": products}
     form = form or forms.choose(each, devices[0], environment.kept_programs(), **asked)
-    return Base(dataset, devices, shared, form, {}, compiling, stopping)
+    return Base(dataset, devices, shared, form, {}, compiling, stopping, Pace(environment.kept_programs()))
 
 
 def prepare(
@@ -184,7 +206,8 @@ def prepare(
     """
     base = base or begin(config)
     dataset = base.data
-    chosen = tuple(range(config.seeds) if seeds is None else seeds)
+    asked = seeds_asked.of(config.seeds)
+    chosen = tuple(asked if seeds is None else seeds)
     keys = lanes.lane_keys(config.seed, chosen)
     rows, share = dataset.train, config.data.validation
     if share and (share >= 1 or not np.array_equal(rows.groups, rows.ids)):
@@ -197,7 +220,7 @@ def prepare(
     rare = tuple(sorted(imbalance.minority(train.counts)))
     task = Task(train.counts, dataset.fraction, dataset.class_names, dataset.train.x.shape[1:], rare)
     folder = workdir / "checkpoints" / f"seeds-{ranges(chosen)}" / place  # nothing more without a grid
-    return Setting(config, place, workdir, folder, base, chosen, keys, train, validation, task, 0 in chosen)
+    return Setting(config, place, workdir, folder, base, chosen, keys, train, validation, task, asked[0] in chosen)
 
 
 class Aside(NamedTuple):

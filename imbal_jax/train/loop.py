@@ -11,6 +11,8 @@ import numpy as np
 
 from imbal_jax import checkpoint
 from imbal_jax.errors import Interrupted
+from imbal_jax.lanes import Spread
+from imbal_jax.pace import Pace
 from imbal_jax.progress import Progress
 
 
@@ -28,6 +30,9 @@ class Plan(NamedTuple):
         compiling: seconds that the process has spent on compiling so far; they are left out of the training's time.
         steps: optimiser steps in all; 0: those of all epochs.
         steps_per_pass: optimiser steps in one pass over the rows, after which they are shuffled anew; 0: those of an epoch.
+        kind: of training, for `pace`.
+        network: that is trained, for the time that compiling will take.
+        pace: of the run; None: of this training alone.
     """
 
     label: str
@@ -40,6 +45,9 @@ class Plan(NamedTuple):
     compiling: Callable[[], float] = lambda: 0.0
     steps: int = 0
     steps_per_pass: int = 0
+    kind: str = "training"
+    network: str = ""
+    pace: Pace | None = None
 
 
 class Span(NamedTuple):
@@ -190,14 +198,19 @@ def train(
         seconds, over = float(saved.meta["seconds"]), saved.meta.get("over", False)
     on_resume(-(-step // each) if step == total else step // each)
     size, last_save = 4, time.monotonic()
-    with Progress(plan.label, total, step) as progress:
+    pace = plan.pace or Pace()
+    pace.begin(plan.kind, total * lanes)
+    program, name = _identity(advance, state, inputs), f"{plan.kind} {plan.network}".strip()
+    with Progress(plan.label, total, step, first="" if over else pace.compiling(program, name)) as progress:
         while step < total and not over:
             clock = stopwatch(plan.compiling)
             first, epoch = step // each * each, step // each + 1
             end = min(first + each, total)
             stop = min(step + size, end)
             bounds = span(step, stop, plan.steps_per_pass or each, total)
+            compiled = plan.compiling()
             carry = jax.block_until_ready(advance(carry, inputs, (shared, bounds)))
+            settled = pace.compiled(program, name, plan.compiling() - compiled)
             took, done, step = clock(), stop - step, stop
             spent = took
             means = {name: np.asarray(value) for name, value in carry.sums.items()}
@@ -208,16 +221,26 @@ def train(
                 on_epoch(epoch, {**means, **judged.figures}, judged.state)
                 carry, over = Carry(judged.state, {name: jnp.zeros(lanes) for name in metric_names}), judged.over
             seconds += spent
+            if settled or step == total:  # the first call of a program is slower than all others
+                pace.measure(plan.kind, done * lanes, spent)
             ending = plan.stopping()
             finished = over or step == total
             if ending or finished or time.monotonic() - last_save >= plan.save_seconds:
                 checkpoint.save(plan.folder, step, carry, {"seconds": seconds, "over": over})
                 last_save = time.monotonic()
-            progress.update(step, **{name: _shown(value) for name, value in means.items()})
+            left = pace.left(plan.kind, 0 if over else (total - step) * lanes)
+            progress.update(step, left, **{metric: _shown(value) for metric, value in means.items()})
             if ending and not finished:
                 raise Interrupted(f"stopped at step {step} of {total} of {plan.label}")
             size = max(1, min(4 * size, round(done * plan.chunk_seconds / max(took, 1e-6))))
     return Trained(carry.state, seconds, -(-step // each), step)
+
+
+def _identity(advance: Any, state: Any, inputs: Any) -> Any:
+    """What tells the programs of trainings apart: the function, and the shapes that it is compiled for."""
+    lanes = jax.tree.leaves(state)[0].shape[0]
+    many = advance.filled(lanes) if isinstance(advance, Spread) else lanes
+    return id(getattr(advance, "run", advance)), many, tuple(leaf.shape[1:] for leaf in jax.tree.leaves((state, inputs)))
 
 
 def in_turn(judges: Sequence[Judge]) -> Judge:
