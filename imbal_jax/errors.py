@@ -9,6 +9,10 @@ class UserError(Exception):
     """One clear line: what was wrong, where, and what to do. `launch.py` prints it and exits with 2."""
 
 
+class Lost(UserError):
+    """Another process of the experiment is lost; `launch.py` exits with 6: the same command on every host goes on."""
+
+
 class Interrupted(Exception):
     """The process was asked to end; what was under way is saved, and the same command goes on from there.
 
