@@ -10,6 +10,11 @@ python launch.py --sample=DIR [--class=NAME --count=64 ...] draws rows from a ru
 With --distributed, the same command on every host shares the seeds among them.
 """
 
+from imbal_jax import interrupts
+
+if __name__ == "__main__":
+    interrupts.end_at_once()  # the imports below take seconds
+
 import errno
 import os
 import sys
@@ -18,15 +23,17 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from imbal_jax import cores, environment, interrupts, seeds, streams
-from imbal_jax.errors import Interrupted, UserError
+from imbal_jax import cores, environment, seeds, streams
+from imbal_jax.errors import Interrupted, Lost, UserError
 from imbal_jax.flags import define, parse
 
 USERS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
+LOST_STATUS = 6  # as where C++ code ends the process, see `hosts`
 
 
 def main(argv: list[str]) -> None:
     """Run what the flags ask for."""
+    interrupts.by_exception()
     logging.set_verbosity(logging.WARNING)
     values = flags.FLAGS
     if values.list_methods:
@@ -49,6 +56,10 @@ def main(argv: list[str]) -> None:
             print(f"samples: {_sample(values)}")
         else:
             print(f"report: {_report(values, argv[1:], workdir) if values.report else _run(values, workdir)}")
+    except Lost as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        sys.stdout.flush()
+        os._exit(LOST_STATUS)  # at a usual exit, jax would wait for the lost process or abort
     except UserError as error:
         _stop(str(error))
     except OSError as error:

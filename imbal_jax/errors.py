@@ -2,11 +2,26 @@
 
 import difflib
 import signal
+import unicodedata
 from collections.abc import Iterable
+
+LONGEST = 2000  # characters of a message
 
 
 class UserError(Exception):
-    """One clear line: what was wrong, where, and what to do. `launch.py` prints it and exits with 2."""
+    """One clear line: what was wrong, where, and what to do. `launch.py` prints it and exits with 2.
+
+    Args:
+        message: whatever it quotes of a file, line ends and other control characters in it are escaped, and the middle of a
+            message beyond `LONGEST` characters is left out.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))
+
+
+class Lost(UserError):
+    """Another process of the experiment is lost; `launch.py` exits with 6: the same command on every host goes on."""
 
 
 class Interrupted(Exception):
@@ -26,3 +41,10 @@ def nearest(word: str, known: Iterable[str]) -> str:
     """A hint "; did you mean 'x' or 'y'?" with the known names closest to `word`, or '' when none is close."""
     close = difflib.get_close_matches(str(word), list(known), n=3, cutoff=0.5)
     return f"; did you mean {' or '.join(repr(name) for name in close)}?" if close else ""
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """The text with its control characters escaped, as \\n, and without its middle where it is longer."""
+    if len(text) > longest:
+        text = f"{text[: longest // 2]} ... {text[-(longest // 2 - 5) :]}"
+    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)

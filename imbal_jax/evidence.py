@@ -14,11 +14,12 @@ from typing import Any
 
 import jax
 
-from imbal_jax import experiment, kept_config, records, seeds
+from imbal_jax import curve_lines, experiment, kept_config, records, seeds
 from imbal_jax.errors import UserError
-from imbal_jax.evaluate import stats
+from imbal_jax.evaluate import result_rows, stats
+from imbal_jax.json_kinds import is_count, is_text, list_of, mapping_of, record, wrong
 from imbal_jax.report import analyses
-from imbal_jax.report.run import baseline_of
+from imbal_jax.report.run import baseline_of, check_files
 
 MARK = "continues.json"  # in a workdir: the folder that it continues
 COPIED = ("rows.jsonl", "metrics.jsonl", "generator.json", analyses.FILE)
@@ -44,13 +45,13 @@ def begin(folder: Path, workdir: Path) -> None:
     Raises:
         UserError: no rows in the folder, a workdir of another run, or rows that contradict each other.
     """
-    rows = records.read(folder / "rows.jsonl")
+    rows = result_rows.read(folder / "rows.jsonl")
     if not rows:
         raise UserError(f"{folder} holds no rows (rows.jsonl): give a folder of docs/results")
     mark = workdir / MARK
     if not mark.exists() and (workdir / "rows.jsonl").exists():
         raise UserError(f"{workdir} holds a run of its own: give another --workdir to continue {folder}")
-    if mark.exists() and (other := records.read_json(mark)["name"]) != folder.name:
+    if mark.exists() and (other := _continued(mark)["name"]) != folder.name:
         raise UserError(f"{workdir} continues {other}, not {folder.name}: give another --workdir")
     workdir.mkdir(parents=True, exist_ok=True)
     with records.alone(workdir):
@@ -60,7 +61,38 @@ def begin(folder: Path, workdir: Path) -> None:
                 shutil.copyfile(folder / name, workdir / name)
         records.append(workdir / "rows.jsonl", new_rows(workdir / "rows.jsonl", rows, str(folder)))
         if not (workdir / analyses.FILE).exists():
-            record_analysis(workdir, records.read_json(folder / "config.json"), rows)
+            record_analysis(workdir, _config(folder), rows)
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """config.json, with the arms and the seeds that an experiment has."""
+    path = folder / "config.json"
+    config = {"baselines": [], "expected": {}, **records.read_object(path)}
+    check_files(folder, config, {})
+    if missing := [name for name in ("method", "seeds") if not config.get(name)]:
+        raise UserError(f"{path} is missing, or has no {missing[0]!r}: bring back the file as the run wrote it")
+    return config
+
+
+def _environment(workdir: Path) -> dict[str, Any]:
+    environment = records.read_object(workdir / "environment.json")
+    check_files(workdir, {}, environment)
+    return environment
+
+
+def _continued(mark: Path) -> dict[str, str]:
+    found = records.read_object(mark)
+    if why := wrong(found, {"name": is_text, "folder": is_text}, ("name", "folder")):
+        raise UserError(f"{mark} is damaged ({why}); give --into, or another --workdir")
+    return found
+
+
+def _entries(path: Path) -> list[dict[str, Any]]:
+    """environment.json of a folder: where which rows were measured."""
+    entries = records.read_json(path) if path.exists() else []
+    if not list_of(record({"rows": mapping_of(list_of(is_count))}, ("rows",)))(entries):
+        raise UserError(f"{path} is damaged (no list of machines and their rows): bring back the file as it was")
+    return entries
 
 
 def record_analysis(workdir: Path, config: Mapping[str, Any], rows: Sequence[Row]) -> None:
@@ -88,23 +120,23 @@ def collect(workdir: Path, into: Path | None = None, replace: bool = False) -> P
     Raises:
         UserError: no rows, no folder to write to, another experiment, other data, or a row that both have differently.
     """
-    rows, mark = records.read(workdir / "rows.jsonl"), workdir / MARK
+    rows, mark = result_rows.read(workdir / "rows.jsonl"), workdir / MARK
     if not rows:
         raise UserError(f"{workdir} holds no finished row (rows.jsonl): give the workdir of a run")
     if into is None and not mark.exists():
         raise UserError(f"{workdir} continues no folder of docs/results: say where its rows go with --into=docs/results/NAME")
-    folder = into or Path(records.read_json(mark)["folder"])
+    folder = into or Path(_continued(mark)["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     with records.alone(folder):
-        config = records.read_json(workdir / "config.json")
+        config = _config(workdir)
         if replace:
             retire(folder, config, rows)
         config = merged_config(folder, config)
         fresh = new_rows(folder / "rows.jsonl", rows, str(workdir))
         records.append(folder / "rows.jsonl", fresh)
         records.write_json(folder / "config.json", config)
-        add_surroundings(folder, records.read_json(workdir / "environment.json"))
-        add_curves(folder / "metrics.jsonl", records.read(workdir / "metrics.jsonl"))
+        add_surroundings(folder, _environment(workdir))
+        add_curves(folder / "metrics.jsonl", curve_lines.read(workdir / "metrics.jsonl"))
         _copy_pictures(workdir, folder)
     (folder / ".lock").unlink(missing_ok=True)
     return folder
@@ -118,17 +150,17 @@ def retire(folder: Path, config: dict[str, Any], rows: Iterable[Row]) -> None:
     path, place = folder / "rows.jsonl", folder / "environment.json"
     if not path.exists():
         return
-    there = {(row["method"], row["seed"]): row for row in records.read(path)}
+    there = {(row["method"], row["seed"]): row for row in result_rows.read(path)}
     arms = {row["method"] for row in rows if different(there.get((row["method"], row["seed"]), row), row)}
     lines = path.read_bytes().splitlines(keepends=True)
     with records.whole(path) as file:
         file.write(b"".join(line for line in lines if json.loads(line)["method"] not in arms))
     records.keep(folder / "metrics.jsonl", lambda line: line.get("method") not in arms)
-    entries = records.read_json(place) if place.exists() else []
+    entries = _entries(place)
     for entry in entries:
         entry["rows"] = {arm: there for arm, there in entry["rows"].items() if arm not in arms}
     records.write_json(place, [entry for entry in entries if entry["rows"]])
-    kept = records.read_json(folder / "config.json")
+    kept = _config(folder)
     own = {name: kept[name] for name in ("baselines", "method", "seeds", "expected")}
     records.write_json(folder / "config.json", {**config, **own})
 
@@ -139,7 +171,7 @@ def new_rows(path: Path, rows: Iterable[Row], source: str) -> list[dict[str, Any
     Raises:
         UserError: of a seed of an arm both have a row, and the rows differ; or they were measured on other data.
     """
-    there = {(row["method"], row["seed"]): row for row in records.read(path)}
+    there = {(row["method"], row["seed"]): row for row in result_rows.read(path)}
     fresh = []
     for row in rows:
         _refuse_other_data(row, there.values(), source, path)
@@ -175,7 +207,7 @@ def merged_config(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.exists():
         return config
-    kept = kept_config.filled(records.read_json(path))  # an earlier version kept less
+    kept = kept_config.filled(_config(folder))  # an earlier version kept less
     if wrong := experiment.differences(config, kept):
         raise UserError(f"{folder} holds a different experiment: {'; '.join(wrong)}. Use another --into")
     arms = dict.fromkeys([*kept["baselines"], *config["baselines"], config["method"]])
@@ -188,10 +220,10 @@ def merged_config(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
 def add_surroundings(folder: Path, environment: Mapping[str, Any]) -> None:
     """Append to environment.json where the rows were measured that no entry names yet."""
     path = folder / "environment.json"
-    entries = records.read_json(path) if path.exists() else []
+    entries = _entries(path)
     named = {(method, seed) for entry in entries for method, these in entry["rows"].items() for seed in these}
     arms: dict[str, list[int]] = {}
-    for row in records.read(folder / "rows.jsonl"):
+    for row in result_rows.read(folder / "rows.jsonl"):
         if (row["method"], row["seed"]) not in named:
             arms.setdefault(row["method"], []).append(row["seed"])
     if not arms:
@@ -209,7 +241,7 @@ def _without_paths(command: str | None) -> str | None:
 
 def add_curves(path: Path, lines: Sequence[Row]) -> None:
     """Append the curves of trainings that a metrics.jsonl lacks, and thin it out where it grows above a megabyte."""
-    there = {_training(line) for line in records.read(path)}
+    there = {_training(line) for line in curve_lines.read(path)}
     records.append(path, [dict(line) for line in lines if _training(line) not in there])
     if path.exists() and path.stat().st_size > MOST_BYTES:
         kept = thinned(records.read(path), MOST_BYTES)

@@ -255,7 +255,7 @@ def claim(setting: Setting) -> None:
             f"{setting.workdir} was begun with other data: {kept['name']} from {kept['source']}, now "
             f"{data['name']} from {data['source']}. Use another --workdir, or the same data (data.dir, data.source)"
         )
-    others = {row["digest"] for row in records.read(setting.workdir / "rows.jsonl") if row.get("digest")} - {data["digest"]}
+    others = {row["digest"] for row in result_rows.read(setting.workdir / "rows.jsonl") if row.get("digest")} - {data["digest"]}
     if others:  # rows that came from another machine
         raise UserError(
             f"{setting.workdir} holds rows measured on other data (digest {min(others)[:12]}, here {data['digest'][:12]}). "

@@ -8,13 +8,17 @@ tell each other their rows, through the key-value store of jax's coordination se
     imbal_jax/NAME/rows/PROCESS/PART, imbal_jax/NAME/here/PROCESS    the rows of a meeting, then how many parts there are
 
 A process that was killed is noticed where the others wait for it. Only the loss of process 0 ends the others at once: jax's
-C++ client leaves no choice. Its stack trace is replaced by one line (`_shorten_fatal_errors`).
+C++ client aborts the process as soon as its connection breaks (of jax 0.10.2, the callback that it could call instead cannot
+be written in Python: its argument has no Python type). Its stack trace is replaced by one line (`_shorten_fatal_errors`) and
+the abort by an exit with the status of every lost process (`_exit_where_aborted`).
 """
 
 import base64
 import contextlib
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -25,7 +29,7 @@ from typing import Any
 import jax
 from absl import logging
 
-from imbal_jax.errors import Interrupted, UserError
+from imbal_jax.errors import Interrupted, Lost, UserError
 from imbal_jax.streams import Tolerant
 
 HEARTBEAT = 60  # seconds without a sign of life after which a process counts as lost
@@ -70,6 +74,7 @@ def start(coordinator: str | None = None, count: int | None = None, index: int |
         with contextlib.suppress(AttributeError):  # a jax without it
             jax.config.update(name, value)
     _shorten_fatal_errors()
+    _exit_where_aborted()
     try:
         jax.distributed.initialize(coordinator, count, index, heartbeat_timeout_seconds=HEARTBEAT)
     except (RuntimeError, ValueError) as error:
@@ -85,10 +90,15 @@ def finish(problem: Exception | None = None) -> None:
 
     Args:
         problem: by which this process ends, if it does: the others are told, and where it is process 0, save and leave.
+
+    Raises:
+        Lost: process 0 is gone, unless there is another problem.
     """
     if (store := _store()) is None:
         return
     own = jax.process_index()
+    if problem is None:
+        _get(store, "imbal_jax/stop")
     with contextlib.suppress(UserError):
         if problem is not None:
             _put(store, f"imbal_jax/left/{own}", f"process {own} failed ({' '.join(str(problem).split())[:300]})")
@@ -97,6 +107,8 @@ def finish(problem: Exception | None = None) -> None:
     until = time.monotonic() + FAREWELL
     while own == 0 and time.monotonic() < until and _alive(store) - {0}:
         time.sleep(POLL)
+    if isinstance(problem, Lost):  # the farewell would wait for who is lost, or abort
+        return
     with contextlib.suppress(Exception):  # whatever is wrong with a connection that is given up
         jax.distributed.shutdown()
 
@@ -148,7 +160,8 @@ def gather(name: str, rows: list[dict[str, Any]], stopping: Callable[[], bool] =
 
     Raises:
         Interrupted: this process, or one that is still to come, was asked to end.
-        UserError: a process that is still to come is lost.
+        UserError: a process that is still to come failed.
+        Lost: one that is still to come, or process 0, is lost.
     """
     if jax.process_count() == 1 or (store := _store()) is None:
         return rows
@@ -190,7 +203,7 @@ def _wait(store: Any, name: str, everyone: set[int], stopping: Callable[[], bool
         if time.monotonic() - looked > 10 * POLL:
             looked, dead = time.monotonic(), absent - _alive(store)
             if lost := dead & missed:  # seen twice: one that leaves says so before it disconnects
-                raise UserError(
+                raise Lost(
                     f"process {min(lost)} of {len(everyone)} is lost: no sign of life for {HEARTBEAT} s; what is finished is "
                     "kept: see why on its host, then start the same command on every host again"
                 )
@@ -242,7 +255,7 @@ def _reached() -> Any:
     try:
         yield
     except jax.errors.JaxRuntimeError as problem:
-        raise UserError(f"{LOST.removeprefix('error: ')} ({' '.join(str(problem).split())[:80]})") from problem
+        raise Lost(f"{LOST.removeprefix('error: ')} ({' '.join(str(problem).split())[:80]})") from problem
 
 
 def _shorten_fatal_errors() -> None:
@@ -265,3 +278,14 @@ def _shorten_fatal_errors() -> None:
 
     sys.stderr = Tolerant(own)
     logging.get_absl_handler().python_handler.stream = sys.stderr
+
+
+def _exit_where_aborted() -> None:
+    """Turn an abort of C++ code into an exit with its signal's number, 6, as status: no core dump, no 'Aborted' of the shell.
+
+    Python's own handlers run in the main thread between two instructions, which an abort never reaches.
+    """
+    with contextlib.suppress(AttributeError, OSError, TypeError):  # no C library of that kind
+        library = ctypes.CDLL(None)
+        library.signal.argtypes, library.signal.restype = (ctypes.c_int, ctypes.c_void_p), ctypes.c_void_p
+        library.signal(signal.SIGABRT, ctypes.cast(library._exit, ctypes.c_void_p))

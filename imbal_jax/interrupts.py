@@ -12,6 +12,24 @@ SAME = 0.3  # seconds within which a second Ctrl-C is the first one, passed on b
 NOTE = "\nasked to end by {}: saving at the next step that can be resumed; Ctrl-C ends at once\n"
 
 
+def end_at_once() -> None:
+    """Let Ctrl-C end the process in one line, with status 130; for the imports at the start."""
+
+    def end(number: int, frame: FrameType | None) -> None:
+        with contextlib.suppress(OSError):
+            os.write(2, b"error: stopped before anything was trained\n")
+        os._exit(128 + number)
+
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where the parent ignores it
+        signal.signal(signal.SIGINT, end)
+
+
+def by_exception() -> None:
+    """Let Ctrl-C raise KeyboardInterrupt again, so that half-written files are removed."""
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
 def listen(asked: list[int]) -> None:
     """Add the signals that ask for an end to the list, instead of ending; a second call renews replaced handlers.
 

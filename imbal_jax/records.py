@@ -290,9 +290,9 @@ def _parsed(line: bytes) -> _Line | None:
 
 
 def _loads(data: bytes) -> Any:
-    """Strict JSON: no NaN, no infinity, at most so many levels; raises ValueError for all else."""
+    """Strict JSON: no NaN, no infinity, whole numbers of 64 bits, at most so many levels; raises ValueError for all else."""
     try:
-        content = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite)
+        content = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded)
     except RecursionError as problem:
         raise ValueError(f"more than {DEEPEST} levels") from problem
     levels = [content]
@@ -311,6 +311,12 @@ def _refuse_constant(name: str) -> float:
 def _finite(text: str) -> float:
     if not math.isfinite(number := float(text)):
         raise ValueError(f"{text} is too large a number")
+    return number
+
+
+def _bounded(text: str) -> int:
+    if len(text) > 20 or not -(2**63) <= (number := int(text)) < 2**64:
+        raise ValueError(f"{text[:40]} is too large a number")
     return number
 
 

@@ -13,6 +13,7 @@ import subprocess
 import sys
 import threading
 import time
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -116,6 +117,18 @@ def test_idx_round_trip(tmp_path, packed):
     path.write_bytes(gzip.compress(idx_bytes(array)) if packed else idx_bytes(array))
     back = idx.read(path)
     assert back.dtype == np.uint8 and (back == array).all() and back.shape == array.shape
+
+
+def test_an_idx_file_of_zeros_fills_no_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(idx, "MOST_BYTES", 1_000_000)
+    path = tmp_path / "file"
+    path.write_bytes(gzip.compress(bytes(60_000_000)))
+    tracemalloc.start()
+    with fails(path, "more than 1,000,000 bytes"):
+        idx.read(path)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 10_000_000
 
 
 GOOD = idx_bytes(np.arange(240, dtype=np.uint8).reshape(10, 24))

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from imbal_jax import hosts
-from imbal_jax.errors import Interrupted, UserError
+from imbal_jax.errors import Interrupted, Lost, UserError
 
 
 class Store:
@@ -108,7 +108,7 @@ def test_a_lost_process_is_named(store, monkeypatch):
     arrive(monkeypatch, 0, [])
     store.alive = {0, 1}
     as_process(monkeypatch, 1)
-    with pytest.raises(UserError, match="process 2 of 3 is lost: .*start the same command on every host again"):
+    with pytest.raises(Lost, match="process 2 of 3 is lost: .*start the same command on every host again"):
         hosts.gather("start", [])
 
 
@@ -138,6 +138,24 @@ def test_a_service_that_is_gone_lets_the_training_save(store, monkeypatch, caplo
     monkeypatch.setattr(store, "key_value_try_get", gone)
     as_process(monkeypatch, 1)
     assert hosts.stopping([])() and "process 0, which coordinates the others, is gone" in caplog.text
+
+
+def test_the_loss_of_the_first_is_told_at_the_end_too(store, monkeypatch):
+    def gone(*_):
+        raise jax.errors.JaxRuntimeError("UNAVAILABLE: failed to connect")
+
+    monkeypatch.setattr(store, "key_value_try_get", gone)
+    monkeypatch.setattr(jax.distributed, "shutdown", lambda: pytest.fail("waits for who is lost"))
+    as_process(monkeypatch, 1)
+    with pytest.raises(Lost, match="process 0, which coordinates the others, is gone"):
+        hosts.finish()
+    hosts.finish(Lost("process 0 is gone"))
+
+
+def test_an_abort_of_cpp_code_is_an_exit_with_a_status():
+    program = "import os; from imbal_jax import hosts; hosts._exit_where_aborted(); os.abort()"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (6, "")
 
 
 def test_a_single_process_asks_no_one():

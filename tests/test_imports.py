@@ -11,9 +11,9 @@ PACKAGE = ROOT / "imbal_jax"
 # From the bottom up. A module may import from lower rows and from its own package, not from its neighbours in a row.
 ORDER = [
     {"cores", "errors", "interrupts", "program_cache", "streams"},
-    {"extensions", "fields", "seeds"},
+    {"extensions", "fields", "json_kinds", "seeds"},
     {"checkpoint", "environment", "hosts", "lanes", "memory", "ops", "progress", "records", "stored", "tensorboard"},
-    {"batches", "forms", "pace"},
+    {"batches", "curve_lines", "forms", "pace"},
     {"data"},
     {"config"},
     {"kept_config"},

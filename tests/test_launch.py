@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from absl import flags as absl_flags
 
 import launch
 from imbal_jax import data, experiment
-from imbal_jax.errors import UserError
+from imbal_jax.errors import Lost, UserError
 from imbal_jax.flags import define, parse
 from imbal_jax.stages import setting
 from imbal_jax.train import loop
@@ -408,6 +409,41 @@ def test_exit_code_of_a_wrong_flag(tmp_path):
     assert (done.returncode, done.stdout) == (2, "")
     assert done.stderr.startswith("error: unknown config field 'sedes'; did you mean 'seeds'")
     assert done.stderr.count("\n") == 1 and not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("module", ["errno", "absl.app", "imbal_jax.environment", "imbal_jax.flags", "configs.mnist_cgan"])
+def test_ctrl_c_during_the_imports(tmp_path, module):
+    """A process that interrupts itself as soon as it imports the module."""
+    program = f"""
+        import importlib.abc, runpy, signal, sys
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        class Finder(importlib.abc.MetaPathFinder):
+            def find_spec(self, name, path, target=None):
+                if name == {module!r}:
+                    signal.raise_signal(signal.SIGINT)
+        sys.meta_path.insert(0, Finder())
+        sys.modules.pop({module!r}, None)
+        sys.path.insert(0, {str(ROOT)!r})
+        sys.argv = ["launch.py", "--config={ROOT}/tests/small.py", "--workdir={tmp_path}/run"]
+        runpy.run_path({str(ROOT / "launch.py")!r}, run_name="__main__")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "error: stopped before anything was trained\n")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_lost_process_has_a_status_of_its_own(monkeypatch, capsys, tmp_path):
+    def run(config, workdir, stopping):
+        raise Lost("process 1 of 2 is lost")
+
+    monkeypatch.setattr(launch.flags, "FLAGS", parsed("--config=tests/small.py", f"--workdir={tmp_path}"))
+    monkeypatch.setattr(launch.environment, "enable_compilation_cache", lambda _: None)
+    monkeypatch.setattr(experiment, "run", run)
+    monkeypatch.setattr(launch.os, "_exit", sys.exit)
+    with pytest.raises(SystemExit) as end:
+        launch.main([])
+    assert end.value.code == 6 and capsys.readouterr().err == "error: process 1 of 2 is lost\n"
 
 
 def test_help(tmp_path):

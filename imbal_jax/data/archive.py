@@ -41,9 +41,19 @@ def opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipI
 
 
 def read(
-    path: Path, archive: zipfile.ZipFile, members: dict[str, zipfile.ZipInfo], names: Collection[str]
+    path: Path,
+    archive: zipfile.ZipFile,
+    members: dict[str, zipfile.ZipInfo],
+    names: Collection[str],
+    working: int = WORKING,
 ) -> dict[str, np.ndarray]:
     """The arrays of those names, by name; no more is read of a member than its header declares.
+
+    Args:
+        path: of the archive, for messages.
+        archive, members: as `opened` gives them.
+        names: of the arrays.
+        working: bytes that must be free for each byte of the arrays.
 
     Raises:
         UserError: they need more than the free memory, or a member is longer or shorter than its header says.
@@ -51,7 +61,7 @@ def read(
     """
     declared = {name: _bytes(path, archive, members[name], name) for name in names}
     free = memory.host()
-    if free is not None and WORKING * sum(declared.values()) > free:
+    if free is not None and working * sum(declared.values()) > free:
         sizes = ", ".join(f"{name} {size / 2**30:.4g} GiB" for name, size in declared.items())
         raise UserError(f"{path} does not fit in the memory: {sizes}, free {free / 2**30:.4g} GiB; save fewer or smaller rows")
     found = {}

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import tempfile
-import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from imbal_jax.data.dataset import cache_folder
+from imbal_jax.errors import UserError
 
 
 def kept(key: Iterable[object], make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
@@ -42,12 +42,15 @@ def _digest(arrays: Mapping[str, np.ndarray]) -> str:
 
 
 def _recall(path: Path) -> dict[str, np.ndarray] | None:
+    from imbal_jax.data import archive  # which imports jax; not every data set has something in the cache
+
+    if not path.is_file():
+        return None
     try:
-        with path.open("rb") as file, np.load(file) as stored:
-            arrays = {name: stored[name] for name in stored.files}
-        return arrays if str(arrays.pop("digest")) == _digest(arrays) else None
-    # NumPy reads the header of a member as Python text, so damage there can also be a SyntaxError.
-    except (OSError, ValueError, KeyError, EOFError, SyntaxError, zipfile.BadZipFile):
+        with archive.opened(path) as (file, members):
+            arrays = archive.read(path, file, members, list(members), working=1)
+            return arrays if str(arrays.pop("digest")) == _digest(arrays) else None
+    except (OSError, UserError):  # damaged, or gone meanwhile
         return None
 
 

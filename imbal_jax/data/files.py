@@ -3,7 +3,6 @@
 import contextlib
 import os
 import stat
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from imbal_jax.data.images import Unusable
-from imbal_jax.errors import UserError
+from imbal_jax.errors import UserError, one_line
 
 MOST_BYTES = 2**28  # of one file; no image that is of use here comes near it
 DEEPEST = 100  # folders that a member of a zip may lie in
@@ -71,7 +70,7 @@ def opened(path: Path) -> Iterator[Tree]:
 def printable(name: str) -> str:
     """The name on one line: bytes that are no UTF-8 as \\xNN, line ends and other control characters likewise."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)
+    return one_line(text, LONGEST)
 
 
 def _folder(path: Path) -> Tree:

@@ -13,6 +13,7 @@ from imbal_jax.errors import UserError
 
 # Images and labels of train, then of test: the order in which four arrays are handed on everywhere here.
 FILES = ("train-images-idx3-ubyte", "train-labels-idx1-ubyte", "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte")
+MOST_BYTES = 2**28  # unpacked; the largest of these files has 47 million
 
 
 def find(folders: Sequence[Path]) -> list[Path] | None:
@@ -44,10 +45,14 @@ def read(path: Path) -> np.ndarray:
         UserError: unreadable, damaged, not idx, or of another length than the header says.
     """
     try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if data[:2] == b"\x1f\x8b" else data
+        with path.open("rb") as file:
+            packed = file.read(2) == b"\x1f\x8b"
+        with gzip.open(path) if packed else path.open("rb") as file:
+            data = file.read(MOST_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"cannot read {path}: {error or 'it ends too early'}; replace the file") from error
+    if len(data) > MOST_BYTES:
+        raise UserError(f"{path} has more than {MOST_BYTES:,} bytes, which no file of these data sets has; replace it")
     if len(data) < 4 or data[:3] != b"\x00\x00\x08":
         raise UserError(f"{path} is not an idx file of unsigned bytes (it begins with {data[:4].hex()!r}); replace it")
     start = 4 + 4 * data[3]

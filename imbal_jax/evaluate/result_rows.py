@@ -92,6 +92,7 @@ def _fields(row: Mapping[str, Any]) -> dict[str, tuple[Callable[[Any], bool], bo
             False,
         ),
     }
+    fields["pr_curve"] = (lambda value: value is None or _is_table(value), False)
     fields |= dict.fromkeys(("point", "source", "digest", "device"), (_is_text, False))
     fields |= dict.fromkeys(COUNTS, (_is_counts, False))
     fields |= dict.fromkeys(NUMBERS, (_is_number, False))
@@ -119,6 +120,13 @@ def _is_square(value: Any) -> bool:
     if not isinstance(value, list) or not all(isinstance(line, list) and len(line) == len(value) for line in value):
         return False
     return all(map(_is_count, (cell for line in value for cell in line)))
+
+
+def _is_table(value: Any) -> bool:
+    """Whether it is a list of lists of numbers, or null, all of one length."""
+    if not isinstance(value, list) or not all(isinstance(line, list) and len(line) == len(value[0]) for line in value):
+        return False
+    return all(map(_is_number, (cell for line in value for cell in line)))
 
 
 def _refuse_other_test_set(path: Path, rows: Sequence[Mapping[str, Any]], known: Sequence[int] | None) -> None:

@@ -8,20 +8,48 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imbal_jax import records, seeds
+from imbal_jax import json_kinds, records, seeds
+from imbal_jax.errors import UserError
 from imbal_jax.evaluate import interim, stats
 
 FILE = "analyses.json"
 FIXED = ("metric", "baseline", "margin")  # by the first analysis
 ENOUGH_OF_A_RULE = 64  # steps of a stop rule of an older run that are taken into account
 
+_SEEDS = json_kinds.mapping_of(lambda value: json_kinds.is_count(value) and value < 2**32)
+_FIXED = {"metric": json_kinds.is_text, "baseline": json_kinds.optional(json_kinds.is_text), "margin": json_kinds.is_number}
+_FIELDS = {"seeds": _SEEDS, "spent": json_kinds.list_of(json_kinds.is_text)} | _FIXED
+
+
+def _is_analysis(value: Any) -> bool:
+    return json_kinds.record(_FIELDS, ("seeds", *FIXED))(value) and set(value.get("spent", ())) <= value["seeds"].keys()
+
+
+def _is_plan(value: Any) -> bool:
+    small = json_kinds.mapping_of(lambda number: json_kinds.is_count(number) and 0 < number < 2**32)
+    return small(value) and "seeds" in value and value.keys() <= set(interim.Plan._fields)
+
+
+_LEDGER = {
+    "plan": json_kinds.optional(_is_plan),
+    "analyses": json_kinds.list_of(_is_analysis),
+    "firsts": json_kinds.list_of(_is_analysis),
+}
+_PAIR = json_kinds.record({"n": json_kinds.is_count, "seeds": json_kinds.optional(json_kinds.is_count)}, ("n",))
+_RESULTS = {"paired": json_kinds.mapping_of(json_kinds.mapping_of(_PAIR))} | _FIXED
+
 
 def read(folder: Path) -> dict[str, Any]:
     """The ledger {"plan": {"seeds", "power"} or None, "analyses": [...]}; of an older run what results.json tells."""
     path = folder / FILE
     if path.exists():
-        return {"plan": None, "analyses": [], **records.read_json(path)}
-    earlier = records.read_json(folder / "results.json") if (folder / "results.json").exists() else {}
+        ledger = {"plan": None, "analyses": [], **records.read_object(path)}
+        if why := json_kinds.wrong(ledger, _LEDGER):
+            raise UserError(f"{path} is damaged ({why[:200]}): bring back the file as a run wrote it")
+        return ledger
+    earlier = records.read_object(folder / "results.json")
+    if why := json_kinds.wrong(earlier, _RESULTS):
+        raise UserError(f"{folder / 'results.json'} is damaged ({why[:200]}); delete it and run the same command again")
     analyses = [_of_results(earlier)] if earlier.get("paired") and earlier.get("metric") else []
     return {"plan": None, "analyses": analyses}
 

@@ -61,7 +61,7 @@ def write(run: Run, matrices: int) -> Path:
     ]
     page = run.folder / "report.html"
     with records.whole(page) as file:
-        file.write(_document(run.name, "\n".join(filter(None, parts))).encode())
+        file.write(_document(run.name, "\n".join(filter(None, parts))).encode(errors="backslashreplace"))
     return page
 
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 
 import jax
 
-from imbal_jax import kept_config, records
+from imbal_jax import curve_lines, json_kinds, kept_config, records
 from imbal_jax.data.imbalance import minority
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.evaluate import confusions, result_rows, stats
@@ -17,6 +17,7 @@ from imbal_jax.report.markup import name_of
 BASELINE = "none"
 FEW_SCALES = 4  # channels or columns whose scale is written out
 TWINS = "_with_twins"  # ends the name of a metric that counts the test rows whose image is also in the training set
+PER_CLASS = ("confusion", "pr_curve", "counts_before", "counts_after")  # fields of a row that have an entry for each class
 MANY, FEW = 100, 20  # training rows: many-shot classes have more, few-shot ones fewer
 
 
@@ -89,20 +90,27 @@ def read(workdir: Path) -> Run:
         UserError: it has no finished row, or a file is damaged.
     """
     kept, environment = records.read_object(workdir / "config.json"), records.read_object(workdir / "environment.json")
-    _check_files(workdir, kept, environment)
+    generator = records.read_object(workdir / "generator.json")
+    check_files(workdir, kept, environment)
+    if why := json_kinds.wrong(
+        generator, dict.fromkeys(generator, json_kinds.mapping_of(json_kinds.optional(json_kinds.is_number)))
+    ):
+        raise UserError(f"{workdir}: generator.json is damaged ({why}); delete that file and run the run's own command again")
     given = {name: value for name, value in kept.items() if value is not None}
     config = kept_config.filled({"method": ""} | given)  # without a config, the arms are those of the rows
     rows = result_rows.read(workdir / "rows.jsonl", environment.get("data", {}).get("test_counts"))
     if not rows:
         raise UserError(f"{workdir} holds no finished row (rows.jsonl): give the directory of a run")
+    data = _data(environment.get("data", {}), rows)
+    _check_classes(workdir, data, rows)
     return Run(
         name=str(kept.get("name") or workdir.name),
         config=config,
         environment=environment,
-        data=_data(environment.get("data", {}), rows),
+        data=data,
         rows=ordered([_with_steps(row, kept) for row in rows], config),
-        history=records.read(workdir / "metrics.jsonl"),
-        generator=records.read_object(workdir / "generator.json"),
+        history=curve_lines.read(workdir / "metrics.jsonl"),
+        generator=generator,
         folder=workdir,
         ledger=analyses.read(workdir),
     )
@@ -304,7 +312,7 @@ def _tested(run: Run, label: int) -> bool:
     return any(row.get(recall_key(run, label)) is not None for row in run.rows)
 
 
-def _check_files(workdir: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
+def check_files(workdir: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
     """Raise UserError for what the report reads of config.json and environment.json and is of another type."""
     data = environment.get("data", {})
     files = {"config.json": (config, _CONFIG), "environment.json": (environment, _ENVIRONMENT)}
@@ -317,6 +325,17 @@ def _check_files(workdir: Path, config: Mapping[str, Any], environment: Mapping[
     ]
     if wrong:
         raise UserError(f"{workdir}: {wrong[0]}; delete that file and run the run's own command again")
+
+
+def _check_classes(workdir: Path, data: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raise UserError where the files do not agree on the number of classes."""
+    names = len(data["class_names"])
+    found = {"counts": len(data["counts"]), **{name: len(row[name]) for row in rows for name in PER_CLASS if row.get(name)}}
+    if other := next((name for name, many in found.items() if many and many != names), None):
+        raise UserError(
+            f"{workdir}: environment.json names {names} classes, and {other!r} has {found[other]}; delete environment.json and "
+            "run the run's own command again"
+        )
 
 
 def _wrong(content: Mapping[str, Any], kinds: Mapping[str, Any]) -> list[str]:
@@ -349,7 +368,14 @@ _ENVIRONMENT: dict[str, Callable[[Any], bool]] = {
 _DATA: dict[str, Callable[[Any], bool]] = {
     "name": _is(str), "source": _is(str), "digest": _is(str), "note": _is(str), "class_names": _list_of(str),
     "counts": _list_of(int), "minority": _list_of(int), "test_counts": _list_of(int), "left_out": _list_of(str),
+    "scale": json_kinds.optional(lambda value: _is_scale(value)),
 }  # fmt: skip
+
+
+def _is_scale(value: Any) -> bool:
+    numbers = json_kinds.list_of(json_kinds.is_number)
+    kinds = {"how": json_kinds.is_text, "offset": numbers, "factor": numbers}
+    return json_kinds.record(kinds, kinds)(value) and len(value["offset"]) == len(value["factor"])
 
 
 def _data(kept: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from imbal_jax import records, tensorboard
+from imbal_jax import curve_lines, records, tensorboard
 from imbal_jax.report.style import slug
 
 MOST_SEEDS = 8  # trained together, for each to have a run of its own in TensorBoard
@@ -62,8 +62,8 @@ class Curves(NamedTuple):
             mine = row.get("of", row["stage"]) == stage and row.get("method") in arms and row["seed"] in self.seeds
             return not mine or row["epoch"] <= epochs
 
-        if self.path.exists():
-            records.keep(self.path, kept)
+        curve_lines.read(self.path)  # all of them are lines of a training
+        records.keep(self.path, kept)
         rows = records.read(self.path) if epochs else []  # else none of these seeds are left
         for arm in arms:
             self._rewrite_board(stage, arm, [row for row in rows if row["stage"] == stage and row.get("method") == arm])
@@ -75,7 +75,7 @@ class Curves(NamedTuple):
         """
         found: dict[Any, list[dict]] = {lane: [] for lane in itertools.product(arms, self.seeds)}
         newest = None
-        for row in records.newest_first(self.path):
+        for row in curve_lines.newest_first(self.path):
             if row["stage"] == stage and (lane := (row.get("method"), row["seed"])) in found:
                 newest = row["epoch"] if newest is None else newest
                 if row["epoch"] <= newest - epochs:
