@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +114,25 @@ def enable_compilation_cache(folder: Path | None = None) -> Path | None:
             jax.config.update(name, value)
         return None
     return path
+
+
+@contextlib.contextmanager
+def compilation_cache() -> Iterator[None]:
+    """Keeps what is compiled inside the `with` block on the disk, as `enable_compilation_cache` does for a whole process.
+
+    For library functions that run in other people's programs: jax's settings are afterwards as they were before, and a
+    program that has chosen a cache of its own keeps it.
+    """
+    before = {name: getattr(jax.config, name, None) for name in _CACHE_SETTINGS}
+    if kept_programs() or enable_compilation_cache() is None:
+        yield
+        return
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            jax.config.update(name, value)
+        program_cache.uninstall()
 
 
 def _usable(path: Path) -> bool:

@@ -111,5 +111,13 @@ def install(folder: Path) -> bool:
     return True
 
 
+def uninstall() -> None:
+    """Undo `install`: jax decides about its cache anew at the next compilation."""
+    with contextlib.suppress(ImportError, AttributeError):
+        from jax._src import compilation_cache
+
+        compilation_cache.reset_cache()
+
+
 def _digest(key: str, content: bytes) -> bytes:
     return hashlib.blake2b(key.encode() + b"\0" + content, digest_size=SIZE).digest()

@@ -97,7 +97,40 @@ def nearest_in_class(
     return _search(points, points, own, k, (height, width), plan, (np.concatenate(place), np.concatenate(inside)))
 
 
+def nearest_in_ranges(
+    points: jax.Array, starts: jax.Array, ranges: jax.Array, k: int, *, tile: tuple[int, int] = TILE
+) -> tuple[jax.Array, jax.Array]:
+    """The k nearest other points of tiles of consecutive points, each among a range of points; otherwise as `nearest`.
+
+    Only the number of tiles is static. Where they begin and end is not, so that one compiled program serves classes of any
+    sizes, and points may be padded with rows that are in no range.
+
+    Args:
+        points: float [N, D]; N must be at least the height of a tile, `tile[0]`.
+        starts: int32 [T], the first point of each tile, at most N - height.
+        ranges: int32 [T, 2], the first point that is searched and the one after the last; of an empty tile, equal numbers.
+        k: neighbours of each point, at least 1.
+        tile: queries and points whose distances are in memory at once.
+
+    Returns:
+        indices int32 [T, height, k] and squared distances float32 [T, height, k]; -1 and infinite where a range has too few.
+    """
+    points = jnp.asarray(points, jnp.float32)
+    return _search_tiles(points, points, jnp.arange(points.shape[0], dtype=jnp.int32), k, tile, (starts, ranges))
+
+
 def _search(query, points, own, k: int, tile: tuple[int, int], plan, answers) -> tuple[jax.Array, jax.Array]:
+    """The answers of `_search_tiles` in the order of the queries.
+
+    Args:
+        answers: the tile and the row in it that has the answer for each query, [Q] each.
+    """
+    index, squared = _search_tiles(query, points, own, k, tile, plan)
+    flat = jnp.asarray(answers[0] * tile[0] + answers[1], jnp.int32)
+    return index.reshape(-1, k)[flat], squared.reshape(-1, k)[flat]
+
+
+def _search_tiles(query, points, own, k: int, tile: tuple[int, int], plan) -> tuple[jax.Array, jax.Array]:
     """Go through tiles of queries, each with its own range of points.
 
     Args:
@@ -107,7 +140,9 @@ def _search(query, points, own, k: int, tile: tuple[int, int], plan, answers) ->
         k: neighbours.
         tile: its height (at most Q) and width.
         plan: first query of each tile [T] and its range of points [T, 2].
-        answers: the tile and the row in it that has the answer for each query, [Q] each.
+
+    Returns:
+        indices int32 [T, height, k] and squared distances float32 [T, height, k].
     """
     height, width = tile
     rows = points.shape[0]
@@ -132,9 +167,7 @@ def _search(query, points, own, k: int, tile: tuple[int, int], plan, answers) ->
         doubtful = _doubtful(near, squared[:, -1], value[:, -1], rounding)
         return _looked_up(mine, points, (low, high), skip, doubtful, (index, squared))
 
-    index, squared = jax.lax.map(of_tile, (jnp.asarray(plan[0], jnp.int32), tuple(jnp.asarray(plan[1]).T)))
-    flat = jnp.asarray(answers[0] * height + answers[1], jnp.int32)
-    return index.reshape(-1, k)[flat], squared.reshape(-1, k)[flat]
+    return jax.lax.map(of_tile, (jnp.asarray(plan[0], jnp.int32), tuple(jnp.asarray(plan[1]).T)))
 
 
 def _centre(points: jax.Array) -> jax.Array:
