@@ -207,7 +207,7 @@ def test_a_wrong_config_file_is_explained(capsys, tmp_path, program, words):
     [
         ("seeds", 0, ["config.seeds must be", "(got 0)", "at least 1"]),
         ("seed", -1, ["config.seed must be", "(got -1)", "at least 0"]),
-        ("seed", 2**32, ["config.seed is 4294967296", "at most"]),
+        ("seed", 2**32, ["config.seed must be at most 4294967295 (got 4294967296)"]),
         ("gan.epochs", 0, ["config.gan.epochs must be", "(got 0)", "at least 1"]),
         ("classifier.epochs", 0, ["config.classifier.epochs must be", "(got 0)", "at least 1"]),
         ("classifier.batch", 0, ["config.classifier.batch must be", "(got 0)"]),
