@@ -14,7 +14,7 @@ from tests.test_report import enrich, fabricate
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-background-networking")
-FLAGS += ("disable-component-update", "disable-sync", "disable-extensions", "enable-logging=stderr", "window-size=500,900")
+FLAGS += ("disable-component-update", "disable-sync", "disable-extensions", "enable-logging=stderr")
 # Runs before anything of the page; what it finds is written into the page, which the browser then prints.
 PROBE = """<script>
 const found = {errors: [], requests: [], orders: {}};
@@ -39,6 +39,9 @@ addEventListener("load", () => {
   }
   found.sorted = heads.filter((head) => head.hasAttribute("aria-sort")).length;
   found.wide = document.documentElement.scrollWidth - innerWidth;
+  const frame = table.closest(".scroll");
+  found.cut = frame.scrollWidth - frame.clientWidth;
+  found.heads = heads.map((cell) => cell.innerText.trim());
   const output = document.createElement("pre");
   output.id = "found";
   output.textContent = JSON.stringify(found);
@@ -61,7 +64,14 @@ def rich(tmp_path_factory: pytest.TempPathFactory) -> dict:
     return probed(folder, enrich(fabricate(folder / "run")))
 
 
-def probed(folder: Path, workdir: Path) -> dict:
+@pytest.fixture(scope="module")
+def on_a_laptop(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    """The page with all that only some runs have, in a window of 1280 pixels."""
+    folder = tmp_path_factory.mktemp("laptop")
+    return probed(folder, enrich(fabricate(folder / "run", failed=False)), width=1280)
+
+
+def probed(folder: Path, workdir: Path, width: int = 500) -> dict:
     browser = next(filter(None, map(shutil.which, NAMES)), None)
     if browser is None:
         pytest.skip(f"no browser: none of {', '.join(NAMES)} is installed")
@@ -70,11 +80,11 @@ def probed(folder: Path, workdir: Path) -> dict:
         page = build.build(workdir)
     copy = folder / "page.html"
     copy.write_text(page.read_text(encoding="utf-8").replace("<title>", f"{PROBE}<title>", 1), encoding="utf-8")
-    return look(browser, copy, folder / "profile")
+    return look(browser, copy, folder / "profile", width)
 
 
-def look(browser: str, page: Path, profile: Path) -> dict:
-    flags = [f"--{flag}" for flag in (*FLAGS, f"user-data-dir={profile}", "dump-dom")]
+def look(browser: str, page: Path, profile: Path, width: int) -> dict:
+    flags = [f"--{flag}" for flag in (*FLAGS, f"window-size={width},900", f"user-data-dir={profile}", "dump-dom")]
     done = subprocess.run([browser, *flags, page.as_uri()], capture_output=True, text=True, timeout=120, check=False)
     output = re.search(r'<pre id="found">(.*?)</pre>', done.stdout, re.DOTALL)
     assert output, f"the page wrote nothing; the browser said: {done.stderr[-1000:]}"
@@ -103,3 +113,7 @@ def test_heads_take_the_focus_and_one_column_is_marked(found):
 
 def test_the_page_is_no_wider_than_a_narrow_window(found, rich):
     assert found["wide"] <= 0 and rich["wide"] <= 0
+
+
+def test_the_table_of_arms_is_whole_in_a_window_of_1280_pixels(on_a_laptop):
+    assert len(on_a_laptop["heads"]) >= 14 and on_a_laptop["cut"] <= 0, on_a_laptop["heads"]

@@ -414,6 +414,17 @@ def test_among_many_the_best_makes_the_headline(tmp_path):
     assert "over(to=5000)" in sentence and "the best of 5" in detail
 
 
+def test_what_is_alike_for_all_arms_is_said_once(tmp_path, undrawn):
+    alike = (build.build(fabricate(tmp_path / "a", seeds=3, failed=False))).read_text()
+    assert "Seeds: 3 of each arm. No seed failed." in alike
+    assert 'type="button">Seeds<' not in alike and 'type="button">Failed<' not in alike
+    one_lost = (build.build(fabricate(tmp_path / "b", seeds=3))).read_text()
+    assert "Seeds: 3 of each arm" in one_lost and "No seed failed" not in one_lost and 'type="button">Failed<' in one_lost
+    rows = records.read(tmp_path / "a" / "rows.jsonl")
+    rewrite(tmp_path / "a", rows[1:])
+    assert 'type="button">Seeds<' in build.build(tmp_path / "a").read_text()
+
+
 def test_a_method_whose_every_seed_failed(tmp_path, undrawn):
     workdir = fabricate(tmp_path, seeds=2)
     rows = records.read(workdir / "rows.jsonl")

@@ -67,10 +67,21 @@ def _length(run: Run) -> list[str] | None:
     return _common([found["length"] for found in run.results["methods"].values()])
 
 
+def _seeds(run: Run) -> int | None:
+    """How many seeds the arms have, where it is the same for all of them."""
+    return _common([len(found["seeds"]) for found in run.results["methods"].values()])
+
+
+def _none_failed(run: Run) -> bool:
+    return not any(found["failed"] for found in run.results["methods"].values())
+
+
 def _said_once(run: Run) -> str:
-    why, length = _reason(run), _length(run)
-    steps = f" Steps: {'; '.join(length)}." if length else ""
-    return steps + (f" Undecided: {why}." if why else "")
+    why, length, seeds = _reason(run), _length(run), _seeds(run)
+    said = f" Steps: {'; '.join(length)}." if length else ""
+    said += f" Seeds: {seeds} of each arm." if seeds else ""
+    said += " No seed failed." if _none_failed(run) else ""
+    return said + (f" Undecided: {why}." if why else "")
 
 
 def interval_words(run: Run, found: Mapping[str, Any]) -> str:
@@ -127,7 +138,8 @@ def _table(run: Run) -> str:
     epochs = [name for name in EPOCHS if any(name in found for found in run.results["methods"].values())]
     stepped = any(found["steps"] for found in run.results["methods"].values())
     heads += [_head(run, name) for name in measures] + (["Steps"] if stepped else [])
-    heads += ["Time", *(EPOCHS[name] for name in epochs), "Seeds", "Failed"]
+    heads += ["Time", *(EPOCHS[name] for name in epochs)]
+    heads += ([] if _seeds(run) else ["Seeds"]) + ([] if _none_failed(run) else ["Failed"])
     label = labels(run)
     rows = {arm: _row(run, arm, measures, epochs, label[arm], stepped) for arm in ranked(run)}
     apart = []
@@ -194,8 +206,8 @@ def _row(run: Run, arm: str, measures: list[str], epochs: list[str], label: str,
         *([_steps(found, bool(_length(run)))] if stepped else []),
         _time(found),
         *(_epoch(name, found.get(name)) for name in epochs),
-        (len(found["seeds"]), str(len(found["seeds"]))),
-        (failed, f'<span class="bad">{failed} failed</span>' if failed else "0"),
+        *([] if _seeds(run) else [(len(found["seeds"]), str(len(found["seeds"])))]),
+        *([] if _none_failed(run) else [(failed, f'<span class="bad">{failed} failed</span>' if failed else "0")]),
     ]
 
 
