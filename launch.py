@@ -10,7 +10,7 @@ python launch.py --sample=DIR [--class=NAME --count=64 ...] draws rows from a ru
 With --distributed, the same command on every host shares the seeds among them.
 """
 
-from imbal_jax import interrupts
+from imbal_jax.runtime import interrupts
 
 if __name__ == "__main__":
     interrupts.end_at_once()  # the imports below take seconds
@@ -23,9 +23,10 @@ from pathlib import Path
 
 from absl import app, flags, logging
 
-from imbal_jax import cores, environment, seeds, streams
+from imbal_jax import seed_range
 from imbal_jax.errors import Interrupted, Lost, UserError
 from imbal_jax.flags import define, parse
+from imbal_jax.runtime import cpu_devices, environment, streams
 
 USERS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
 LOST_STATUS = 6  # as where C++ code ends the process, see `hosts`
@@ -85,22 +86,23 @@ def _run(values: flags.FlagValues, workdir: Path) -> Path:
     asked: list[int] = []
     interrupts.listen(asked)
     environment.enable_compilation_cache(Path(values.compilation_cache) if values.compilation_cache else None)
-    cores.use(len(seeds.or_none(values.config.seeds)))  # whoever asks for a wrong number is told below
-    from imbal_jax import experiment, hosts  # after the flags, so that a mistake in them is answered at once
+    cpu_devices.use(len(seed_range.or_none(values.config.seeds)))  # whoever asks for a wrong number is told below
+    from imbal_jax import experiment  # after the flags, so that a mistake in them is answered at once
+    from imbal_jax.runtime import multihost  # after the flags, so that a mistake in them is answered at once
 
     if values.distributed:
-        hosts.start(values.coordinator, values.processes, values.process)
+        multihost.start(values.coordinator, values.processes, values.process)
         interrupts.listen(asked)  # again: jax may have taken SIGTERM for itself
     try:
         _begin_from(values["continue"].value, workdir)
-        report = experiment.run(values.config, workdir, stopping=hosts.stopping(asked))
+        report = experiment.run(values.config, workdir, stopping=multihost.stopping(asked))
     except Interrupted as stopped:
-        hosts.finish()
+        multihost.finish()
         raise Interrupted(str(stopped), *asked[:1]) from stopped
     except Exception as problem:
-        hosts.finish(problem)
+        multihost.finish(problem)
         raise
-    hosts.finish()
+    multihost.finish()
     return report
 
 
@@ -141,9 +143,9 @@ def _summary(values: flags.FlagValues) -> str:
 
 def _sample(values: flags.FlagValues) -> Path:
     environment.enable_compilation_cache(Path(values.compilation_cache) if values.compilation_cache else None)
-    from imbal_jax.stages import drawing
+    from imbal_jax.export import samples
 
-    wanted = drawing.Wanted(
+    wanted = samples.Wanted(
         folder=Path(values.sample).absolute(),
         out=Path(values.out).absolute() if values.out else None,
         classes=tuple(values["class"].value or ()),
@@ -153,7 +155,7 @@ def _sample(values: flags.FlagValues) -> Path:
         latent_seed=values.latent_seed,
         format=values.format,
     )
-    return drawing.draw(wanted)
+    return samples.draw(wanted)
 
 
 def _stop(message: str, status: int = 2) -> None:

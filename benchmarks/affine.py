@@ -26,7 +26,7 @@ def _ours(x: np.ndarray) -> harness.Steps:
     import jax
     import jax.numpy as jnp
 
-    from imbal_jax.methods.affine import Ranges, random_affine
+    from imbal_jax.methods.inputs.affine import Ranges, random_affine
 
     ranges = Ranges(ROTATION, SHEAR, ZOOM, 0.0)
 

@@ -11,15 +11,16 @@ from ml_collections import ConfigDict
 from benchmarks.harness import Steps
 from configs import ecg_gan, retinopathy_dcgan
 from configs.mnist_cgan import get_config
-from imbal_jax import cores, forms, lanes, methods
-from imbal_jax.batches import Pool, Shared
+from imbal_jax import methods
+from imbal_jax.data.batches import Pool, Shared
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan import train as gan_train
-from imbal_jax.stages.classifier import model_of
-from imbal_jax.stages.gan import nets_of
-from imbal_jax.stages.setting import inputs_of
-from imbal_jax.train import batch_statistics, loop, optimizer
+from imbal_jax.runtime import autotune, cpu_devices, lanes
+from imbal_jax.stages.classifier_training import model_of
+from imbal_jax.stages.context import inputs_of
+from imbal_jax.stages.gan_training import nets_of
 from imbal_jax.train import classifier as classifier_train
+from imbal_jax.train import loop, optimizer, statistics_of_arm
 
 EPOCH = 64  # steps in an epoch
 
@@ -67,7 +68,7 @@ def classifier(count: int, batch: int, form: str, spec: str = "none", net: Net =
 
 
 def statistics(count: int, batch: int, form: str, net: Net) -> Steps:
-    """Batches whose moments are found after a training instead of steps of it; arguments as for `classifier`."""
+    """Batches whose moments are found after a training instead of steps of it; arguments as for `classifier_training`."""
     config, choice = get_config("source"), _chosen(count, form)
     config.classifier.model = net.model
     devices, keys = lanes.devices_for(count), lanes.lane_keys(0, range(count))
@@ -80,7 +81,7 @@ def statistics(count: int, batch: int, form: str, net: Net) -> Steps:
     def one(lane: Any, given: Any) -> Any:
         (_, (held, inputs)), (shared, many) = lane, given
         progress = jnp.asarray(0.5, jnp.float32)
-        return batch_statistics.recomputed(model, held, inputs, shared, many, progress, recipe=methods.Recipe(), batch=batch)
+        return statistics_of_arm.recomputed(model, held, inputs, shared, many, progress, recipe=methods.Recipe(), batch=batch)
 
     run = lanes.over_lanes(one, inner=choice.inner, devices=devices)
     call = lambda n: jax.block_until_ready(run((), (held, inputs), (shared, jnp.asarray(n, jnp.int32))))  # noqa: E731
@@ -88,7 +89,7 @@ def statistics(count: int, batch: int, form: str, net: Net) -> Steps:
 
 
 def cgan(count: int, batch: int, form: str) -> Steps:
-    """Steps of the conditional GAN with the published networks and optimisers; arguments as for `classifier`."""
+    """Steps of the conditional GAN with the published networks and optimisers; arguments as for `classifier_training`."""
     return _gan(get_config("source"), count, batch, form, S0)
 
 
@@ -110,7 +111,7 @@ def heartbeat_gans(count: int, batch: int, form: str, together: bool = True) -> 
 
 
 def dcgan(count: int, batch: int, form: str) -> Steps:
-    """Steps of the published DCGAN (two of the discriminator, one of the generator); arguments as for `classifier`."""
+    """Steps of the published DCGAN (two of the discriminator, one of the generator); arguments as for `classifier_training`."""
     config = retinopathy_dcgan.get_config()
     config.gan.classes = ""  # all rows are of one grade
     return _gan(config, count, batch, form, S2)
@@ -123,17 +124,17 @@ def _gan(config: ConfigDict, count: int, batch: int, form: str, net: Net) -> Ste
     return steps(count, batch, choice, partial(gan_train.init, nets=nets, shape=net.shape), epoch_of, gan_step.METRICS, net)
 
 
-def _chosen(count: int, form: str) -> forms.Choice:
+def _chosen(count: int, form: str) -> autotune.Choice:
     """What a first start of an experiment with so many lanes would choose, on devices made as launch.py makes them."""
-    cores.use(count)
+    cpu_devices.use(count)
     devices = lanes.devices_for(count)
-    return forms.choose(-(-count // len(devices)), devices[0], None, conv=form)
+    return autotune.choose(-(-count // len(devices)), devices[0], None, conv=form)
 
 
 def steps(
     count: int,
     batch: int,
-    choice: forms.Choice,
+    choice: autotune.Choice,
     start: Callable[[jax.Array], Any],
     epoch_of: Callable[..., Any],
     metrics: tuple[str, ...],

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from imbal_jax import records
+from imbal_jax.artifacts import json_files
 
 # What a refactoring may change in a row: times, sizes of programs, digests.
 UNCOMPARED = ("seconds", "_mb", "_bytes", "crc", "digest", "per_s")
@@ -171,7 +171,7 @@ def differences(before: Mapping[tuple, dict], after: Mapping[tuple, dict]) -> It
 def _rows(path: Path) -> dict[tuple[Any, ...], dict[str, Any]]:
     if not path.exists():
         return {}
-    rows = records.read(path)
+    rows = json_files.read(path)
     return {(row.get("method"), row.get("seed"), row.get("point"), json.dumps(row.get("epoch"))): row for row in rows}
 
 

@@ -55,8 +55,8 @@ def _lanes(lanes: int, x: np.ndarray, counts: tuple[int, ...], to: dict[int, int
     import jax
     import jax.numpy as jnp
 
-    from imbal_jax.lanes import devices_for, lane_keys, over_lanes
-    from imbal_jax.methods.smote import smote
+    from imbal_jax.methods.rows.smote import smote
+    from imbal_jax.runtime.lanes import devices_for, lane_keys, over_lanes
 
     wanted = tuple((to or {}).get(k, n if to else max(counts)) for k, n in enumerate(counts))
     growing = np.repeat([want > have for have, want in zip(counts, wanted, strict=True)], counts)

@@ -3,7 +3,7 @@
 from typing import Any
 
 from docs import folders, tables
-from imbal_jax import records
+from imbal_jax.artifacts import json_files
 
 FILE = folders.ROOT / "docs" / "experiments.json"
 
@@ -11,7 +11,7 @@ FILE = folders.ROOT / "docs" / "experiments.json"
 def table() -> str:
     """A line for each entry of docs/experiments.json: config, what, published and, of one folder, the named arms."""
     lines = ["| config | what | published | measured here |", "|---|---|---|---|"]
-    return "\n".join([*lines, *(_line(entry) for entry in records.read_json(FILE))])
+    return "\n".join([*lines, *(_line(entry) for entry in json_files.read_json(FILE))])
 
 
 def _line(entry: dict[str, Any]) -> str:

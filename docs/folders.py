@@ -9,7 +9,7 @@ about.json          what a person has to say and rows cannot: see `About`.
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from imbal_jax import records
+from imbal_jax.artifacts import json_files
 from imbal_jax.evaluate import result_rows
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -78,12 +78,12 @@ def read(name: str) -> Folder:
         UserError: a file is missing or damaged.
     """
     path = RESULTS / name
-    config = records.read_json(path / "config.json")
+    config = json_files.read_json(path / "config.json")
     return Folder(
         name=name,
         config=config,
-        environment=records.read_json(path / "environment.json"),
-        rows=current([result_rows.with_length(row, config) for row in records.read(path / "rows.jsonl")]),
+        environment=json_files.read_json(path / "environment.json"),
+        rows=current([result_rows.with_length(row, config) for row in json_files.read(path / "rows.jsonl")]),
         about=about(path / "about.json", config),
     )
 
@@ -92,7 +92,7 @@ def about(path: Path, config: dict[str, Any]) -> About:
     """The content of about.json; of a folder that was collected and has none yet, its name."""
     if not path.exists():
         return About(str(config.get("name") or path.parent.name), "", "Not stated.", columns=(metric_of(config),))
-    return About(**{field: _tuples(value) for field, value in records.read_json(path).items()})
+    return About(**{field: _tuples(value) for field, value in json_files.read_json(path).items()})
 
 
 def metric_of(config: dict[str, Any]) -> str:
@@ -134,7 +134,7 @@ def gan_steps(row: dict[str, Any], config: dict[str, Any]) -> int | None:
 
 def lines(path: Path) -> list[dict[str, Any]]:
     """The lines of a .jsonl file of the repository."""
-    return records.read(path)
+    return json_files.read(path)
 
 
 def _tuples(value: Any) -> Any:

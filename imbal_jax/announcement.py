@@ -7,14 +7,14 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import records
+from imbal_jax.arms import arms
+from imbal_jax.artifacts import json_files
 from imbal_jax.data import Rows, split
 from imbal_jax.evaluate import interim, stats
-from imbal_jax.report import analyses, table
+from imbal_jax.report import analyses, terminal_table
 from imbal_jax.report.run import baseline_of
-from imbal_jax.stages.arms import arms
-from imbal_jax.stages.classifier import test_counts
-from imbal_jax.stages.setting import Setting
+from imbal_jax.stages.classifier_training import test_counts
+from imbal_jax.stages.context import Setting
 
 FEW = 20  # test rows of a class
 ACCELERATORS = {"/dev/nvidia0": "jax[cuda12]", "/dev/kfd": "jax[rocm]", "/dev/accel0": "jax[tpu]"}  # and what jax needs
@@ -30,7 +30,7 @@ def announce(setting: Setting) -> None:
     if warning := idle_accelerator(devices[0].platform):
         print(f"warning: {warning}")
     if data.note:
-        print("\n".join(["=" * table.WIDTH, *table.wrapped(data.note), "=" * table.WIDTH]))
+        print("\n".join(["=" * terminal_table.WIDTH, *terminal_table.wrapped(data.note), "=" * terminal_table.WIDTH]))
     before = np.bincount(data.train.y, minlength=len(names))
     test = test_counts(data)
     print(f"data: {data.name} from {data.source}, digest {data.digest[:12]}")
@@ -53,7 +53,7 @@ def announce(setting: Setting) -> None:
 
 def _classes(setting: Setting, before: np.ndarray, test: list[int]) -> list[str]:
     """A line for each class with its rows: at hand, in training, in the test set; names that are cut in full below."""
-    called, legend = table.shortened(setting.task.class_names, CLASS)
+    called, legend = terminal_table.shortened(setting.task.class_names, CLASS)
     width = max(12, *map(len, called.values()))
     lines = [f"{'class':>{width}} {'at hand':>9} {'training':>9} {'test':>9}"]
     for label, (name, old, tested) in enumerate(zip(setting.task.class_names, before, test, strict=True)):
@@ -110,7 +110,7 @@ def verdict_warning(config: Any, workdir: Path) -> str:
     if history.changed:
         return history.changed
     history = history._replace(joined=asked.start > 0)
-    rows = {(row["method"], row["seed"]): row for row in records.read(workdir / "rows.jsonl")}
+    rows = {(row["method"], row["seed"]): row for row in json_files.read(workdir / "rows.jsonl")}
     pairs = {arm: _pairs(rows, arm, compared[arm], asked) for arm in compared}
     shares = {arm: interim.share(n, arm, history) for arm, n in pairs.items()}
     if any(stats.possible(pairs[arm], len(compared), shares[arm]) for arm in compared):

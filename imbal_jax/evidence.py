@@ -14,10 +14,11 @@ from typing import Any
 
 import jax
 
-from imbal_jax import curve_lines, experiment, kept_config, records, seeds
+from imbal_jax import experiment, saved_config, seed_range
+from imbal_jax.artifacts import curve_lines, json_files
+from imbal_jax.artifacts.json_kinds import is_count, is_text, list_of, mapping_of, record, wrong
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import result_rows, stats
-from imbal_jax.json_kinds import is_count, is_text, list_of, mapping_of, record, wrong
 from imbal_jax.report import analyses
 from imbal_jax.report.run import baseline_of, check_files
 
@@ -54,12 +55,12 @@ def begin(folder: Path, workdir: Path) -> None:
     if mark.exists() and (other := _continued(mark)["name"]) != folder.name:
         raise UserError(f"{workdir} continues {other}, not {folder.name}: give another --workdir")
     workdir.mkdir(parents=True, exist_ok=True)
-    with records.alone(workdir):
-        records.write_json(mark, {"name": folder.name, "folder": str(folder)})
+    with json_files.alone(workdir):
+        json_files.write_json(mark, {"name": folder.name, "folder": str(folder)})
         for name in COPIED:
             if (folder / name).exists() and not (workdir / name).exists():
                 shutil.copyfile(folder / name, workdir / name)
-        records.append(workdir / "rows.jsonl", new_rows(workdir / "rows.jsonl", rows, str(folder)))
+        json_files.append(workdir / "rows.jsonl", new_rows(workdir / "rows.jsonl", rows, str(folder)))
         if not (workdir / analyses.FILE).exists():
             record_analysis(workdir, _config(folder), rows)
 
@@ -67,7 +68,7 @@ def begin(folder: Path, workdir: Path) -> None:
 def _config(folder: Path) -> dict[str, Any]:
     """config.json, with the arms and the seeds that an experiment has."""
     path = folder / "config.json"
-    config = {"baselines": [], "expected": {}, **records.read_object(path)}
+    config = {"baselines": [], "expected": {}, **json_files.read_object(path)}
     check_files(folder, config, {})
     if missing := [name for name in ("method", "seeds") if not config.get(name)]:
         raise UserError(f"{path} is missing, or has no {missing[0]!r}: bring back the file as the run wrote it")
@@ -75,13 +76,13 @@ def _config(folder: Path) -> dict[str, Any]:
 
 
 def _environment(workdir: Path) -> dict[str, Any]:
-    environment = records.read_object(workdir / "environment.json")
+    environment = json_files.read_object(workdir / "environment.json")
     check_files(workdir, {}, environment)
     return environment
 
 
 def _continued(mark: Path) -> dict[str, str]:
-    found = records.read_object(mark)
+    found = json_files.read_object(mark)
     if why := wrong(found, {"name": is_text, "folder": is_text}, ("name", "folder")):
         raise UserError(f"{mark} is damaged ({why}); give --into, or another --workdir")
     return found
@@ -89,7 +90,7 @@ def _continued(mark: Path) -> dict[str, str]:
 
 def _entries(path: Path) -> list[dict[str, Any]]:
     """environment.json of a folder: where which rows were measured."""
-    entries = records.read_json(path) if path.exists() else []
+    entries = json_files.read_json(path) if path.exists() else []
     if not list_of(record({"rows": mapping_of(list_of(is_count))}, ("rows",)))(entries):
         raise UserError(f"{path} is damaged (no list of machines and their rows): bring back the file as it was")
     return entries
@@ -97,7 +98,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 def record_analysis(workdir: Path, config: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Keep that these rows have been analysed: of a folder of before analyses were recorded, its table is one."""
-    config = kept_config.filled(config)
+    config = saved_config.filled(config)
     metric, baseline, margin = config["metric"], baseline_of(config), float(config["margin"])
     fixed = {"metric": metric, "baseline": baseline, "margin": margin}
     ledger = analyses.read(workdir)
@@ -127,14 +128,14 @@ def collect(workdir: Path, into: Path | None = None, replace: bool = False) -> P
         raise UserError(f"{workdir} continues no folder of docs/results: say where its rows go with --into=docs/results/NAME")
     folder = into or Path(_continued(mark)["folder"])
     folder.mkdir(parents=True, exist_ok=True)
-    with records.alone(folder):
+    with json_files.alone(folder):
         config = _config(workdir)
         if replace:
             retire(folder, config, rows)
         config = merged_config(folder, config)
         fresh = new_rows(folder / "rows.jsonl", rows, str(workdir))
-        records.append(folder / "rows.jsonl", fresh)
-        records.write_json(folder / "config.json", config)
+        json_files.append(folder / "rows.jsonl", fresh)
+        json_files.write_json(folder / "config.json", config)
         add_surroundings(folder, _environment(workdir))
         add_curves(folder / "metrics.jsonl", curve_lines.read(workdir / "metrics.jsonl"))
         _copy_pictures(workdir, folder)
@@ -153,16 +154,16 @@ def retire(folder: Path, config: dict[str, Any], rows: Iterable[Row]) -> None:
     there = {(row["method"], row["seed"]): row for row in result_rows.read(path)}
     arms = {row["method"] for row in rows if different(there.get((row["method"], row["seed"]), row), row)}
     lines = path.read_bytes().splitlines(keepends=True)
-    with records.whole(path) as file:
+    with json_files.whole(path) as file:
         file.write(b"".join(line for line in lines if json.loads(line)["method"] not in arms))
-    records.keep(folder / "metrics.jsonl", lambda line: line.get("method") not in arms)
+    json_files.keep(folder / "metrics.jsonl", lambda line: line.get("method") not in arms)
     entries = _entries(place)
     for entry in entries:
         entry["rows"] = {arm: there for arm, there in entry["rows"].items() if arm not in arms}
-    records.write_json(place, [entry for entry in entries if entry["rows"]])
+    json_files.write_json(place, [entry for entry in entries if entry["rows"]])
     kept = _config(folder)
     own = {name: kept[name] for name in ("baselines", "method", "seeds", "expected")}
-    records.write_json(folder / "config.json", {**config, **own})
+    json_files.write_json(folder / "config.json", {**config, **own})
 
 
 def new_rows(path: Path, rows: Iterable[Row], source: str) -> list[dict[str, Any]]:
@@ -207,14 +208,14 @@ def merged_config(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.exists():
         return config
-    kept = kept_config.filled(_config(folder))  # an earlier version kept less
+    kept = saved_config.filled(_config(folder))  # an earlier version kept less
     if wrong := experiment.differences(config, kept):
         raise UserError(f"{folder} holds a different experiment: {'; '.join(wrong)}. Use another --into")
     arms = dict.fromkeys([*kept["baselines"], *config["baselines"], config["method"]])
     arms.pop(kept["method"], None)
-    asked = [seeds.of(each.get("seeds")) for each in (kept, config)]
+    asked = [seed_range.of(each.get("seeds")) for each in (kept, config)]
     every = range(min(part.start for part in asked), max(part.stop for part in asked))
-    return {**config, **kept, "seeds": seeds.written(every), "baselines": list(arms)}
+    return {**config, **kept, "seeds": seed_range.written(every), "baselines": list(arms)}
 
 
 def add_surroundings(folder: Path, environment: Mapping[str, Any]) -> None:
@@ -231,7 +232,7 @@ def add_surroundings(folder: Path, environment: Mapping[str, Any]) -> None:
     here = {name: environment.get(name) for name in SURROUNDINGS}
     here["command"] = _without_paths(here["command"])
     data = {name: environment.get("data", {}).get(name) for name in ("name", "source", "digest", "class_names")}
-    records.write_json(path, [*entries, {**here, "date": time.strftime("%Y-%m-%d"), "data": data, "rows": arms}])
+    json_files.write_json(path, [*entries, {**here, "date": time.strftime("%Y-%m-%d"), "data": data, "rows": arms}])
 
 
 def _without_paths(command: str | None) -> str | None:
@@ -242,9 +243,9 @@ def _without_paths(command: str | None) -> str | None:
 def add_curves(path: Path, lines: Sequence[Row]) -> None:
     """Append the curves of trainings that a metrics.jsonl lacks, and thin it out where it grows above a megabyte."""
     there = {_training(line) for line in curve_lines.read(path)}
-    records.append(path, [dict(line) for line in lines if _training(line) not in there])
+    json_files.append(path, [dict(line) for line in lines if _training(line) not in there])
     if path.exists() and path.stat().st_size > MOST_BYTES:
-        kept = thinned(records.read(path), MOST_BYTES)
+        kept = thinned(json_files.read(path), MOST_BYTES)
         wanted = iter(kept)
         following = [next(wanted, None)]
 
@@ -254,7 +255,7 @@ def add_curves(path: Path, lines: Sequence[Row]) -> None:
             following[0] = next(wanted, None)
             return True
 
-        records.keep(path, keeps)
+        json_files.keep(path, keeps)
 
 
 def thinned(lines: Sequence[Row], most: int) -> list[Row]:

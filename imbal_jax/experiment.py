@@ -13,17 +13,20 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import announcement, environment, forms, hosts, kept_config, memory, methods, models, records, seeds, sweep
+from imbal_jax import announcement, methods, models, saved_config, seed_range, sweep
+from imbal_jax.arms import Arm, arms, at
+from imbal_jax.artifacts import json_files
 from imbal_jax.config import validate
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, result_rows, stats
+from imbal_jax.export import network_summary
 from imbal_jax.gan import train as gan_train
-from imbal_jax.report import analyses, build, table
+from imbal_jax.report import analyses, build, terminal_table
+from imbal_jax.report.curves import Curves, ranges
 from imbal_jax.report.run import baseline_of, published
-from imbal_jax.stages import classifier, gan, gan_grids, group, quality, summary
-from imbal_jax.stages.arms import Arm, arms, at
-from imbal_jax.stages.curves import Curves, ranges
-from imbal_jax.stages.setting import Base, Setting, begin, prepare
+from imbal_jax.runtime import autotune, environment, memory, multihost
+from imbal_jax.stages import arm_group, classifier_training, gan_grids, gan_quality, gan_training
+from imbal_jax.stages.context import Base, Setting, begin, prepare
 
 # What may change from one start to the next: more of the same, or how it is computed.
 ADDABLE = {f"config.{name}" for name in ("baselines", "method", "expected", "grid", "seeds", "stop", "baseline", "metric")} | {
@@ -48,19 +51,19 @@ def run(config: Any, workdir: Path, stopping: Callable[[], bool] = lambda: False
     """
     own = workdir if jax.process_index() == 0 else workdir / f"process-{jax.process_index()}"
     refuse_other(config, own)
-    with records.alone(own):
+    with json_files.alone(own):
         return _run(config, own, stopping)
 
 
 def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     clock = environment.start_compile_clock()
     base = start(config, workdir, lambda: clock()["compile_seconds"] + clock()["trace_seconds"], stopping)
-    one = prepare(config, workdir, base, seeds.of(config.seeds)[:1])
+    one = prepare(config, workdir, base, seed_range.of(config.seeds)[:1])
     every = checked_arms(one)
     claim(one)
     announcement.announce(one)
     rule, own = sweep.stop_rule(config), workdir / "rows.jsonl"
-    tested = classifier.test_counts(base.data)
+    tested = classifier_training.test_counts(base.data)
     known = meet("start", own, _left_by_others(workdir), tested, stopping)
     rounds = sweep.rounds(config, sweep.lanes_at_once(one, every))
     for number, chunks in enumerate(rounds):
@@ -73,13 +76,13 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
             break
     report = build.build(workdir, clock()) if jax.process_index() == 0 else workdir
     if jax.process_index() == 0:
-        print(table.text(records.read_json(workdir / "results.json")))
+        print(terminal_table.text(json_files.read_json(workdir / "results.json")))
     return report
 
 
 def _units(every: list[Arm], chunks: list[tuple[int, ...]], known: list[dict[str, Any]]) -> list[sweep.Unit]:
     """What this process has to run of these chunks of seeds."""
-    return [unit for chunk in hosts.share(chunks) for unit in sweep.missing(every, chunk, known)]
+    return [unit for chunk in multihost.share(chunks) for unit in sweep.missing(every, chunk, known)]
 
 
 def _expect(one: Setting, may_end: bool, after: Counter[str], unit: sweep.Unit) -> None:
@@ -93,20 +96,20 @@ def networks(config: Any, coloured: bool = False) -> str:
     Raises:
         UserError: a mistake in the config or the data.
     """
-    setting = prepare(config, Path(), begin(config, 1, forms.Choice("gemm", "loop", {}, False)), seeds=(0,))
-    return summary.text(setting, any(group.uses_gan(arm.spec) for arm in checked_arms(setting)), coloured)
+    setting = prepare(config, Path(), begin(config, 1, autotune.Choice("gemm", "loop", {}, False)), seeds=(0,))
+    return network_summary.text(setting, any(arm_group.uses_gan(arm.spec) for arm in checked_arms(setting)), coloured)
 
 
 def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: Callable[[], bool]) -> Base:
     """Load the data and choose how to compute, as the workdir's earlier runs on such a device did."""
     kept = workdir / "environment.json"
-    before = records.read_object(kept)
+    before = json_files.read_object(kept)
     form = None
     if before.get("device_kind") == jax.devices()[0].device_kind and "form" in before:
-        earlier = forms.restored(before["form"], kept)
+        earlier = autotune.restored(before["form"], kept)
         if config.conv in ("auto", earlier.conv) and config.lanes in ("auto", earlier.inner):
             form = earlier
-    wanted = -(-len(seeds.or_none(config.seeds)) // jax.process_count()) or 1
+    wanted = -(-len(seed_range.or_none(config.seeds)) // jax.process_count()) or 1
     if config.lanes_per_device > 0:
         wanted = min(wanted, config.lanes_per_device * jax.local_device_count())
     return begin(config, wanted, form, compiling, stopping)
@@ -132,7 +135,7 @@ def run_unit(
     """
     least = full if len(unit.seeds) == full - 1 else 1
     curves = Curves(workdir / "metrics.jsonl", unit.seeds)
-    gans: dict[Any, tuple[group.TrainedGan, group.JudgedGan]] = {}
+    gans: dict[Any, tuple[arm_group.TrainedGan, arm_group.JudgedGan]] = {}
     shown = False
     names = [arm.name for arm in arms(config)]
     for number, members in enumerate(unit.groups):
@@ -142,13 +145,13 @@ def run_unit(
         if len(names) > 1:
             setting = setting._replace(turn=turn([names.index(arm.name) for arm in members], len(names)))
         if point not in gans:
-            trained = cache(partial(gan.fit, setting, curves))
-            gans[point] = trained, cache(partial(group.judged, setting, curves, trained))
-        rows = group.run(setting, curves, members, *gans[point])
+            trained = cache(partial(gan_training.fit, setting, curves))
+            gans[point] = trained, cache(partial(arm_group.judged, setting, curves, trained))
+        rows = arm_group.run(setting, curves, members, *gans[point])
         if "gan_select" in rows[0] and setting.pictured and not shown:  # else no GAN: gan_synth may have nothing to generate
             show_generator(setting, *gans[point])
             shown = True
-        records.append(workdir / "rows.jsonl", rows)
+        json_files.append(workdir / "rows.jsonl", rows)
         if base.stopping():
             raise Interrupted("stopped between two trainings")
 
@@ -177,13 +180,13 @@ def meet(
         stopping: whether this process has to end.
     """
     own = result_rows.read(path, test_counts)
-    everyone = hosts.gather(name, [*own, *(more or [])], stopping)
+    everyone = multihost.gather(name, [*own, *(more or [])], stopping)
     known: dict[tuple[str, int], dict[str, Any]] = {}
     for row in (*own, *everyone):
         known.setdefault((row["method"], row["seed"]), row)
     rows = list(known.values())
     if jax.process_index() == 0:
-        records.append(path, rows[len({(row["method"], row["seed"]) for row in own}) :])
+        json_files.append(path, rows[len({(row["method"], row["seed"]) for row in own}) :])
     return rows
 
 
@@ -203,7 +206,7 @@ def undecided(
     fixed = {"metric": config.metric, "baseline": baseline_of(config), "margin": float(config.margin)}
     ledger = analyses.read(workdir)
     if jax.process_count() > 1:  # all decide alike: by what the first process has recorded
-        ledger = hosts.gather(f"analyses {number}", [ledger] if jax.process_index() == 0 else [])[0]
+        ledger = multihost.gather(f"analyses {number}", [ledger] if jax.process_index() == 0 else [])[0]
     history = analyses.history(ledger, config.to_dict(), mine, fixed)
     options: dict[str, Any] = {"baseline": fixed["baseline"], "margin": rule.margin, "history": history}
     options["unequal_steps"] = config.unequal_steps
@@ -221,7 +224,7 @@ def refuse_other(config: Any, workdir: Path) -> None:
     if not os.access(workdir, os.W_OK):
         raise UserError(f"cannot write to the workdir {workdir}; mend its permissions or choose another --workdir")
     path = workdir / "config.json"
-    kept = kept_config.filled(records.read_object(path)) if path.exists() else None
+    kept = saved_config.filled(json_files.read_object(path)) if path.exists() else None
     if kept and (different := differences(json.loads(json.dumps(config.to_dict())), json.loads(json.dumps(kept)))):
         raise UserError(
             f"{workdir} holds a different experiment: {'; '.join(different)}. Use another --workdir, or the same config"
@@ -239,14 +242,14 @@ def claim(setting: Setting) -> None:
         "dtype": setting.data.train.x.dtype.name,
         "note": setting.data.note,
         "scale": None if setting.data.scale is None else setting.data.scale._asdict(),
-        "groups": classifier.groups_of_test(setting.data)[0].tolist(),
+        "groups": classifier_training.groups_of_test(setting.data)[0].tolist(),
         "left_out": list(setting.data.left_out),
         "counts": list(setting.task.counts),
         "minority": list(setting.task.minority),
-        "test_counts": classifier.test_counts(setting.data),
+        "test_counts": classifier_training.test_counts(setting.data),
     }
     begun = setting.workdir / "environment.json"
-    before = records.read_object(begun) or {"data": data}
+    before = json_files.read_object(begun) or {"data": data}
     kept = before.get("data", data)
     if not isinstance(kept, dict) or not {"name", "source", "digest"} <= kept.keys():
         raise UserError(f"{begun} is damaged (its 'data' describes no data set); delete it and run the same command again")
@@ -263,15 +266,15 @@ def claim(setting: Setting) -> None:
         )
     if not begun.exists():
         model = models.classifier_for(setting.config.classifier.model, setting.task.shape)
-        space = quality.SPACE.format(model=model, source=setting.data.source)
+        space = gan_quality.SPACE.format(model=model, source=setting.data.source)
         form = setting.base.form._asdict()
         here = {**environment.describe(), "data": data, "form": form, "generator_space": space}
-        records.write_json(begun, here)
+        json_files.write_json(begun, here)
         before = here
     now = {**before, "data": {**data, **before.get("data", {})}}  # an older version kept less of the data
     if now != before:
-        records.write_json(begun, now)
-    records.write_json(setting.workdir / "config.json", setting.config.to_dict())
+        json_files.write_json(begun, now)
+    json_files.write_json(setting.workdir / "config.json", setting.config.to_dict())
     analyses.begin(setting.workdir, setting.config.to_dict())
 
 
@@ -306,18 +309,18 @@ def checked_arms(setting: Setting) -> list[Arm]:
             )
         there = at(config, arm.point)
         validate(there)
-        nets = gan.nets_of(there, setting.task, base.form.conv)
-        if group.uses_gan(arm.spec):
-            gan.check_data(there.gan, setting.task)
-            gan.check_shape(nets, there.gan.model, setting.task.shape)
-            gan.check_penalty(nets, there, setting.task.shape)
-        model = classifier.model_of(there, len(setting.task.counts), base.form.conv, setting.task.shape)
-        classifier.check_network(there, model, setting.task.shape)
-        classifier.check_method(there, model, setting.task, arm.spec)
+        nets = gan_training.nets_of(there, setting.task, base.form.conv)
+        if arm_group.uses_gan(arm.spec):
+            gan_training.check_data(there.gan, setting.task)
+            gan_training.check_shape(nets, there.gan.model, setting.task.shape)
+            gan_training.check_penalty(nets, there, setting.task.shape)
+        model = classifier_training.model_of(there, len(setting.task.counts), base.form.conv, setting.task.shape)
+        classifier_training.check_network(there, model, setting.task.shape)
+        classifier_training.check_method(there, model, setting.task, arm.spec)
         sizes = (there.classifier.model, there.classifier.width, there.gan.model, there.gan.g_width, there.gan.d_width)
-        if (key := (*sizes, there.gan.latent, group.uses_gan(arm.spec))) not in measured:
+        if (key := (*sizes, there.gan.latent, arm_group.uses_gan(arm.spec))) not in measured:
             measured.add(key)
-            refuse_too_large(setting, model, nets if group.uses_gan(arm.spec) else None)
+            refuse_too_large(setting, model, nets if arm_group.uses_gan(arm.spec) else None)
     sweep.stop_rule(config)
     published(config.to_dict())
     names = setting.task.class_names
@@ -351,7 +354,7 @@ def refuse_too_large(setting: Setting, model: Any, nets: Any) -> None:
         memory.refuse_weights("the GAN", state, device, advice)
 
 
-def show_generator(setting: Setting, trained_gan: group.TrainedGan, judged_gan: group.JudgedGan) -> None:
+def show_generator(setting: Setting, trained_gan: arm_group.TrainedGan, judged_gan: arm_group.JudgedGan) -> None:
     """Draw the final samples and keep the generator's quality by class, once, of the first chunk of seeds."""
     trained = trained_gan().gan
     path = setting.workdir / "plots" / "samples.png"
@@ -359,4 +362,4 @@ def show_generator(setting: Setting, trained_gan: group.TrainedGan, judged_gan: 
     gan_grids.film(setting, trained.nets, trained.generator, path.with_name("film_strip.png"))
     kept = setting.workdir / "generator.json"
     if setting.config.quality.samples and not kept.exists():
-        records.write_json(kept, quality.by_class(judged_gan()))
+        json_files.write_json(kept, gan_quality.by_class(judged_gan()))

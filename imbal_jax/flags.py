@@ -8,7 +8,7 @@ from typing import Any
 
 from absl import flags
 
-from imbal_jax import kept_config, seeds
+from imbal_jax import saved_config, seed_range
 from imbal_jax.config import help_text
 from imbal_jax.errors import UserError, nearest
 
@@ -57,7 +57,7 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None
     file_help = "The experiment: a file in configs/, with :VARIANT if it has any."
     folder = _asked(sys.argv if argv is None else argv, "continue")
     if folder and not _wrong_fields(folder, argv):
-        config_flags.DEFINE_config_dict("config", kept_config.read(Path(folder)), file_help, flag_values=values, sys_argv=argv)
+        config_flags.DEFINE_config_dict("config", saved_config.read(Path(folder)), file_help, flag_values=values, sys_argv=argv)
     else:  # of a folder that cannot be read, `parse` says what is wrong
         config_flags.DEFINE_config_file("config", None, file_help, flag_values=values, sys_argv=argv)
     for name, shown in TEXTS.items():
@@ -75,7 +75,7 @@ def define(values: flags.FlagValues = flags.FLAGS, argv: list[str] | None = None
 def _wrong_fields(folder: str, argv: list[str] | None) -> bool:
     """Whether a folder has no config that can be read, or fields are overridden that it does not have."""
     try:
-        known = _names(kept_config.read(Path(folder)).to_dict())
+        known = _names(saved_config.read(Path(folder)).to_dict())
     except UserError:
         return True
     return any(field not in known for field, _ in _overrides(sys.argv if argv is None else argv))
@@ -138,7 +138,7 @@ def _check_collecting(values: flags.FlagValues) -> None:
     if values["collect"].present and (values["config"].present or values["continue"].present):
         raise ValueError("--collect has no place beside --config and --continue: the run's own config is read")
     if folder := values["continue"].value:
-        kept_config.read(Path(str(folder)))
+        saved_config.read(Path(str(folder)))
 
 
 def _check(argv: list[str], values: flags.FlagValues, rest: list[str]) -> None:
@@ -287,7 +287,7 @@ def _set_seeds(config: Any, asked: str | None) -> None:
     if asked is None and not isinstance(config.get("seeds"), str):
         return
     with config.ignore_type():
-        config.seeds = seeds.written(seeds.of(config.seeds if asked is None else asked))
+        config.seeds = seed_range.written(seed_range.of(config.seeds if asked is None else asked))
 
 
 def _load(asked: str) -> Any:
@@ -295,7 +295,7 @@ def _load(asked: str) -> Any:
     from ml_collections import ConfigDict, config_flags
 
     if Path(asked).is_dir():
-        return kept_config.read(Path(asked))
+        return saved_config.read(Path(asked))
     holder = flags.FlagValues()
     config_flags.DEFINE_config_file("config", None, flag_values=holder, sys_argv=[])
     holder(["", f"--config={asked}"])

@@ -8,11 +8,13 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from imbal_jax import memory, methods, seeds
+from imbal_jax import seed_range
+from imbal_jax.arms import Arm, at, groups
 from imbal_jax.errors import UserError, nearest
-from imbal_jax.stages import classifier, gan, group
-from imbal_jax.stages.arms import Arm, at, groups
-from imbal_jax.stages.setting import Setting
+from imbal_jax.runtime import memory
+from imbal_jax.spec import parse
+from imbal_jax.stages import arm_group, classifier_training, gan_training
+from imbal_jax.stages.context import Setting
 from imbal_jax.train import length
 
 EVERY = 8  # seeds between two interim analyses, unless said otherwise
@@ -45,14 +47,14 @@ def stop_rule(config: Any) -> Stop | None:
     """
     if not config.stop:
         return None
-    words = methods.parse(config.stop)
+    words = parse(config.stop, "config.stop", "'decided(margin=0.002, every=8)'")
     known = {"margin": float(config.margin), "every": EVERY}
     if len(words) != 1 or words[0].name != "decided" or set(words[0].options) - set(known):
         hint = nearest(words[0].name, ["decided"])
         raise UserError(f"config.stop is {config.stop!r}{hint}: leave it empty or write 'decided(margin=0.002, every=8)'")
     asked = known | words[0].options
     every, margin = asked["every"], asked["margin"]
-    if type(every) is not int or not 1 <= every <= seeds.MOST or type(margin) not in (int, float) or not 0 <= margin < 1:
+    if type(every) is not int or not 1 <= every <= seed_range.MOST or type(margin) not in (int, float) or not 0 <= margin < 1:
         raise UserError(f"config.stop is {config.stop!r}: `every` is a number of seeds, `margin` at least 0 and below 1")
     return Stop(float(asked["margin"]), asked["every"])
 
@@ -64,7 +66,7 @@ def rounds(config: Any, per_process: int) -> list[list[tuple[int, ...]]]:
         config: gives the seeds and the rule when to stop.
         per_process: lanes that a process runs at once.
     """
-    asked, processes = seeds.of(config.seeds), jax.process_count()
+    asked, processes = seed_range.of(config.seeds), jax.process_count()
     rule = stop_rule(config)
     if rule is None:
         return [memory.chunks(asked, min(per_process, -(-len(asked) // processes)))]
@@ -98,10 +100,10 @@ def work(setting: Setting, units: Iterable[Unit]) -> Counter[str]:
             there = setting._replace(config=at(setting.config, members[0].untraced))
             steps = length.of(there.config.classifier, real, real).steps
             found["classifier"] += steps * len(members) * len(unit.seeds)
-            if group.uses_gan(members[0].spec):
+            if arm_group.uses_gan(members[0].spec):
                 with_gan.add(members[0].untraced)
                 if members[0].untraced not in of_gan:
-                    of_gan[members[0].untraced] = gan.lane_steps(there)
+                    of_gan[members[0].untraced] = gan_training.lane_steps(there)
         found["gan"] += sum(of_gan[point] for point in with_gan) * len(unit.seeds)
     return +found
 
@@ -117,19 +119,19 @@ def lanes_at_once(setting: Setting, arms: Sequence[Arm]) -> int:
     slots = max(1, len(base.devices) // config.data_devices)
     if config.lanes_per_device:
         return config.lanes_per_device * slots
-    wanted = -(-len(seeds.of(config.seeds)) // (slots * jax.process_count()))
+    wanted = -(-len(seed_range.of(config.seeds)) // (slots * jax.process_count()))
     room = memory.available(base.devices[0])
     if room is None or (base.form.inner == "loop" and _light(setting, wanted, room)):
         return wanted * slots
-    fit = [memory.lanes_that_fit(partial(classifier.bytes_for, setting), wanted, room)]
-    if any(group.uses_gan(arm.spec) for arm in arms):
-        fit.append(memory.lanes_that_fit(partial(gan.bytes_for, setting), wanted, room))
+    fit = [memory.lanes_that_fit(partial(classifier_training.bytes_for, setting), wanted, room)]
+    if any(arm_group.uses_gan(arm.spec) for arm in arms):
+        fit.append(memory.lanes_that_fit(partial(gan_training.bytes_for, setting), wanted, room))
     return min(fit) * slots
 
 
 def _light(setting: Setting, lanes: int, room: int) -> bool:
     """Whether the lanes' states, which are all that grows with them in a loop, are sure to fit: nothing is compiled."""
-    state = jax.eval_shape(partial(classifier.initial, setting), jax.random.key(0))
+    state = jax.eval_shape(partial(classifier_training.initial, setting), jax.random.key(0))
     own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     rows = len(setting.task.counts) * max(setting.task.counts) * (4 + int(np.prod(setting.task.shape)))
     # A batch with what a small network makes of it: larger ones are measured.

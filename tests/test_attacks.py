@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from imbal_jax import records
+from imbal_jax.artifacts import json_files
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parent.parent
@@ -68,7 +68,7 @@ def trained(workdir, epoch=3):
 
 
 def figures(workdir):
-    return {(row["method"], row["seed"]): (row["accuracy"], row["nll"]) for row in records.read(workdir / "rows.jsonl")}
+    return {(row["method"], row["seed"]): (row["accuracy"], row["nll"]) for row in json_files.read(workdir / "rows.jsonl")}
 
 
 def saved(workdir):

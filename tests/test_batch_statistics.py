@@ -9,18 +9,21 @@ import numpy as np
 import optax
 import pytest
 
-from imbal_jax import batches, lanes, methods, records
-from imbal_jax.batches import Inputs, Pool, Shared
+from imbal_jax import methods
+from imbal_jax.arms import Arm
+from imbal_jax.artifacts import json_files
+from imbal_jax.data import batches
+from imbal_jax.data.batches import Inputs, Pool, Shared
+from imbal_jax.data.storage_types import floats
 from imbal_jax.methods import Recipe
-from imbal_jax.models import batch_statistics as normalisation
 from imbal_jax.models import ecg_gan, resnet32, s0_cnn, s1_gan
+from imbal_jax.models import precise_batch_norm as normalisation
 from imbal_jax.models.layers import BatchNorm, Dropout
-from imbal_jax.stages import classifier as stage
-from imbal_jax.stages.arms import Arm
-from imbal_jax.stages.curves import Curves
-from imbal_jax.stages.setting import inputs_of, prepare
-from imbal_jax.stored import floats
-from imbal_jax.train import batch_statistics, classifier, loop
+from imbal_jax.report.curves import Curves
+from imbal_jax.runtime import lanes
+from imbal_jax.stages import classifier_training as stage
+from imbal_jax.stages.context import inputs_of, prepare
+from imbal_jax.train import classifier, loop, statistics_of_arm
 from tests import small
 
 SHAPE, COUNTS, BATCH = (4, 4, 1), (12, 8, 4), 8
@@ -69,7 +72,7 @@ def alone():
 def again(model, variables, many=sum(COUNTS) // BATCH, recipe=Recipe(), **options):  # noqa: B008
     inputs, shared = alone()
     numbers = (jnp.asarray(many, jnp.int32), jnp.asarray(options.pop("progress", 0.5), jnp.float32))
-    settled = partial(batch_statistics.recomputed, model, recipe=recipe, batch=options.pop("batch", BATCH))
+    settled = partial(statistics_of_arm.recomputed, model, recipe=recipe, batch=options.pop("batch", BATCH))
     return jax.jit(settled)(variables, inputs, shared, *numbers)
 
 
@@ -190,7 +193,7 @@ def test_no_lane_depends_on_its_neighbours_or_devices():
     def run(devices, data, lanes_of=slice(None), inner="vmap"):
         def one(lane, given):
             (_, (variables, inputs)), split = lane, lanes.split_batch(data, BATCH)
-            return batch_statistics.recomputed(
+            return statistics_of_arm.recomputed(
                 Two(), variables, inputs, given, *numbers, recipe=Recipe(), batch=BATCH, split=split
             )  # fmt: skip
 
@@ -209,11 +212,11 @@ def test_no_lane_depends_on_its_neighbours_or_devices():
 
 
 def test_a_judged_epoch_costs_a_tenth_of_its_rows_at_most():
-    assert [batch_statistics.judged_rows(*each) for each in ((72, 32), (3_000, 32), (50_000, 128))] == [64, 300, 1_024]
+    assert [statistics_of_arm.judged_rows(*each) for each in ((72, 32), (3_000, 32), (50_000, 128))] == [64, 300, 1_024]
 
 
 def test_the_number_of_batches():
-    assert [batch_statistics.number_of(*each) for each in ((72, 32, 10_000), (10**6, 128, 10_000), (5, 8, 100))] == [3, 79, 1]
+    assert [statistics_of_arm.number_of(*each) for each in ((72, 32, 10_000), (10**6, 128, 10_000), (5, 8, 100))] == [3, 79, 1]
 
 
 @pytest.mark.parametrize("chosen", [pytest.param("last", marks=pytest.mark.slow), "best"])
@@ -227,17 +230,17 @@ def test_what_a_training_gives_is_evaluated_by_new_statistics(tmp_path, monkeypa
     fitted = stage.fit(setting, Curves(tmp_path / "metrics.jsonl", setting.seeds), [Arm("affine")], setting.train)
     recipe = methods.recipe_of("affine", setting.task, setting.train.counts)
     inputs = inputs_of(setting.keys, setting.train.pool, setting.train.counts, {})
-    many = jnp.asarray(batch_statistics.number_of(sum(setting.train.counts), 16, batch_statistics.ROWS), jnp.int32)
-    lines = [row for row in records.read(tmp_path / "metrics.jsonl") if row["stage"] == "classifier"]
+    many = jnp.asarray(statistics_of_arm.number_of(sum(setting.train.counts), 16, statistics_of_arm.ROWS), jnp.int32)
+    lines = [row for row in json_files.read(tmp_path / "metrics.jsonl") if row["stage"] == "classifier"]
     for lane in range(2):
         held = jax.tree.map(lambda leaf, lane=lane: leaf[0, lane], fitted.params)
         own = jax.tree.map(lambda leaf, lane=lane: leaf[lane], inputs)
-        settled = partial(batch_statistics.recomputed, Two(classes=10), recipe=recipe, batch=16)
+        settled = partial(statistics_of_arm.recomputed, Two(classes=10), recipe=recipe, batch=16)
         expected = jax.jit(settled)(held, own, setting.shared, many, jnp.asarray(1.0, jnp.float32))
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), held, expected)
         if chosen == "best":  # the curve has the figure of the weights that are kept, with the statistics of fewer rows
             rows, size = setting.validation[lane], sum(setting.train.counts)
-            fewer = batch_statistics.number_of(size, 16, batch_statistics.judged_rows(size // 16 * 16, 16))
+            fewer = statistics_of_arm.number_of(size, 16, statistics_of_arm.judged_rows(size // 16 * 16, 16))
             judged = jax.jit(settled)(held, own, setting.shared, jnp.asarray(fewer, jnp.int32), jnp.asarray(1.0, jnp.float32))
             z, y = Two(classes=10).apply(judged, floats(setting.shared.x[rows]))[0], setting.shared.y[rows]
             loss = float(optax.softmax_cross_entropy_with_integer_labels(z, y).mean())

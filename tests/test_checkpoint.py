@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from orbax.checkpoint import v1 as ocp
 
-from imbal_jax import checkpoint
+from imbal_jax.artifacts import checkpoint
 from imbal_jax.errors import UserError
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,7 +9,7 @@ import pytest
 from ml_collections import ConfigDict
 
 from configs import base
-from imbal_jax import config, data, kept_config
+from imbal_jax import config, data, saved_config
 from imbal_jax.errors import UserError
 from imbal_jax.fields import Field, check_value, choices_of
 
@@ -116,9 +116,9 @@ def test_help_texts():
 
 def test_fields_that_an_older_file_lacks_are_filled_in():
     older = {"data": {"name": "mnist"}, "classifier": {"epochs": 4, "milestones": [0.5]}, "expected": {"x": 0.8}}
-    restored = kept_config.restored(older)
+    restored = saved_config.restored(older)
     assert restored.classifier.milestones == (0.5,) and restored.classifier.batch == 128
     assert restored.classifier.epochs_of == "own", "what an experiment meant before there was the field"
     assert restored.expected.to_dict() == {"x": 0.8}
     config.validate(restored)
-    assert kept_config.filled({"data": {"name": "gone"}})["gan"]["epochs"] == 30
+    assert saved_config.filled({"data": {"name": "gone"}})["gan"]["epochs"] == 30

@@ -5,11 +5,12 @@ import time
 import pytest
 
 from imbal_jax import methods
-from imbal_jax.stages import cost, group
-from imbal_jax.stages import setting as settings
-from imbal_jax.stages.arms import arms
-from imbal_jax.stages.cost import Cost
-from imbal_jax.stages.curves import Curves
+from imbal_jax.arms import arms
+from imbal_jax.report.curves import Curves
+from imbal_jax.stages import arm_group
+from imbal_jax.stages import context as settings
+from imbal_jax.train import cost
+from imbal_jax.train.cost import Cost
 from tests import small
 from tests.test_methods import BASE
 
@@ -50,14 +51,14 @@ def test_the_classifier_that_a_resampler_asks_for_is_part_of_its_cost(tmp_path, 
         asked.append(None)
         raise LookupError  # the training itself is another test's
 
-    monkeypatch.setattr(group.classifier, "fit_plain", fit_plain)
+    monkeypatch.setattr(arm_group.classifier, "fit_plain", fit_plain)
     curves = Curves(tmp_path / "metrics.jsonl", setting.seeds)
     with pytest.raises(LookupError):
-        group.balanced(setting, curves, "smote(space=features)", lambda: None)
-    train, before = group.balanced(setting, curves, "over", lambda: None)
+        arm_group.balanced(setting, curves, "smote(space=features)", lambda: None)
+    train, before = arm_group.balanced(setting, curves, "over", lambda: None)
     assert asked == [None] and set(before) == {"resample"} and before["resample"].seconds > 0
     every = {arm.spec: arm for arm in arms(config)}
-    shared = lambda spec, *before: group.shared_stages(setting, every[spec], dict.fromkeys(before, Cost()))  # noqa: E731
+    shared = lambda spec, *before: arm_group.shared_stages(setting, every[spec], dict.fromkeys(before, Cost()))  # noqa: E731
     assert shared("none") == shared("posthoc_logit_adjust") == shared("crt") == ("classifier",) and shared("mixup") == ()
     assert shared("smote(space=features)", "plain") == ("plain",)
     assert shared("gan_synth(filter=classifier)", "plain", "gan") == ("plain",)  # no other arm has that GAN

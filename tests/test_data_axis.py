@@ -10,13 +10,13 @@ import numpy as np
 import optax
 import pytest
 
-from imbal_jax import lanes
-from imbal_jax.batches import Inputs, Pool, Shared
+from imbal_jax.data.batches import Inputs, Pool, Shared
 from imbal_jax.errors import UserError
 from imbal_jax.methods import Recipe
 from imbal_jax.models import s0_cnn
 from imbal_jax.models.inference import apply_in_batches
 from imbal_jax.ops.batch_norm import batch_norm
+from imbal_jax.runtime import lanes
 from imbal_jax.train import classifier, loop
 
 SHAPE, COUNTS, BATCH, STEPS = (8, 8, 1), (12, 8, 4), 8, 3

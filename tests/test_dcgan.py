@@ -9,7 +9,7 @@ from imbal_jax import methods
 from imbal_jax.errors import UserError
 from imbal_jax.gan import tricks
 from imbal_jax.models import s2_dcgan
-from imbal_jax.stages import gan
+from imbal_jax.stages import gan_training
 
 KEY = jax.random.key(0)
 LABEL = jnp.zeros((1, 5))
@@ -81,7 +81,7 @@ def test_what_the_pair_cannot_take():
 
 
 def nets_of(config, shape=(40, 40, 1)):
-    return gan.nets_of(config, methods.Task((20, 9), 1.0, ("3", "4"), shape, (1,)), "gemm")
+    return gan_training.nets_of(config, methods.Task((20, 9), 1.0, ("3", "4"), shape, (1,)), "gemm")
 
 
 def test_the_switches_of_the_source():

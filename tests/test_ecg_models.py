@@ -6,7 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from imbal_jax import checkpoint, models
+from imbal_jax import models
+from imbal_jax.artifacts import checkpoint
 from imbal_jax.errors import UserError
 from imbal_jax.gan import losses
 from imbal_jax.gan import step as gan_step

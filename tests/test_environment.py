@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from imbal_jax import environment, program_cache
+from imbal_jax.runtime import environment, program_cache
 
 ROOT = Path(__file__).resolve().parent.parent
 

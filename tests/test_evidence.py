@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from absl import flags as absl_flags
 
-from imbal_jax import evidence, experiment, records
+from imbal_jax import evidence, experiment
+from imbal_jax.artifacts import json_files
 from imbal_jax.errors import UserError
 from imbal_jax.flags import define, parse
 from imbal_jax.report import build
@@ -29,7 +30,7 @@ def run(workdir, seeds):
 
 def rows_of(folder):
     """Rows by arm and seed, without what they cost."""
-    rows = records.read(folder / "rows.jsonl")
+    rows = json_files.read(folder / "rows.jsonl")
     assert len({(row["method"], row["seed"]) for row in rows}) == len(rows)
     cost = (*evidence.COST, "crc")
     return {
@@ -70,10 +71,10 @@ def test_continued_in_another_workdir_the_rows_are_those_of_one_run(whole, parts
 def test_each_machine_has_an_entry_with_the_rows_that_it_measured(parts):
     workdir, folder, _ = parts
     evidence.collect(workdir)
-    first, second = records.read_json(folder / "environment.json")
+    first, second = json_files.read_json(folder / "environment.json")
     assert first["rows"] == {"none": [0]} and second["rows"] == {"none": [1]}
     assert first["versions"]["jax"] and first["date"] and "workdir" not in (first["command"] or "")
-    assert records.read_json(folder / "config.json")["seeds"] == 2
+    assert json_files.read_json(folder / "config.json")["seeds"] == 2
 
 
 def test_collecting_twice_changes_nothing(parts):
@@ -87,7 +88,7 @@ def test_collecting_twice_changes_nothing(parts):
 def test_curves_of_all_seeds_are_collected(parts):
     workdir, folder, _ = parts
     evidence.collect(workdir)
-    lines = records.read(folder / "metrics.jsonl")
+    lines = json_files.read(folder / "metrics.jsonl")
     assert {line["seed"] for line in lines if line["stage"] == "classifier"} == {0, 1}
 
 
@@ -95,10 +96,10 @@ def test_rows_that_contradict_each_other_are_refused(whole, tmp_path):
     folder = evidence.collect(whole, tmp_path / "folder")
     other = tmp_path / "other"
     shutil.copytree(whole, other)
-    rows = records.read(other / "rows.jsonl")
+    rows = json_files.read(other / "rows.jsonl")
     rows[0]["accuracy"] += 0.25
     (other / "rows.jsonl").unlink()
-    records.append(other / "rows.jsonl", rows)
+    json_files.append(other / "rows.jsonl", rows)
     with pytest.raises(UserError, match=r"both have seed 0 of 'none', and differ in accuracy"):
         evidence.collect(other, folder)
 
@@ -107,8 +108,8 @@ def test_another_experiment_or_other_data_are_refused(whole, tmp_path):
     folder = evidence.collect(whole, tmp_path / "folder")
     other = tmp_path / "other"
     shutil.copytree(whole, other)
-    config = records.read_json(other / "config.json")
-    records.write_json(other / "config.json", {**config, "seed": 7})
+    config = json_files.read_json(other / "config.json")
+    json_files.write_json(other / "config.json", {**config, "seed": 7})
     with pytest.raises(UserError, match="different experiment: config.seed is 0 there and 7 now"):
         evidence.collect(other, folder)
     with pytest.raises(UserError, match="measured on other data"):
@@ -117,7 +118,7 @@ def test_another_experiment_or_other_data_are_refused(whole, tmp_path):
 
 def test_seeds_and_arms_of_both_are_in_the_config(whole, tmp_path):
     folder = evidence.collect(whole, tmp_path / "folder")
-    config = records.read_json(whole / "config.json")
+    config = json_files.read_json(whole / "config.json")
     assert evidence.merged_config(folder, {**config, "seeds": 1, "method": "over"})["seeds"] == 2
     more = evidence.merged_config(folder, {**config, "seeds": "2:4", "method": "over"})
     assert (more["seeds"], more["method"], more["baselines"]) == (4, "none", ["over"])
@@ -125,26 +126,26 @@ def test_seeds_and_arms_of_both_are_in_the_config(whole, tmp_path):
 
 def test_arms_that_were_measured_wrongly_are_replaced(whole, tmp_path):
     folder = evidence.collect(whole, tmp_path / "folder")
-    old = records.read(folder / "rows.jsonl")
+    old = json_files.read(folder / "rows.jsonl")
     others = [{**row, "method": "over"} for row in old]
-    records.append(folder / "rows.jsonl", others)
+    json_files.append(folder / "rows.jsonl", others)
     untouched = (folder / "rows.jsonl").read_bytes().splitlines()[2:]
-    config = records.read_json(folder / "config.json")
+    config = json_files.read_json(folder / "config.json")
     config["classifier"]["epochs_of"] = "own"
-    records.write_json(folder / "config.json", {**config, "baselines": ["over"], "seeds": 5})
-    entry = records.read_json(folder / "environment.json")[0]
-    records.write_json(folder / "environment.json", [{**entry, "rows": {"none": [0, 1], "over": [0, 1]}}])
+    json_files.write_json(folder / "config.json", {**config, "baselines": ["over"], "seeds": 5})
+    entry = json_files.read_json(folder / "environment.json")[0]
+    json_files.write_json(folder / "environment.json", [{**entry, "rows": {"none": [0, 1], "over": [0, 1]}}])
     again = shutil.copytree(whole, tmp_path / "again")
     (again / "rows.jsonl").unlink()
-    records.append(again / "rows.jsonl", [*({**row, "accuracy": 0.5} for row in old), *others])  # 'over' is the same
+    json_files.append(again / "rows.jsonl", [*({**row, "accuracy": 0.5} for row in old), *others])  # 'over' is the same
     with pytest.raises(UserError, match="different experiment"):
         evidence.collect(again, folder)
     evidence.collect(again, folder, replace=True)
-    assert [row["accuracy"] for row in records.read(folder / "rows.jsonl") if row["method"] == "none"] == [0.5, 0.5]
+    assert [row["accuracy"] for row in json_files.read(folder / "rows.jsonl") if row["method"] == "none"] == [0.5, 0.5]
     assert (folder / "rows.jsonl").read_bytes().splitlines()[:2] == untouched
-    first, second = records.read_json(folder / "environment.json")
+    first, second = json_files.read_json(folder / "environment.json")
     assert first["rows"] == {"over": [0, 1]} and second["rows"] == {"none": [0, 1]}
-    kept = records.read_json(folder / "config.json")
+    kept = json_files.read_json(folder / "config.json")
     assert (kept["classifier"]["epochs_of"], kept["seeds"], kept["baselines"]) == ("real", 5, ["over"])
 
 
@@ -163,12 +164,12 @@ def test_what_cannot_be_continued_or_collected_is_said(whole, tmp_path):
 def test_results_of_before_analyses_were_recorded_have_been_analysed_once(tmp_path):
     folder = shutil.copytree(RESULTS / "fashion_mixup", tmp_path / "fashion_mixup")
     evidence.begin(folder, tmp_path / "run")
-    ledger = records.read_json(tmp_path / "run" / "analyses.json")
+    ledger = json_files.read_json(tmp_path / "run" / "analyses.json")
     (analysis,) = ledger["analyses"]
     assert analysis["seeds"] == {"mixup(alpha=0.2)": 20} and analysis["spent"] == ["mixup(alpha=0.2)"]
     assert analysis["metric"] == "accuracy" and ledger["plan"]["seeds"] == 20
     evidence.begin(folder, tmp_path / "run")  # the same command again
-    assert records.read_json(tmp_path / "run" / "analyses.json") == ledger
+    assert json_files.read_json(tmp_path / "run" / "analyses.json") == ledger
 
 
 def test_curves_above_a_megabyte_are_thinned(tmp_path):

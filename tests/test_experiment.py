@@ -5,7 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from imbal_jax import experiment, records
+from imbal_jax import experiment
+from imbal_jax.artifacts import json_files
 from imbal_jax.errors import UserError
 from tests import small
 
@@ -58,7 +59,7 @@ def test_results_have_the_published_form(done):
 
 def test_rows_are_flat_one_for_each_seed_and_method(done):
     config, workdir = done
-    rows = records.read(workdir / "rows.jsonl")
+    rows = json_files.read(workdir / "rows.jsonl")
     pairs = {(row["seed"], row["method"]) for row in rows}
     assert len(rows) == len(pairs) == 2 * len({*config.baselines, config.method})
     for row in rows:
@@ -70,7 +71,7 @@ def test_rows_are_flat_one_for_each_seed_and_method(done):
 
 def test_every_arm_takes_the_same_number_of_steps_and_counts_all_its_stages(done):
     config, workdir = done
-    rows = records.read(workdir / "rows.jsonl")
+    rows = json_files.read(workdir / "rows.jsonl")
     real = sum(rows[0]["counts_before"])
     steps = config.classifier.epochs * (real // config.classifier.batch)
     assert all(row["steps"] == steps and row["length"] == "epochs of the real rows" for row in rows)
@@ -99,8 +100,8 @@ def test_a_seed_alone_gives_the_row_it_has_among_others(done, tmp_path):
     alone.seeds = 1
     alone.quality.samples = 0
     experiment.run(alone, tmp_path)
-    among = {row["method"]: row for row in records.read(workdir / "rows.jsonl") if row["seed"] == 0}
-    for row in records.read(tmp_path / "rows.jsonl"):
+    among = {row["method"]: row for row in json_files.read(workdir / "rows.jsonl") if row["seed"] == 0}
+    for row in json_files.read(tmp_path / "rows.jsonl"):
         assert row["nll"] == pytest.approx(among[row["method"]]["nll"], rel=1e-3)
         assert row["accuracy"] == pytest.approx(among[row["method"]]["accuracy"], abs=0.01)
 
@@ -113,13 +114,13 @@ def test_arms_that_differ_after_the_training_share_it(tmp_path):
     config.data.validation = 0.2
     config.classifier.epochs = 1
     experiment.run(config, tmp_path)
-    rows = records.read(tmp_path / "rows.jsonl")
+    rows = json_files.read(tmp_path / "rows.jsonl")
     assert [row["method"] for row in rows[::2]] == [*config.baselines, config.method]
     assert rows[0]["counts_before"] == [8, 8, 8, 8, 8, 8, 1, 8, 1, 1]  # of 10 and 2 rows
     assert [path.name for path in (tmp_path / "checkpoints" / "seeds-0-1" / "classifier").iterdir()] == ["none"]
     config.method = "temperature"  # one more arm in the same workdir
     experiment.run(config, tmp_path)
-    assert [row["method"] for row in records.read(tmp_path / "rows.jsonl")[::2]][-1] == "temperature"
+    assert [row["method"] for row in json_files.read(tmp_path / "rows.jsonl")[::2]][-1] == "temperature"
     shown = list(json.loads((tmp_path / "results.json").read_text())["methods"])
     assert shown == [*config.baselines, "temperature", "thresholds | posthoc_logit_adjust(tau=0)"]  # what was asked for first
 
@@ -155,7 +156,7 @@ def table_config(folder, **arrays):
 
 
 def test_a_table_in_natural_units_trains_with_the_default_config(tmp_path, monkeypatch):
-    monkeypatch.setattr(experiment.build, "build", lambda workdir, seconds: records.write_json(workdir / "results.json", {}))
+    monkeypatch.setattr(experiment.build, "build", lambda workdir, seconds: json_files.write_json(workdir / "results.json", {}))
     monkeypatch.setattr(experiment.table, "text", str)
     rng, y = np.random.default_rng(0), np.repeat([0, 1], [160, 80])
     small, large = rng.uniform(0, 0.45, 240), 1e6 + rng.normal(size=240) + 6 * y
@@ -163,9 +164,9 @@ def test_a_table_in_natural_units_trains_with_the_default_config(tmp_path, monke
     x[3, 0] = 1e7  # an outlier
     config = table_config(tmp_path, x=x, y=y)
     experiment.run(config, tmp_path / "run")
-    rows = records.read(tmp_path / "run" / "rows.jsonl")
+    rows = json_files.read(tmp_path / "run" / "rows.jsonl")
     assert {row["method"] for row in rows} == {"none", "smote"} and min(row["balanced_accuracy"] for row in rows) > 0.95
-    told = records.read_json(tmp_path / "run" / "environment.json")["data"]
+    told = json_files.read_json(tmp_path / "run" / "environment.json")["data"]
     assert told["dtype"] == "float32" and "standard deviation" in told["scale"]["how"] and told["scale"]["factor"][0] < 1
     config.classifier.model = "s0_cnn"
     with pytest.raises(UserError, match="config.classifier.model is 's0_cnn', a network for images"):

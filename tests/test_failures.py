@@ -8,9 +8,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from imbal_jax import environment, experiment, records
+from imbal_jax import experiment
+from imbal_jax.artifacts import json_files
 from imbal_jax.gan import monitor
-from imbal_jax.stages import classifier, gan, quality
+from imbal_jax.runtime import environment
+from imbal_jax.stages import classifier_training, gan_quality, gan_training
 from tests import small
 
 GOOD, LOST_GAN, COLLAPSED, LOST_CLASSIFIER = range(4)  # what becomes of each lane
@@ -50,7 +52,7 @@ def mixed(run_of, tmp_path_factory):
     config.classifier.epochs = 1
     config.quality.samples = 10
     workdir = tmp_path_factory.mktemp("mixed")
-    gan_init, classifier_init, ended = gan.init_lanes, classifier.init_lanes, gan._epoch_ended
+    gan_init, classifier_init, ended = gan_training.init_lanes, classifier_training.init_lanes, gan_training._epoch_ended
 
     def init_classifier(init, keys):
         state = classifier_init(init, keys)
@@ -62,15 +64,17 @@ def mixed(run_of, tmp_path_factory):
         ended(setting, curves, nets, renewed, epoch, {**means, "d_loss": losses}, state)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gan, "init_lanes", lambda *args: poisoned(gan_init(*args), LOST_GAN))
-        patch.setattr(classifier, "init_lanes", init_classifier)
-        patch.setattr(gan, "_epoch_ended", collapsed)
+        patch.setattr(gan_training, "init_lanes", lambda *args: poisoned(gan_init(*args), LOST_GAN))
+        patch.setattr(classifier_training, "init_lanes", init_classifier)
+        patch.setattr(gan_training, "_epoch_ended", collapsed)
         run_of(config, workdir)
     return config, workdir
 
 
 def rows_of(workdir, method):
-    return sorted((row for row in records.read(workdir / "rows.jsonl") if row["method"] == method), key=lambda row: row["seed"])
+    return sorted(
+        (row for row in json_files.read(workdir / "rows.jsonl") if row["method"] == method), key=lambda row: row["seed"]
+    )
 
 
 def results_of(workdir):
@@ -162,10 +166,10 @@ def test_a_run_in_which_everything_failed_still_ends(mixed, run_of, tmp_path):
     shutil.copytree(workdir, everything)
     rows = [
         {name: value if name in KEPT else None for name, value in row.items()} | {"failed": "gan: NaN in epoch 1"}
-        for row in records.read(workdir / "rows.jsonl")
+        for row in json_files.read(workdir / "rows.jsonl")
     ]
     (everything / "rows.jsonl").unlink()
-    records.append(everything / "rows.jsonl", rows)
+    json_files.append(everything / "rows.jsonl", rows)
     (everything / "plots" / "recalls.png").unlink()
     run_of(config, everything)
     results = results_of(everything)
@@ -183,7 +187,7 @@ def test_an_absurd_learning_rate(run_of, tmp_path):
     run_of(config, tmp_path)
     assert all(row["failed"].startswith("gan: NaN in epoch") for row in rows_of(tmp_path, "gan_synth"))
     assert all(row["failed"] == "classifier: NaN in its outputs" for row in rows_of(tmp_path, "none"))
-    assert all(row["accuracy"] is None for row in records.read(tmp_path / "rows.jsonl"))
+    assert all(row["accuracy"] is None for row in json_files.read(tmp_path / "rows.jsonl"))
     assert (tmp_path / "report.html").stat().st_size > 0
 
 
@@ -202,4 +206,4 @@ def test_what_counts_as_broken():
 
 def test_generators_with_a_number_lost_are_not_measured():
     weights = {"a": jnp.ones((2, 3)), "b": {"c": jnp.array([[0.0, 1.0], [jnp.nan, 1.0]])}}
-    assert quality.sound(weights, 0) and not quality.sound(weights, 1)
+    assert gan_quality.sound(weights, 0) and not gan_quality.sound(weights, 1)

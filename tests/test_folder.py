@@ -12,13 +12,15 @@ import pytest
 from data_files import encoded, fails, noise, write
 
 from configs import folder as folder_config
-from imbal_jax import data, experiment, records
+from imbal_jax import data, experiment
+from imbal_jax.artifacts import json_files
 from imbal_jax.data import class_folders, folder, npz
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
+from imbal_jax.export import samples
 from imbal_jax.models import ecg_gan, s0_cgan
-from imbal_jax.stages import drawing, gan
-from imbal_jax.stages.setting import prepare
+from imbal_jax.stages import gan_training
+from imbal_jax.stages.context import prepare
 
 
 @pytest.fixture(autouse=True)
@@ -429,7 +431,7 @@ def test_fortran_order_and_foreign_bytes_make_no_difference(tmp_path):
 
 
 def test_archives_that_lie_or_do_not_fit(tmp_path, monkeypatch):
-    from imbal_jax import memory
+    from imbal_jax.runtime import memory
 
     def members(**content):
         with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
@@ -567,7 +569,7 @@ def test_the_gan_suits_the_rows(tmp_path, shape, dtype, module):
     setting = prepare(config, tmp_path / "run", seeds=(0,))
     arms = experiment.check(setting)  # the shapes of all networks
     assert [arm.spec for arm in arms] == ["none", "over", "smote", "logit_adjust", "gan_synth"]
-    nets = gan.nets_of(config, setting.task, "gemm")
+    nets = gan_training.nets_of(config, setting.task, "gemm")
     assert isinstance(nets.generator, module.Generator) and isinstance(nets.discriminator, module.Discriminator)
     z, label = jnp.zeros((2, 64)), jnp.zeros((2, 2))
     variables = jax.eval_shape(nets.generator.init, jax.random.key(0), z, label)
@@ -596,8 +598,8 @@ def test_a_gan_on_small_images(tmp_path):
     fields = {"seeds": 1, "baselines": ("none",), "classifier__model": "s0_cnn", "classifier__epochs": 1, "gan__epochs": 2}
     config = with_gan(tmp_path, (10, 9, 3), **fields, gan__grid_every=1, quality__samples=0, gan__g_width=0.1, gan__d_width=0.1)
     experiment.run(config, tmp_path / "run")
-    rows = records.read(tmp_path / "run" / "rows.jsonl")
+    rows = json_files.read(tmp_path / "run" / "rows.jsonl")
     assert [row["method"] for row in rows] == ["none", "gan_synth"]
     assert rows[1]["counts_after"][0] == rows[1]["counts_after"][1] and rows[1]["gan_steps"] > 0 and not rows[1]["failed"]
-    kept = drawing.draw(drawing.Wanted(folder=tmp_path / "run", out=tmp_path / "drawn", each=2, format="npz"))
+    kept = samples.draw(samples.Wanted(folder=tmp_path / "run", out=tmp_path / "drawn", each=2, format="npz"))
     assert np.load(next(kept.glob("*.npz") if kept.is_dir() else iter([kept])))["x"].shape[1:] == (10, 9, 3)

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 from data_files import encoded, noise, write
 
-from imbal_jax import checkpoint, data, evidence, experiment, forms, records
+from imbal_jax import data, evidence, experiment
+from imbal_jax.artifacts import checkpoint, json_files
 from imbal_jax.data import arrayrecord, cache, download, fer2013, idx
 from imbal_jax.errors import UserError
 from imbal_jax.report import analyses, build
-from imbal_jax.stages import setting
-from imbal_jax.stages.curves import Curves
+from imbal_jax.report.curves import Curves
+from imbal_jax.runtime import autotune
+from imbal_jax.stages import context
 from tests import small, test_cifar, test_data, test_fer2013, test_mitbih, test_retinopathy
 from tests.test_report import fabricate
 
@@ -297,7 +299,7 @@ def joined_report(at):
 def resumed_run(at):
     """What a start reads before it trains."""
     config = small.get_config()
-    prepared = setting.prepare(config, at)
+    prepared = context.prepare(config, at)
     experiment.claim(prepared)
     row = {"seed": 0, "method": "over", "accuracy": 0.5, "digest": prepared.data.digest, "counts_before": [1] * 10}
     (at / "rows.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row | {"seed": 1}) + "\n")
@@ -309,8 +311,8 @@ def resumed_run(at):
 
     def read():
         experiment.refuse_other(config, at)
-        if "form" in (before := records.read_object(at / "environment.json")):
-            forms.restored(before["form"], at / "environment.json")
+        if "form" in (before := json_files.read_object(at / "environment.json")):
+            autotune.restored(before["form"], at / "environment.json")
         experiment.claim(prepared)
         experiment.meet("start", at / "rows.jsonl")
         curves.by_lane("gan", [None], 2)

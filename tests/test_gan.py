@@ -8,14 +8,15 @@ import numpy as np
 import optax
 import pytest
 
-from imbal_jax import batches, records
+from imbal_jax.artifacts import json_files
+from imbal_jax.data import batches
 from imbal_jax.errors import UserError
 from imbal_jax.gan import augment, losses, monitor, sample
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan import train as gan_train
 from imbal_jax.models import s0_cgan
-from imbal_jax.stages import group
-from imbal_jax.stages.curves import Curves
+from imbal_jax.report.curves import Curves
+from imbal_jax.stages import arm_group
 from imbal_jax.train import loop
 
 KEY = jax.random.key(0)
@@ -210,6 +211,6 @@ def test_images_that_are_all_alike_are_a_failure(tmp_path):
     setting = SimpleNamespace(
         task=SimpleNamespace(class_names="0123456789"), config=SimpleNamespace(gan=SimpleNamespace(epochs=7))
     )
-    group.warn_of_alike(setting, Curves(tmp_path / "metrics.jsonl", (3,)), 3, "gan_synth", found)
-    (line,) = records.read(tmp_path / "metrics.jsonl")
+    arm_group.warn_of_alike(setting, Curves(tmp_path / "metrics.jsonl", (3,)), 3, "gan_synth", found)
+    (line,) = json_files.read(tmp_path / "metrics.jsonl")
     assert line["message"] == "the rows that the GAN made of class 8 are all one and the same" and line["seed"] == 3

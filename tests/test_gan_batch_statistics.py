@@ -9,17 +9,19 @@ import pytest
 
 from configs import ecg_gan as heartbeats
 from configs import mnist_cgan
-from imbal_jax import batches, checkpoint, methods
+from imbal_jax import methods
+from imbal_jax.artifacts import checkpoint
+from imbal_jax.data import batches
+from imbal_jax.data.storage_types import floats
 from imbal_jax.errors import UserError
 from imbal_jax.gan import losses
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan import train as gan_train
 from imbal_jax.models import ecg_gan, s0_cgan, s1_gan
 from imbal_jax.models.layers import BatchNorm
-from imbal_jax.stages import gan
-from imbal_jax.stages.curves import Curves
-from imbal_jax.stages.setting import prepare
-from imbal_jax.stored import floats
+from imbal_jax.report.curves import Curves
+from imbal_jax.stages import gan_training
+from imbal_jax.stages.context import prepare
 from imbal_jax.train import loop
 from tests import small
 
@@ -112,16 +114,16 @@ def test_networks_without_batch_norm_stay_as_they_are():
 @pytest.mark.parametrize(("classes", "select"), [("8, 9", "last"), pytest.param("", "frechet", marks=pytest.mark.slow)])
 def test_a_training_gives_new_statistics(tmp_path, monkeypatch, classes, select):
     """The stage, one GAN or one for each class: what is drawn from has them, and so has what is kept on disk."""
-    made = gan.nets_of
-    monkeypatch.setattr(gan, "nets_of", lambda *given: made(*given)._replace(generator=G(), discriminator=D()))
+    made = gan_training.nets_of
+    monkeypatch.setattr(gan_training, "nets_of", lambda *given: made(*given)._replace(generator=G(), discriminator=D()))
     config = small.get_config()
     config.gan.update({"classes": classes, "select": select, "epochs": 2, "grid_every": 1, "ema": 0.9})
     config.data.validation, config.classifier.epochs = 0.2, 1
     setting = prepare(config, tmp_path)
     (tmp_path / "plots").mkdir()
-    trained = gan.fit(setting, Curves(tmp_path / "metrics.jsonl", setting.seeds))[0]
-    parts = gan._parts(setting)
-    anew, each = gan._anew(setting, parts), len(setting.seeds)
+    trained = gan_training.fit(setting, Curves(tmp_path / "metrics.jsonl", setting.seeds))[0]
+    parts = gan_training._parts(setting)
+    anew, each = gan_training._anew(setting, parts), len(setting.seeds)
     for lane in range(parts.inputs.key.shape[0]):
         place = (lane % each, lane // each) if classes else (lane,)
         held = jax.tree.map(lambda leaf, place=place: leaf[place], (trained.generator, trained.discriminator))
@@ -140,15 +142,15 @@ def test_penalties_on_a_slope_need_examples_that_are_on_their_own(field, value, 
     task = methods.Task((50, 9), 1.0, ("N", "S"), (300, 1), (1,))
     config.gan.classes = ""
     config.gan.model, config.gan.latent = "s1_gan", 112
-    made = gan.nets_of(config, task, "gemm")
+    made = gan_training.nets_of(config, task, "gemm")
     with pytest.raises(UserError, match=rf"config.{said} penalises the discriminator's slope.*normalisation of s1_gan couples"):
-        gan.check_penalty(made, config, task.shape)
+        gan_training.check_penalty(made, config, task.shape)
     config.gan.model, config.gan.latent = "ecg_gan", 128  # spectral norms
-    gan.check_penalty(gan.nets_of(config, task, "gemm"), config, task.shape)
+    gan_training.check_penalty(gan_training.nets_of(config, task, "gemm"), config, task.shape)
     other = mnist_cgan.get_config()
     other.gan[field] = value
     image = task._replace(shape=(28, 28, 1))
-    gan.check_penalty(gan.nets_of(other, image, "gemm"), other, image.shape)
+    gan_training.check_penalty(gan_training.nets_of(other, image, "gemm"), other, image.shape)
 
 
 @pytest.mark.slow

@@ -5,15 +5,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from imbal_jax import checkpoint, experiment, methods, records
+from imbal_jax import experiment, methods
+from imbal_jax.arms import Arm
+from imbal_jax.artifacts import checkpoint, json_files
 from imbal_jax.errors import UserError
 from imbal_jax.gan import losses, sample
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan.step import Nets
-from imbal_jax.stages import gan, gan_choice, group
-from imbal_jax.stages.arms import Arm
-from imbal_jax.stages.curves import Curves
-from imbal_jax.stages.setting import prepare
+from imbal_jax.report.curves import Curves
+from imbal_jax.stages import arm_group, gan_selection, gan_training
+from imbal_jax.stages.context import prepare
 from tests import small, toys
 
 TASK = methods.Task((50, 9, 0, 4), 1.0, ("N", "S", "V", "F"), (28, 28, 1), (1, 2, 3))
@@ -29,25 +30,25 @@ def config_of(classes):
 
 @pytest.mark.parametrize(("text", "labels"), [("", ()), ("minority", (1, 3)), ("S", (1,)), ("F, N", (0, 3)), ("S,S", (1,))])
 def test_which_classes_get_a_gan(text, labels):
-    assert gan.own_classes(text, TASK) == labels
+    assert gan_training.own_classes(text, TASK) == labels
 
 
 def test_a_class_that_cannot_have_one():
     with pytest.raises(UserError, match="names 'X'.*the classes are N, S, V, F"):
-        gan.own_classes("S, X", TASK)
+        gan_training.own_classes("S, X", TASK)
     with pytest.raises(UserError, match="'V', which has no training rows"):
-        gan.own_classes("V", TASK)
+        gan_training.own_classes("V", TASK)
 
 
 def test_options_that_do_not_suit_the_data():
     options = config_of("minority").gan
-    gan.check_data(options, TASK)
+    gan_training.check_data(options, TASK)
     with pytest.raises(UserError, match="'minority', and no class is rare"):
-        gan.check_data(options, TASK._replace(minority=()))
+        gan_training.check_data(options, TASK._replace(minority=()))
     options.augment = "translation"
-    gan.check_data(options, TASK)
+    gan_training.check_data(options, TASK)
     with pytest.raises(UserError, match=r"gan.augment is 'translation', DiffAugment for images.*rows are \(300, 1\)"):
-        gan.check_data(options, TASK._replace(shape=(300, 1)))
+        gan_training.check_data(options, TASK._replace(shape=(300, 1)))
 
 
 def test_no_gan_is_trained_where_nothing_is_to_be_generated(tmp_path, caplog):
@@ -56,10 +57,10 @@ def test_no_gan_is_trained_where_nothing_is_to_be_generated(tmp_path, caplog):
     config.seeds = 1
     setting, curves = prepare(config, tmp_path), Curves(tmp_path / "metrics.jsonl", (0,))
     trained = lambda: pytest.fail("trained for nothing")  # noqa: E731
-    (row,) = group.run(setting, curves, [Arm("gan_synth")], trained, trained)
+    (row,) = arm_group.run(setting, curves, [Arm("gan_synth")], trained, trained)
     seen = sum(setting.train.counts) // 16 * 16 * config.classifier.epochs
     assert row["gan_seconds"] == 0 and row["examples_seen"] == seen and row["counts_after"] == row["counts_before"]
-    lines = [row for row in records.read(tmp_path / "metrics.jsonl") if row["stage"] == "warning"]
+    lines = [row for row in json_files.read(tmp_path / "metrics.jsonl") if row["stage"] == "warning"]
     assert len(lines) == 1 and "no GAN is trained" in lines[0]["message"] and lines[0]["method"] == "gan_synth"
     assert "equals the one without gan_synth" in caplog.text
 
@@ -74,18 +75,18 @@ def run(tmp_path_factory):
 
 
 def test_rows_curves_and_pictures(run):
-    rows = records.read(run / "rows.jsonl")
+    rows = json_files.read(run / "rows.jsonl")
     assert len(rows) == 2 and all(row["counts_before"][6] == row["counts_after"][6] for row in rows)
     assert all(row["counts_after"][8] > row["counts_before"][8] for row in rows)
-    lines = [row for row in records.read(run / "metrics.jsonl") if row["stage"] == "gan"]
+    lines = [row for row in json_files.read(run / "metrics.jsonl") if row["stage"] == "gan"]
     assert {(row["method"], row["seed"]) for row in lines} == {(f"class {k}", seed) for k in (8, 9) for seed in (0, 1)}
     assert (run / "plots" / "samples.png").exists() and (run / "plots" / "losses.png").exists()
 
 
 def test_a_gan_is_the_same_whatever_others_there_are(tmp_path, run):
     setting = prepare(config_of("9"), tmp_path, seeds=(1,))
-    alone = gan.fit(setting, Curves(tmp_path / "metrics.jsonl", (1,))).gan
-    both = gan.fit(prepare(config_of("8, 9"), run), Curves(run / "metrics.jsonl", (0, 1))).gan
+    alone = gan_training.fit(setting, Curves(tmp_path / "metrics.jsonl", (1,))).gan
+    both = gan_training.fit(prepare(config_of("8, 9"), run), Curves(run / "metrics.jsonl", (0, 1))).gan
     for one, among in zip(jax.tree.leaves(alone.generator), jax.tree.leaves(both.generator), strict=True):
         np.testing.assert_allclose(one[0, 0], among[1, 1], rtol=1e-4, atol=1e-5)
 
@@ -121,10 +122,10 @@ def test_each_class_is_drawn_and_scored_by_its_own():
 def test_a_generator_of_another_shape_is_refused(tmp_path):
     config = config_of("")
     setting = prepare(config, tmp_path, seeds=(0,))
-    nets = gan.nets_of(config, setting.task, "gemm")
-    gan.check_shape(nets, "s0_cgan", setting.task.shape)
+    nets = gan_training.nets_of(config, setting.task, "gemm")
+    gan_training.check_shape(nets, "s0_cgan", setting.task.shape)
     with pytest.raises(UserError, match=r"makes rows of shape \(28, 28, 1\), and the data has \(300, 1\)"):
-        gan.check_shape(nets, "s0_cgan", (300, 1))
+        gan_training.check_shape(nets, "s0_cgan", (300, 1))
 
 
 def few_held_out(tmp_path):
@@ -137,32 +138,32 @@ def few_held_out(tmp_path):
 
 def test_training_rows_never_stand_in_for_held_out_ones(tmp_path):
     setting, _ = few_held_out(tmp_path)
-    assert gan_choice.judged_classes(setting) == (0, 1, 2, 3, 4, 5, 7)
+    assert gan_selection.judged_classes(setting) == (0, 1, 2, 3, 4, 5, 7)
     y, held = setting.data.train.y, set(np.asarray(setting.validation[0]))
     for label in (1, 8):
-        rows = gan_choice._compared(setting, (label,), 20)
+        rows = gan_selection._compared(setting, (label,), 20)
         assert rows.shape == (1, 1, 20) and set(rows.ravel()) <= held and (y[rows] == label).all()
-    assert gan_choice.rule(setting, (1, 8)) == "frechet; last for 8" and gan_choice.rule(setting, (8,)) == "last"
-    assert gan_choice.rule(setting, (1,)) == gan_choice.rule(setting, ()) == "frechet"
-    told = gan_choice.not_judged(setting, (1, 8))
+    assert gan_selection.rule(setting, (1, 8)) == "frechet; last for 8" and gan_selection.rule(setting, (8,)) == "last"
+    assert gan_selection.rule(setting, (1,)) == gan_selection.rule(setting, ()) == "frechet"
+    told = gan_selection.not_judged(setting, (1, 8))
     assert list(told) == [8] and "fewer than 10 held-out rows of class 8" in told[8] and "the last is drawn from" in told[8]
-    of_all = gan_choice.not_judged(setting, ())[None]
+    of_all = gan_selection.not_judged(setting, ())[None]
     assert "of class 6, 8, 9" in of_all and "the others decide" in of_all
     setting.config.gan.select = "last"
-    assert gan_choice.rule(setting, (1, 8)) == "last"
+    assert gan_selection.rule(setting, (1, 8)) == "last"
 
 
 @pytest.mark.slow
 def test_the_last_state_is_drawn_from_without_enough_held_out_rows(tmp_path, caplog):
     setting, curves = few_held_out(tmp_path)
     (tmp_path / "plots").mkdir()
-    trained, _, _ = gan.fit(setting, curves)
+    trained, _, _ = gan_training.fit(setting, curves)
     kept = checkpoint.restore(setting.folder / "chosen", {"generator": trained.generator})
     of_8, of_1 = (curves.by_lane("gan", [f"class {label}"])[0] for label in (8, 1))
     assert np.asarray(kept.meta["epochs"])[0, 1] == 2 and all(line["val_frechet"] is None for line in of_8)
     assert all(line["val_frechet"] > 0 for line in of_1)
     assert "gan, class 8: fewer than 10 held-out rows of class 8" in caplog.text and "class 1:" not in caplog.text
-    lines = [row for row in records.read(tmp_path / "metrics.jsonl") if "held-out" in row.get("message", "")]
+    lines = [row for row in json_files.read(tmp_path / "metrics.jsonl") if "held-out" in row.get("message", "")]
     assert {line["method"] for line in lines} == {"class 8"}
 
 
@@ -176,12 +177,12 @@ def test_a_look_without_figure_keeps_the_newest_state():
     params = model.init(jax.random.key(0), jnp.zeros((1, 3)))
     labels, rows = jnp.arange(3), jnp.arange(60).reshape(3, 20)
     state = gan_step.State(generator, judge, None, None, None)
-    state = gan_choice.start(state)
+    state = gan_selection.start(state)
 
     @jax.jit
     def run(counted, epoch, state, rows):
         lane = (state, (jax.random.key(1), params, rows, labels, counted, ()))
-        return gan_choice._look(trained.nets, model, lambda nets, inputs, real: nets, lane, (context.shared, epoch))
+        return gan_selection._look(trained.nets, model, lambda nets, inputs, real: nets, lane, (context.shared, epoch))
 
     def look(counted, epoch, state=state, rows=rows):
         return run(jnp.asarray(counted, jnp.float32), jnp.asarray(epoch, jnp.int32), state, rows)
@@ -202,9 +203,9 @@ def test_the_state_nearest_to_held_out_rows_is_drawn_from(tmp_path, monkeypatch,
     config = config_of(classes)
     config.seeds, config.data.validation = 1, 0.2
     config.gan.select, config.gan.epochs, config.quality.samples = "frechet", 3, 20
-    monkeypatch.setattr(gan_choice, "FEWEST", 1)  # a row of each class is held out here
+    monkeypatch.setattr(gan_selection, "FEWEST", 1)  # a row of each class is held out here
     setting, curves, drawn = prepare(config, tmp_path), Curves(tmp_path / "metrics.jsonl", (0,)), {}
-    save = gan.checkpoint.save
+    save = gan_training.checkpoint.save
     (tmp_path / "plots").mkdir()
 
     def keep(folder, step, tree, *args, **more):
@@ -212,13 +213,13 @@ def test_the_state_nearest_to_held_out_rows_is_drawn_from(tmp_path, monkeypatch,
             drawn[step] = tree["generator"]
         save(folder, step, tree, *args, **more)
 
-    monkeypatch.setattr(gan.checkpoint, "save", keep)
-    trained = gan.fit(setting, curves).gan
+    monkeypatch.setattr(gan_training.checkpoint, "save", keep)
+    trained = gan_training.fit(setting, curves).gan
     kept = checkpoint.restore(setting.folder / "chosen", {"generator": trained.generator})
     best_of = np.asarray(kept.meta["epochs"])[0]
     for mine, theirs in zip(jax.tree.leaves(kept.state["generator"]), jax.tree.leaves(trained.generator), strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    for place, name in enumerate(gan.names(setting)):
+    for place, name in enumerate(gan_training.names(setting)):
         lines = curves.by_lane("gan", [name])[0]
         best = int(np.argmin([line["val_frechet"] for line in lines])) + 1
         assert best == (best_of[place] if classes else best_of)
@@ -228,6 +229,6 @@ def test_the_state_nearest_to_held_out_rows_is_drawn_from(tmp_path, monkeypatch,
 
 
 def test_no_more_rows_are_drawn_for_a_choice_than_the_classes_are_worth():
-    assert gan_choice.rows_a_side(500, [18, 22]) == 100 and gan_choice.rows_a_side(500, [18, 300]) == 300
-    assert gan_choice.rows_a_side(500, [4000]) == 500 and gan_choice.rows_a_side(60, [18]) == 60
-    assert gan_choice.rows_a_side(0, [18]) == 20
+    assert gan_selection.rows_a_side(500, [18, 22]) == 100 and gan_selection.rows_a_side(500, [18, 300]) == 300
+    assert gan_selection.rows_a_side(500, [4000]) == 500 and gan_selection.rows_a_side(60, [18]) == 60
+    assert gan_selection.rows_a_side(0, [18]) == 20

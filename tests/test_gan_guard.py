@@ -4,11 +4,11 @@ import jax
 import numpy as np
 import pytest
 
-from imbal_jax import checkpoint, records
+from imbal_jax.artifacts import checkpoint, json_files
 from imbal_jax.gan import monitor
-from imbal_jax.stages import gan, gan_guard
-from imbal_jax.stages.curves import Curves
-from imbal_jax.stages.setting import prepare
+from imbal_jax.report.curves import Curves
+from imbal_jax.stages import gan_failure, gan_training
+from imbal_jax.stages.context import prepare
 from tests import small
 
 FAILS = {1: (3,), 2: (1, 2)}  # seed -> epochs
@@ -27,14 +27,14 @@ def run(tmp_path_factory):
     """Four epochs of three lanes: 0 goes well; 1 fails once, at the end of epoch 3; 2 fails in 1 and 2, once too often."""
     folder = tmp_path_factory.mktemp("run")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(gan_guard, "MOST", 1)
+        patch.setattr(gan_failure, "MOST", 1)
         patch.setattr(
-            gan_guard,
+            gan_failure,
             "signs",
             lambda curves, names, epoch, means, loss: [["lost"] if epoch in FAILS.get(s, ()) else [] for s in curves.seeds],
         )
         setting, curves = prepared(folder)
-        trained = gan.fit(setting, curves).gan
+        trained = gan_training.fit(setting, curves).gan
     return folder, setting, curves, trained
 
 
@@ -68,14 +68,14 @@ def test_the_curves_say_what_was_done(run):
     assert lines[1][2]["restarted"] == "lost" and lines[1][2]["good_epoch"] == 2
     assert lines[2][0]["restarted"] == lines[2][1]["stopped"] == "lost" and lines[2][1]["good_epoch"] == 0
     assert monitor.broken(lines[1]) is None and "stopped after epoch 2 (lost)" in str(monitor.broken(lines[2]))
-    told = [(row["seed"], row["epoch"], row["message"]) for row in records.read(curves.path) if row["stage"] == "warning"]
+    told = [(row["seed"], row["epoch"], row["message"]) for row in json_files.read(curves.path) if row["stage"] == "warning"]
     assert (1, 3, "restarted, epoch 2 is the last good one") in told
     assert (2, 2, "stopped, epoch 0 is the last good one") in told
 
 
 def test_a_finished_training_is_not_gone_over_again(run):
     folder, setting, _, trained = run
-    again = gan.fit(setting, Curves(folder / "metrics.jsonl", (0, 1, 2))).gan
+    again = gan_training.fit(setting, Curves(folder / "metrics.jsonl", (0, 1, 2))).gan
     assert same(jax.tree.leaves(again.generator), jax.tree.leaves(trained.generator))
 
 

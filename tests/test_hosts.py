@@ -6,8 +6,8 @@ import sys
 import jax
 import pytest
 
-from imbal_jax import hosts
 from imbal_jax.errors import Interrupted, Lost, UserError
+from imbal_jax.runtime import multihost
 
 
 class Store:
@@ -36,8 +36,8 @@ class Store:
 @pytest.fixture
 def store(monkeypatch):
     made = Store()
-    monkeypatch.setattr(hosts, "_store", lambda: made)
-    monkeypatch.setattr(hosts, "POLL", 0.001)
+    monkeypatch.setattr(multihost, "_store", lambda: made)
+    monkeypatch.setattr(multihost, "POLL", 0.001)
     monkeypatch.setattr(jax, "process_count", lambda: 3)
     return made
 
@@ -50,38 +50,38 @@ def arrive(monkeypatch, index, rows, name="start"):
     """What a process writes before it waits."""
     as_process(monkeypatch, index)
     with monkeypatch.context() as patch:
-        patch.setattr(hosts, "_wait", lambda *_: (_ for _ in ()).throw(Interrupted("enough")))
+        patch.setattr(multihost, "_wait", lambda *_: (_ for _ in ()).throw(Interrupted("enough")))
         with pytest.raises(Interrupted, match="enough"):
-            hosts.gather(name, rows)
+            multihost.gather(name, rows)
 
 
 def test_everyone_gets_the_rows_in_the_order_of_the_processes(store, monkeypatch):
-    monkeypatch.setattr(hosts, "PART", 8)  # several entries each
+    monkeypatch.setattr(multihost, "PART", 8)  # several entries each
     arrive(monkeypatch, 2, [{"seed": 2, "name": "Größe"}])
     arrive(monkeypatch, 1, [])
     as_process(monkeypatch, 0)
-    assert hosts.gather("start", [{"seed": 0}, {"seed": 3}]) == [{"seed": 0}, {"seed": 3}, {"seed": 2, "name": "Größe"}]
+    assert multihost.gather("start", [{"seed": 0}, {"seed": 3}]) == [{"seed": 0}, {"seed": 3}, {"seed": 2, "name": "Größe"}]
     as_process(monkeypatch, 1)
-    assert hosts.gather("start", []) == [{"seed": 0}, {"seed": 3}, {"seed": 2, "name": "Größe"}]
+    assert multihost.gather("start", []) == [{"seed": 0}, {"seed": 3}, {"seed": 2, "name": "Größe"}]
 
 
 def test_who_is_asked_tells_the_others(store, monkeypatch):
-    monkeypatch.setattr(hosts, "ASK", 0)
+    monkeypatch.setattr(multihost, "ASK", 0)
     as_process(monkeypatch, 1)
-    other = hosts.stopping([])
+    other = multihost.stopping([])
     assert not other()
     as_process(monkeypatch, 2)
-    assert hosts.stopping([15])()
+    assert multihost.stopping([15])()
     as_process(monkeypatch, 1)
     assert other() and {"imbal_jax/stop", "imbal_jax/left/1", "imbal_jax/left/2"} <= store.entries.keys()
     with pytest.raises(Interrupted):
-        hosts.gather("start", [], other)
+        multihost.gather("start", [], other)
     assert "imbal_jax/start/here/1" not in store.entries  # it promised not to come
 
 
 def test_the_store_is_not_asked_at_every_step(store, monkeypatch):
     as_process(monkeypatch, 1)
-    other = hosts.stopping([])
+    other = multihost.stopping([])
     assert not other()
     store.entries["imbal_jax/stop"] = "process 0"
     assert not other()  # within the second
@@ -92,7 +92,7 @@ def test_who_waits_leaves_with_one_that_will_not_come(store, monkeypatch):
     store.entries["imbal_jax/left/2"] = ""
     as_process(monkeypatch, 1)
     with pytest.raises(Interrupted, match="asked to end before they met"):
-        hosts.gather("start", [])
+        multihost.gather("start", [])
 
 
 def test_who_has_come_counts_though_it_was_asked_while_it_waited(store, monkeypatch):
@@ -101,7 +101,7 @@ def test_who_has_come_counts_though_it_was_asked_while_it_waited(store, monkeypa
     arrive(monkeypatch, 2, [{"seed": 2}])
     store.entries["imbal_jax/left/2"] = ""  # of the time after this meeting
     as_process(monkeypatch, 1)
-    assert hosts.gather("start", []) == [{"seed": 0}, {"seed": 2}]
+    assert multihost.gather("start", []) == [{"seed": 0}, {"seed": 2}]
 
 
 def test_a_lost_process_is_named(store, monkeypatch):
@@ -109,26 +109,26 @@ def test_a_lost_process_is_named(store, monkeypatch):
     store.alive = {0, 1}
     as_process(monkeypatch, 1)
     with pytest.raises(Lost, match="process 2 of 3 is lost: .*start the same command on every host again"):
-        hosts.gather("start", [])
+        multihost.gather("start", [])
 
 
 def test_one_that_failed_says_why(store, monkeypatch):
     monkeypatch.setattr(jax.distributed, "shutdown", lambda: None)
     as_process(monkeypatch, 2)
-    hosts.finish(UserError("no space left\nhere"))
+    multihost.finish(UserError("no space left\nhere"))
     as_process(monkeypatch, 1)
     with pytest.raises(UserError, match=r"process 2 failed \(no space left here\)"):
-        hosts.gather("start", [])
-    assert not hosts.stopping([])()
+        multihost.gather("start", [])
+    assert not multihost.stopping([])()
 
 
 def test_where_the_first_fails_the_others_save_and_leave(store, monkeypatch):
     monkeypatch.setattr(jax.distributed, "shutdown", lambda: None)
-    monkeypatch.setattr(hosts, "FAREWELL", 0.01)
+    monkeypatch.setattr(multihost, "FAREWELL", 0.01)
     as_process(monkeypatch, 0)
-    hosts.finish(UserError("no space left"))
+    multihost.finish(UserError("no space left"))
     as_process(monkeypatch, 1)
-    assert hosts.stopping([])()
+    assert multihost.stopping([])()
 
 
 def test_a_service_that_is_gone_lets_the_training_save(store, monkeypatch, caplog):
@@ -137,7 +137,7 @@ def test_a_service_that_is_gone_lets_the_training_save(store, monkeypatch, caplo
 
     monkeypatch.setattr(store, "key_value_try_get", gone)
     as_process(monkeypatch, 1)
-    assert hosts.stopping([])() and "process 0, which coordinates the others, is gone" in caplog.text
+    assert multihost.stopping([])() and "process 0, which coordinates the others, is gone" in caplog.text
 
 
 def test_the_loss_of_the_first_is_told_at_the_end_too(store, monkeypatch):
@@ -148,8 +148,8 @@ def test_the_loss_of_the_first_is_told_at_the_end_too(store, monkeypatch):
     monkeypatch.setattr(jax.distributed, "shutdown", lambda: pytest.fail("waits for who is lost"))
     as_process(monkeypatch, 1)
     with pytest.raises(Lost, match="process 0, which coordinates the others, is gone"):
-        hosts.finish()
-    hosts.finish(Lost("process 0 is gone"))
+        multihost.finish()
+    multihost.finish(Lost("process 0 is gone"))
 
 
 def test_an_abort_of_cpp_code_is_an_exit_with_a_status():
@@ -160,15 +160,15 @@ def test_an_abort_of_cpp_code_is_an_exit_with_a_status():
 
 def test_a_single_process_asks_no_one():
     asked = []
-    ask = hosts.stopping(asked)
+    ask = multihost.stopping(asked)
     assert not ask()
     asked.append(15)
-    assert ask() and hosts.gather("start", [{"seed": 0}]) == [{"seed": 0}]
+    assert ask() and multihost.gather("start", [{"seed": 0}]) == [{"seed": 0}]
 
 
 def test_the_filter_leaves_one_line_of_a_stack_trace():
     before = "some warning\nE1128 Polled an error from coordination service\n"
-    trace = f"F1128 client.h:80] {hosts.FATAL}. This most likely\n*** Check failure stack trace: ***\n    @ 0x7fa absl\n"
-    command = [sys.executable, "-S", "-c", hosts._FILTER, hosts.FATAL, "recoverable", hosts.LOST]
+    trace = f"F1128 client.h:80] {multihost.FATAL}. This most likely\n*** Check failure stack trace: ***\n    @ 0x7fa absl\n"
+    command = [sys.executable, "-S", "-c", multihost._FILTER, multihost.FATAL, "recoverable", multihost.LOST]
     done = subprocess.run(command, input=before + trace, capture_output=True, text=True, check=True)
-    assert done.stdout == f"some warning\n{hosts.LOST}\n"
+    assert done.stdout == f"some warning\n{multihost.LOST}\n"

@@ -7,7 +7,7 @@ import pytest
 from imbal_jax.data.dataset import rank_in_class
 from imbal_jax.data.imbalance import cut, minority, target_counts
 from imbal_jax.errors import UserError
-from imbal_jax.lanes import lane_keys
+from imbal_jax.runtime.lanes import lane_keys
 
 MNIST = np.array([5923, 6742, 5958, 6131, 5842, 5421, 5918, 6265, 5851, 5949])
 BALANCED = np.full(10, 5000)

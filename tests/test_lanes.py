@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from imbal_jax import lanes
 from imbal_jax.errors import UserError
+from imbal_jax.runtime import lanes
 
 
 def walk(lane, shared):

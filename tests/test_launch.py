@@ -16,7 +16,7 @@ import launch
 from imbal_jax import data, experiment
 from imbal_jax.errors import Lost, UserError
 from imbal_jax.flags import define, parse
-from imbal_jax.stages import setting
+from imbal_jax.stages import context
 from imbal_jax.train import loop
 from tests import small
 
@@ -32,7 +32,7 @@ def alone(monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     monkeypatch.delenv("IMBAL_DATA_DIR", raising=False)
     monkeypatch.setenv("IMBAL_CACHE_DIR", str(tmp_path / "cache"))
-    monkeypatch.setattr(setting.data, "load", loaded)
+    monkeypatch.setattr(context.data, "load", loaded)
     monkeypatch.delitem(sys.modules, "config_config", raising=False)  # where ml_collections puts a config file
 
 
@@ -299,7 +299,7 @@ def begun(workdir, **fields):
     """A workdir as an experiment leaves it right after its start."""
     config = config_of(**fields)
     experiment.refuse_other(config, workdir)
-    experiment.claim(setting.prepare(config, workdir))
+    experiment.claim(context.prepare(config, workdir))
     return workdir
 
 
@@ -314,7 +314,7 @@ def test_a_workdir_of_another_experiment(tmp_path, no_training):
 def test_a_workdir_begun_with_other_data(tmp_path, no_training, monkeypatch):
     workdir = begun(tmp_path)
     grown = embedded()._replace(digest="other", source="tfds")
-    monkeypatch.setattr(setting.data, "load", lambda *_, **__: grown)
+    monkeypatch.setattr(context.data, "load", lambda *_, **__: grown)
     message = refused(workdir, config_of())
     assert "begun with other data: mnist from embedded, now mnist from tfds" in message
 
@@ -411,7 +411,9 @@ def test_exit_code_of_a_wrong_flag(tmp_path):
     assert done.stderr.count("\n") == 1 and not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("module", ["errno", "absl.app", "imbal_jax.environment", "imbal_jax.flags", "configs.mnist_cgan"])
+@pytest.mark.parametrize(
+    "module", ["errno", "absl.app", "imbal_jax.runtime.environment", "imbal_jax.flags", "configs.mnist_cgan"]
+)
 def test_ctrl_c_during_the_imports(tmp_path, module):
     """A process that interrupts itself as soon as it imports the module."""
     program = f"""

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from imbal_jax import batches, lanes
+from imbal_jax.data import batches
 from imbal_jax.errors import UserError
+from imbal_jax.runtime import lanes
 from imbal_jax.train import length, loop
 
 OPTIONS = {"batch": 32, "epochs": 3, "epochs_of": "real", "steps": 0, "warmup": 0.0}

@@ -8,18 +8,9 @@ import pytest
 
 from imbal_jax import methods
 from imbal_jax.errors import UserError
-from imbal_jax.methods import (
-    balanced_softmax,
-    class_balanced,
-    class_weights,
-    drs,
-    drw,
-    focal,
-    ldam,
-    logit_adjust,
-    posthoc_logit_adjust,
-    sampling,
-)
+from imbal_jax.methods.after import posthoc_logit_adjust
+from imbal_jax.methods.batches import drs, sampling
+from imbal_jax.methods.losses import balanced_softmax, class_balanced, class_weights, drw, focal, ldam, logit_adjust
 from imbal_jax.methods.method import Task
 from imbal_jax.methods.recipe import losses, mean_loss
 from imbal_jax.models import head

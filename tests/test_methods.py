@@ -10,11 +10,12 @@ import numpy as np
 import optax
 import pytest
 
-from imbal_jax import lanes, methods
-from imbal_jax.batches import Batch, Inputs, pick
+from imbal_jax import methods
+from imbal_jax.data.batches import Batch, Inputs, pick
 from imbal_jax.errors import UserError
 from imbal_jax.methods import Head, Stage, Task
 from imbal_jax.methods.recipe import Recipe, corrected, finetuned, losses, transform
+from imbal_jax.runtime import lanes
 from imbal_jax.train import classifier, loop
 from tests import toys
 

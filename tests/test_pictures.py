@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
+from imbal_jax.arms import Arm
 from imbal_jax.report import grids, style
-from imbal_jax.stages import group, pictures
-from imbal_jax.stages.arms import Arm
-from imbal_jax.stages.curves import Curves
-from imbal_jax.stages.setting import prepare
+from imbal_jax.report.curves import Curves
+from imbal_jax.stages import arm_group, pictures
+from imbal_jax.stages.context import prepare
 from tests import small
 
 NAMES = ("T-shirt/top", "Sneaker", "Bag")
@@ -22,7 +22,7 @@ def setting(tmp_path_factory):
 @pytest.fixture(scope="module")
 def filled(setting):
     """The training sets that SMOTE makes."""
-    return group.balanced(setting, Curves(setting.workdir / "metrics.jsonl", setting.seeds), "smote(to=5000)", None)[0]
+    return arm_group.balanced(setting, Curves(setting.workdir / "metrics.jsonl", setting.seeds), "smote(to=5000)", None)[0]
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ import time
 
 import pytest
 
-from imbal_jax.pace import Pace
-from imbal_jax.progress import Progress, clock
+from imbal_jax.runtime.pace import Pace
+from imbal_jax.runtime.progress import Progress, clock
 
 
 class Terminal(io.StringIO):

@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from ml_collections import ConfigDict
 
+from imbal_jax import arms, experiment, methods, sweep
 from imbal_jax import config as config_schema
-from imbal_jax import experiment, forms, methods, sweep
 from imbal_jax.errors import UserError
 from imbal_jax.flags import NUMBERS, SAMPLING, SWITCHES, TEXTS, define, parse
 from imbal_jax.methods import Task
-from imbal_jax.stages import arms, setting
+from imbal_jax.runtime import autotune
+from imbal_jax.stages import context
 from tests import small
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -144,13 +145,13 @@ READ_WITH_THE_DATA = {"data.name", "data.source", "data.dir", "data.per_class"} 
 
 @functools.cache
 def base():
-    return setting.begin(small.get_config(), 1, forms.Choice("gemm", "loop", {}, False))
+    return context.begin(small.get_config(), 1, autotune.Choice("gemm", "loop", {}, False))
 
 
 def check(config):
     """What a run checks before anything is trained."""
     config_schema.validate(config)
-    experiment.checked_arms(setting.prepare(config, Path(), base(), seeds=(0,)))
+    experiment.checked_arms(context.prepare(config, Path(), base(), seeds=(0,)))
 
 
 def values_for(default):

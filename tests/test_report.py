@@ -9,7 +9,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from imbal_jax import records
+from imbal_jax.artifacts import json_files
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import SCALARS
@@ -25,7 +25,7 @@ from imbal_jax.report import (
     run,
     sections,
     style,
-    table,
+    terminal_table,
 )
 from imbal_jax.report.run import Run, analysed
 from imbal_jax.report.run import read as read_run
@@ -106,7 +106,7 @@ def fabricate(
         },
     }  # fmt: skip
     for name, value in files.items():
-        records.write_json(workdir / f"{name}.json", value)
+        json_files.write_json(workdir / f"{name}.json", value)
     rewrite(workdir, rows, history)
     if samples:
         (workdir / "plots").mkdir()
@@ -123,7 +123,7 @@ def rewrite(workdir: Path, rows: list[dict], history: list[dict] | None = None) 
 
 
 def configure(workdir: Path, **fields: object) -> Path:
-    records.write_json(workdir / "config.json", records.read_json(workdir / "config.json") | fields)
+    json_files.write_json(workdir / "config.json", json_files.read_json(workdir / "config.json") | fields)
     return workdir
 
 
@@ -140,7 +140,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def enrich(workdir: Path) -> Path:
     """The run with what only some runs have: epochs, test rows that are also in train, figures of sources, files left out."""
-    rows = records.read(workdir / "rows.jsonl")
+    rows = json_files.read(workdir / "rows.jsonl")
     for r in rows:
         twins = {
             f"{name}_with_twins": None if r[name] is None else r[name] + 0.01 for name in ("accuracy", "balanced_accuracy")
@@ -153,9 +153,9 @@ def enrich(workdir: Path) -> Path:
     }
     chosen = {"epochs": 8, "select": "best", "select_by": "balanced_accuracy", "patience": 3, "ema": 0.99}
     configure(workdir, expected={"source system, experiment 1": 0.8487} | expected, classifier=chosen)
-    environment = records.read_json(workdir / "environment.json")
+    environment = json_files.read_json(workdir / "environment.json")
     environment["data"]["left_out"] = [f"cats/<{i}>.jpg: truncated" for i in range(1234)]
-    records.write_json(workdir / "environment.json", environment)
+    json_files.write_json(workdir / "environment.json", environment)
     (workdir / "plots").mkdir(exist_ok=True)
     for arm in ("over(to=5000)", "an arm of another run"):
         images = list(digits(1, np.random.default_rng(1))[:9, 0])
@@ -235,12 +235,12 @@ def test_the_page_says_what_happened(whole):
 
 
 def test_results_are_built_from_the_files_alone(whole, undrawn):
-    before = records.read_json(whole / "results.json")
+    before = json_files.read_json(whole / "results.json")
     assert before["selection"] == "last step" and before["metric"] == "balanced_accuracy" and before["baseline"] == "none"
     assert [warning["seed"] for warning in before["warnings"]] == [0, 1]
     assert list(before["methods"]) == list(ARMS) and before["data"]["class_names"] == NAMES
     build.build(whole)  # without what compiling cost, which is kept
-    assert records.read_json(whole / "results.json") == before
+    assert json_files.read_json(whole / "results.json") == before
 
 
 def test_what_only_some_runs_have_is_shown(tmp_path, undrawn):
@@ -256,13 +256,13 @@ def test_what_only_some_runs_have_is_shown(tmp_path, undrawn):
         assert text in shown, text
     assert "cats/<50>.jpg" not in shown and "Few-shot" not in shown and "None" not in shown
     assert sum(link.startswith("data:image/png") for link in reader.links) == 1  # of the arm that this run has
-    results = records.read_json(tmp_path / "results.json")
+    results = json_files.read_json(tmp_path / "results.json")
     over = results["methods"][ARMS[1]]
     assert over["epoch_seconds"] == pytest.approx(0.1284) and over["epoch_selected"] == 7.5
     assert over["metrics"]["accuracy_with_twins"]["n"] == 1  # the other seed failed
     assert over["shots"]["medium"]["mean"] == pytest.approx(RARE_RECALL[ARMS[1]], abs=0.03)
     assert list(over["shots"]) == ["many", "medium"]
-    title = " ".join(table.text(results).split())  # it goes on in a second line
+    title = " ".join(terminal_table.text(results).split())  # it goes on in a second line
     assert "test set without the rows that are also in train, best epoch by" in title
 
 
@@ -318,23 +318,23 @@ def test_classes_by_their_frequency(whole, counts, kinds):
 
 def test_an_older_run_lacks_fields(tmp_path, undrawn):
     workdir = fabricate(tmp_path)
-    rewrite(workdir, [*records.read(workdir / "rows.jsonl"), row("none", 0, np.random.default_rng(0)) | {"method": "smote"}])
+    rewrite(workdir, [*json_files.read(workdir / "rows.jsonl"), row("none", 0, np.random.default_rng(0)) | {"method": "smote"}])
     for name in ("config.json", "environment.json", "generator.json", "metrics.jsonl"):
         (workdir / name).unlink()
     build.build(workdir)
-    results = records.read_json(workdir / "results.json")
+    results = json_files.read_json(workdir / "results.json")
     assert results["data"]["class_names"] == NAMES and results["data"]["minority"] == [6, 8, 9]
     assert list(results["methods"]) == [*ARMS, "smote"] and results["data"]["source"] == "tfds"
 
 
 def test_the_table_fits_a_terminal(tmp_path, undrawn):
     results = analyse(fabricate(tmp_path, seeds=3)).results
-    assert max(map(len, table.text(results).splitlines())) <= 80
+    assert max(map(len, terminal_table.text(results).splitlines())) <= 80
     long = "gan_synth(to=5000, latent=uniform, filter=classifier) | mixup(alpha=0.2) | logit_adjust(tau=1.5) [gan.ema=0.999]"
     names = dict(zip(ARMS, ("none", long, long + "9"), strict=True))
     for part in ("methods", "paired"):
         results[part] = {names[arm]: found for arm, found in results[part].items()}
-    lines = table.text(results).splitlines()
+    lines = terminal_table.text(results).splitlines()
     assert max(map(len, lines)) <= 80
     whole = " ".join(" ".join(lines).split())
     assert f"[1] {long}" in whole and f"[2] {long}9" in whole  # in full below
@@ -342,14 +342,17 @@ def test_the_table_fits_a_terminal(tmp_path, undrawn):
     of_metric = results["methods"][long]["metrics"]
     for name in ("balanced_accuracy", "macro_f1", "ece"):  # no figure is left out
         assert f"{100 * of_metric[name]['mean']:.2f} ± " in whole
-    assert table.shortened(["short", "x" * 12], 10) == ({"short": "short", "x" * 12: "xxx... [1]"}, [f"[1] {'x' * 12}"])
+    assert terminal_table.shortened(["short", "x" * 12], 10) == (
+        {"short": "short", "x" * 12: "xxx... [1]"},
+        [f"[1] {'x' * 12}"],
+    )
 
 
 def test_the_table_is_sorted_by_the_chosen_metric(tmp_path, undrawn):
     workdir = fabricate(tmp_path, seeds=3, failed=False)
-    order = [text.split()[0] for text in table.text(analyse(workdir).results).splitlines()[2:5]]
+    order = [text.split()[0] for text in terminal_table.text(analyse(workdir).results).splitlines()[2:5]]
     assert order == ["over(to=5000)", "none", "gan_synth(to=5000)"]
-    rows = records.read(workdir / "rows.jsonl")
+    rows = json_files.read(workdir / "rows.jsonl")
     rewrite(workdir, [r | {"ece": 0.1 * (r["method"] == "none")} for r in rows])
     configure(workdir, metric="ece", baseline=ARMS[1])  # nothing was reported before
     shown = parsed(build.build(workdir)).shown
@@ -370,8 +373,11 @@ def test_long_names_are_told_apart_in_two_lines():
 
 
 def test_measures_that_are_no_shares_have_three_decimals():
-    assert table._cell("j_kappa", {"mean": 0.9379, "ci95": [0.931, 0.945]}) == "0.938 ± 0.007"
-    assert table._cell("accuracy", {"mean": 0.5, "ci95": None}) == "50.00 %" and table._cell("kappa", None) == "-"
+    assert terminal_table._cell("j_kappa", {"mean": 0.9379, "ci95": [0.931, 0.945]}) == "0.938 ± 0.007"
+    assert (
+        terminal_table._cell("accuracy", {"mean": 0.5, "ci95": None}) == "50.00 %"
+        and terminal_table._cell("kappa", None) == "-"
+    )
 
 
 def test_one_seed_has_no_interval(tmp_path, undrawn):
@@ -396,7 +402,7 @@ def test_headline_is_plain(tmp_path, arm, verdict, words):
 
 def test_headline_without_a_clear_difference(tmp_path):
     workdir = fabricate(tmp_path, seeds=8, failed=False)
-    rows = records.read(workdir / "rows.jsonl")
+    rows = json_files.read(workdir / "rows.jsonl")
     for r in rows:
         r["balanced_accuracy"] = 0.9 + 0.01 * ((r["seed"] + (r["method"] == ARMS[2])) % 2)
     rewrite(workdir, rows)
@@ -408,7 +414,8 @@ def test_among_many_the_best_makes_the_headline(tmp_path):
     rng = np.random.default_rng(0)
     workdir = fabricate(tmp_path, seeds=3, failed=False)
     rewrite(
-        workdir, records.read(workdir / "rows.jsonl") + [row("none", s, rng) | {"method": m} for s in range(3) for m in "abc"]
+        workdir,
+        json_files.read(workdir / "rows.jsonl") + [row("none", s, rng) | {"method": m} for s in range(3) for m in "abc"],
     )
     _, sentence, detail = headline.headline(analyse(workdir))
     assert "over(to=5000)" in sentence and "the best of 5" in detail
@@ -420,14 +427,14 @@ def test_what_is_alike_for_all_arms_is_said_once(tmp_path, undrawn):
     assert 'type="button">Seeds<' not in alike and 'type="button">Failed<' not in alike
     one_lost = (build.build(fabricate(tmp_path / "b", seeds=3))).read_text()
     assert "Seeds: 3 of each arm" in one_lost and "No seed failed" not in one_lost and 'type="button">Failed<' in one_lost
-    rows = records.read(tmp_path / "a" / "rows.jsonl")
+    rows = json_files.read(tmp_path / "a" / "rows.jsonl")
     rewrite(tmp_path / "a", rows[1:])
     assert 'type="button">Seeds<' in build.build(tmp_path / "a").read_text()
 
 
 def test_a_method_whose_every_seed_failed(tmp_path, undrawn):
     workdir = fabricate(tmp_path, seeds=2)
-    rows = records.read(workdir / "rows.jsonl")
+    rows = json_files.read(workdir / "rows.jsonl")
     for r in (r for r in rows if r["method"] == ARMS[2]):
         r |= {name: None for name in r if stats.is_metric(name)} | {"confusion": None, "failed": "NaN"}
     rewrite(workdir, rows)
@@ -436,20 +443,20 @@ def test_a_method_whose_every_seed_failed(tmp_path, undrawn):
 
 def test_an_older_sweep_that_was_analysed_often_says_so(tmp_path, undrawn):
     workdir = fabricate(tmp_path, seeds=12, failed=False)
-    environment = records.read_json(workdir / "environment.json")
-    records.write_json(workdir / "environment.json", environment | {"looks": 4})
+    environment = json_files.read_json(workdir / "environment.json")
+    json_files.write_json(workdir / "environment.json", environment | {"looks": 4})
     page = parsed(build.build(workdir))
     assert "2 comparisons and 4 interim analyses" in page.shown and "of 3, 6, 9, 12 seeds" in page.shown
-    p = records.read_json(workdir / "results.json")["paired"][ARMS[1]]["accuracy"]
+    p = json_files.read_json(workdir / "results.json")["paired"][ARMS[1]]["accuracy"]
     assert p["p_holm"] == pytest.approx(2 * p["p"] * 4 / 0.95)
 
 
 def grown(workdir: Path, seeds: int, **fields: object) -> dict:
     """The results of a report of the first seeds of a run."""
-    kept = [r for r in records.read(workdir / "all.jsonl") if r["seed"] < seeds]
+    kept = [r for r in json_files.read(workdir / "all.jsonl") if r["seed"] < seeds]
     rewrite(workdir, kept)
     build.build(configure(workdir, seeds=seeds, **fields))
-    return records.read_json(workdir / "results.json")
+    return json_files.read_json(workdir / "results.json")
 
 
 @pytest.fixture
@@ -469,7 +476,7 @@ def test_each_report_of_more_seeds_spends_a_part_of_the_error(growing):
     first = 1 - 0.05 * 5 / 8  # 5 seeds were planned, and could give no verdict
     assert shares == pytest.approx([0.95, first, first, 0.05 * (5 / 8 - 5 / 16), 0.05 * (5 / 16 - 5 / 24), first])
     assert "8 analyses" not in (growing / "report.html").read_text()
-    kept = records.read_json(growing / "analyses.json")
+    kept = json_files.read_json(growing / "analyses.json")
     assert kept["plan"] == {"seeds": 5, "power": 3} and [a["seeds"][ARMS[1]] for a in kept["analyses"]] == [5, 8, 16, 24]
     assert "24 seeds" in parsed(build.build(configure(growing, seeds=24))).shown
 
@@ -495,20 +502,20 @@ def test_only_the_chosen_metric_has_verdicts(tmp_path):
 
 def test_a_joined_report_knows_the_analyses_of_its_parts(tmp_path, undrawn):
     runs = [fabricate(tmp_path / name, seeds=8, failed=False) for name in ("first", "second")]
-    rewrite(runs[1], [{**r, "seed": r["seed"] + 8} for r in records.read(runs[1] / "rows.jsonl")])
+    rewrite(runs[1], [{**r, "seed": r["seed"] + 8} for r in json_files.read(runs[1] / "rows.jsonl")])
     for folder in runs:
         build.build(folder)
     build.join(runs, tmp_path / "both")
-    results = records.read_json(tmp_path / "both" / "results.json")
+    results = json_files.read_json(tmp_path / "both" / "results.json")
     assert results["planned"]["seeds"] == 16 and results["analyses"] == [8, 16] and results["missing"] == []
     pair = results["paired"][ARMS[1]]["balanced_accuracy"]
     assert pair["n"] == 16 and pair["share"] == pytest.approx(0.95 * (1 - (8 / 16) ** 3))
     assert "one experiment" in parsed(tmp_path / "both" / "report.html").shown
     build.build(configure(runs[0], metric="accuracy"))
-    changed = records.read_json(tmp_path / "first" / "results.json")
+    changed = json_files.read_json(tmp_path / "first" / "results.json")
     assert changed["paired"][ARMS[1]]["accuracy"]["verdict"] == "none"
     build.join(runs, tmp_path / "again")
-    assert "metric balanced_accuracy became accuracy" in records.read_json(tmp_path / "again" / "results.json")["changed"]
+    assert "metric balanced_accuracy became accuracy" in json_files.read_json(tmp_path / "again" / "results.json")["changed"]
 
 
 def test_seed_ranges_are_read():
@@ -520,31 +527,31 @@ def test_seed_ranges_are_read():
 def test_arms_of_different_length_get_no_verdict(tmp_path, undrawn):
     workdir = fabricate(tmp_path, seeds=8, failed=False)
     steps = {ARMS[0]: 420, ARMS[1]: 1000, ARMS[2]: 420}
-    rows = [r | {"steps": steps[r["method"]], "length": "steps"} for r in records.read(workdir / "rows.jsonl")]
+    rows = [r | {"steps": steps[r["method"]], "length": "steps"} for r in json_files.read(workdir / "rows.jsonl")]
     rewrite(workdir, rows)
     page = parsed(build.build(configure(workdir, method=ARMS[1], baselines=["none", ARMS[2]])))
-    paired = records.read_json(workdir / "results.json")["paired"]
+    paired = json_files.read_json(workdir / "results.json")["paired"]
     words = {arm: paired[arm]["balanced_accuracy"]["verdict"] for arm in ARMS[1:]}
     assert words == {ARMS[1]: "none", ARMS[2]: "worse"}
     assert paired[ARMS[1]]["balanced_accuracy"]["reason"] == "trained 1,000 and 420 steps"
     assert "trained 1,000 and 420 steps" in page.shown and "gained" not in page.shown and "no verdict" in page.shown
     build.build(configure(workdir, unequal_steps=True))
-    pair = records.read_json(workdir / "results.json")["paired"][ARMS[1]]["balanced_accuracy"]
+    pair = json_files.read_json(workdir / "results.json")["paired"][ARMS[1]]["balanced_accuracy"]
     assert pair["verdict"] == "better"
 
 
 def test_a_collapsed_classifier_is_told_as_such(tmp_path, undrawn):
     workdir = fabricate(tmp_path, seeds=8, failed=False)
-    rows = records.read(workdir / "rows.jsonl")
+    rows = json_files.read(workdir / "rows.jsonl")
     for r in rows:  # both predict one class, so they are equal
         r |= {"balanced_accuracy": 0.1, "confusion": [[1000] + [0] * 9] * 10} if r["method"] != ARMS[1] else {}
     rewrite(workdir, rows)
     page = parsed(build.build(workdir))
-    paired = records.read_json(workdir / "results.json")["paired"]
+    paired = json_files.read_json(workdir / "results.json")["paired"]
     verdicts = {arm: paired[arm]["balanced_accuracy"]["verdict"] for arm in ARMS[1:]}
     assert verdicts == {ARMS[1]: "better", ARMS[2]: "none"}  # better than a collapsed baseline is a fact
     assert "collapsed to a single predicted class in 8 of 8 seeds" in page.shown and "equivalent to" not in page.shown
-    assert "collapsed in 8 of 8 seeds" in table.text(records.read_json(workdir / "results.json"))
+    assert "collapsed in 8 of 8 seeds" in terminal_table.text(json_files.read_json(workdir / "results.json"))
 
 
 def test_an_interval_beyond_the_frame_has_arrowheads():
@@ -561,7 +568,7 @@ def test_print_shows_every_column():
 
 def test_equal_differences_of_two_seeds_claim_nothing(tmp_path):
     workdir = fabricate(tmp_path, seeds=2, failed=False)
-    rows = records.read(workdir / "rows.jsonl")
+    rows = json_files.read(workdir / "rows.jsonl")
     rewrite(workdir, [r | {"balanced_accuracy": 0.9 + 0.03 * (r["method"] == ARMS[2])} for r in rows])
     verdict, sentence, detail = headline.headline(analyse(workdir))
     assert verdict == "few" and "no verdict" in sentence and "gained" not in sentence
@@ -606,10 +613,10 @@ def two(tmp_path: Path, seeds: int = 2, **fields: object) -> list[Path]:
 
 def test_equal_configs_join_into_one_set_of_seeds(tmp_path, undrawn):
     first, second = two(tmp_path, name="again", margin=0.01, method=ARMS[1], baselines=["none"])
-    rows = records.read(second / "rows.jsonl")
+    rows = json_files.read(second / "rows.jsonl")
     rewrite(second, [{**r, "seed": r["seed"] + 1, "accuracy": 0.5} for r in rows])
     page = parsed(build.join([first, second], tmp_path / "both"))
-    results = records.read_json(tmp_path / "both" / "results.json")
+    results = json_files.read_json(tmp_path / "both" / "results.json")
     assert results["seeds"] == [0, 1, 2] and list(results["methods"]) == list(ARMS)
     assert [source["repeated"] for source in results["sources"]] == [0, 3] and "Left out: rows" in page.shown
     assert results["methods"]["none"]["metrics"]["accuracy"]["worst"] == 0.5  # of seed 2 alone
@@ -618,10 +625,10 @@ def test_equal_configs_join_into_one_set_of_seeds(tmp_path, undrawn):
 
 def test_arms_of_different_configs_are_named_apart(tmp_path, undrawn):
     first, second = two(tmp_path, classifier={"epochs": 10}, parallel="pmap")
-    rows = records.read(second / "rows.jsonl")
+    rows = json_files.read(second / "rows.jsonl")
     rewrite(second, [{**r, "balanced_accuracy": r["balanced_accuracy"] - 0.1} for r in rows])
     page = parsed(build.join([first, second], tmp_path / "both"))
-    results = records.read_json(tmp_path / "both" / "results.json")
+    results = json_files.read_json(tmp_path / "both" / "results.json")
     point = " [classifier.epochs=10]"
     assert f"over(to=5000){point}" in results["methods"] and "over(to=5000) [classifier.epochs=8]" in results["methods"]
     assert len(results["methods"]) == 6 and len(results["paired"]) == 4
@@ -633,11 +640,11 @@ def test_arms_of_different_configs_are_named_apart(tmp_path, undrawn):
 
 def test_a_point_of_a_grid_stays_in_the_name(tmp_path, undrawn):
     first, second = two(tmp_path, seed=1)
-    rows = records.read(second / "rows.jsonl")
+    rows = json_files.read(second / "rows.jsonl")
     place = "classifier.learning_rate=0.1"
     rewrite(second, [{**r, "method": stats.at_point(r["method"], place), "point": place} for r in rows])
     build.join([first, second], tmp_path / "both")
-    assert f"none [seed=1, {place}]" in records.read_json(tmp_path / "both" / "results.json")["methods"]
+    assert f"none [seed=1, {place}]" in json_files.read_json(tmp_path / "both" / "results.json")["methods"]
 
 
 def test_what_is_evaluated_is_said_of_every_run_that_is_joined(tmp_path, undrawn):
@@ -647,7 +654,7 @@ def test_what_is_evaluated_is_said_of_every_run_that_is_joined(tmp_path, undrawn
 
 def test_runs_that_differ_in_much_are_named_by_their_folder(tmp_path, undrawn):
     build.join(two(tmp_path, a=1, b=2, c=3, d=4), tmp_path / "both")
-    assert "none [second]" in records.read_json(tmp_path / "both" / "results.json")["methods"]
+    assert "none [second]" in json_files.read_json(tmp_path / "both" / "results.json")["methods"]
 
 
 def test_a_join_refuses_what_does_not_belong_together(tmp_path, undrawn):
@@ -656,9 +663,9 @@ def test_a_join_refuses_what_does_not_belong_together(tmp_path, undrawn):
         build.join([first, second], first)
     with pytest.raises(UserError, match="no run to report"):
         build.join([], tmp_path)
-    environment = records.read_json(second / "environment.json")
+    environment = json_files.read_json(second / "environment.json")
     environment["data"]["counts"] = [5] * 10
-    records.write_json(second / "environment.json", environment)
+    json_files.write_json(second / "environment.json", environment)
     with pytest.raises(UserError, match=r"first and .*second do not belong .* rows of each class after the cut \[5923"):
         build.join([first, second], tmp_path / "both")
     assert build.join([second], tmp_path / "both") == second / "report.html"

@@ -7,21 +7,22 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from imbal_jax import lanes, methods
-from imbal_jax.batches import Shared, pick
+from imbal_jax import methods
+from imbal_jax.data.batches import Shared, pick
 from imbal_jax.errors import UserError
-from imbal_jax.methods import _layout as layout
-from imbal_jax.methods import _neighbours as near
-from imbal_jax.methods.adasyn import adasyn
-from imbal_jax.methods.borderline_smote import borderline_smote, in_danger
-from imbal_jax.methods.enn import enn
-from imbal_jax.methods.gan_synth import TrainedClassifier
-from imbal_jax.methods.smote import smote
-from imbal_jax.methods.smote_enn import smote_enn
-from imbal_jax.methods.smote_tomek import smote_tomek
-from imbal_jax.methods.tomek_links import tomek_links
-from imbal_jax.methods.under import undersample
-from imbal_jax.stages.setting import unbalanced
+from imbal_jax.methods.rows import _layout as layout
+from imbal_jax.methods.rows import _neighbours as near
+from imbal_jax.methods.rows.adasyn import adasyn
+from imbal_jax.methods.rows.borderline_smote import borderline_smote, in_danger
+from imbal_jax.methods.rows.enn import enn
+from imbal_jax.methods.rows.gan_synth import TrainedClassifier
+from imbal_jax.methods.rows.smote import smote
+from imbal_jax.methods.rows.smote_enn import smote_enn
+from imbal_jax.methods.rows.smote_tomek import smote_tomek
+from imbal_jax.methods.rows.tomek_links import tomek_links
+from imbal_jax.methods.rows.under import undersample
+from imbal_jax.runtime import lanes
+from imbal_jax.stages.context import unbalanced
 
 QUICK = {"xla_backend_optimization_level": 0}  # each is compiled for a few rows and run once
 STATIC = ("counts", "wanted", "k", "m", "kind", "strategy", "vote", "enn_k")

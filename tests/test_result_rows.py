@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from imbal_jax import experiment, records
+from imbal_jax import experiment
+from imbal_jax.artifacts import json_files
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import result_rows
 from imbal_jax.report import build
@@ -15,7 +16,7 @@ ROW = {"seed": 0, "method": "none", "accuracy": 0.75, "confusion": [[2, 0], [1, 
 
 def written(path, rows):
     path.unlink(missing_ok=True)
-    records.append(path, rows)
+    json_files.append(path, rows)
     return path
 
 

@@ -14,9 +14,11 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from imbal_jax import checkpoint, experiment, lanes, records
-from imbal_jax.stages import setting
-from imbal_jax.stages.curves import Curves
+from imbal_jax import experiment
+from imbal_jax.artifacts import checkpoint, json_files
+from imbal_jax.report.curves import Curves
+from imbal_jax.runtime import lanes
+from imbal_jax.stages import context
 from imbal_jax.train import loop
 from tests import small
 
@@ -119,7 +121,7 @@ def test_curves_forget_what_comes_after_the_checkpoint(tmp_path):
     gan = curves.by_lane("gan", [None])
     assert [row["epoch"] for lane in gan for row in lane] == [1, 1] and gan[1][0]["d_loss"] is None
     assert [row["epoch"] for row in curves.by_lane("classifier", ["none"])[0]] == [1, 2]
-    assert [row["epoch"] for row in records.read(curves.path) if row["stage"] == "warning"] == [1]
+    assert [row["epoch"] for row in json_files.read(curves.path) if row["stage"] == "warning"] == [1]
 
 
 def test_recent_curves_are_the_end_of_all(tmp_path):
@@ -152,20 +154,20 @@ def test_rows_of_a_torn_writing_are_written_again(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment.table, "text", str)
     config = small.get_config()
     config.method = "over"
-    records.write_json(tmp_path / "results.json", {})
+    json_files.write_json(tmp_path / "results.json", {})
     (tmp_path / "rows.jsonl").write_text('{"seed": 0, "method": "over", "accuracy": 0.1}\n{"seed": 1, "meth')
     experiment.run(config, tmp_path)
-    assert [(row["seed"], row["accuracy"]) for row in records.read(tmp_path / "rows.jsonl")] == [(0, 0.1), (1, 0.5)]
+    assert [(row["seed"], row["accuracy"]) for row in json_files.read(tmp_path / "rows.jsonl")] == [(0, 0.1), (1, 0.5)]
     assert ran == [(1,)]
 
 
 def test_a_start_that_was_killed_leaves_a_workdir_to_go_on_with(tmp_path):
     config = small.get_config()
-    prepared = setting.prepare(config, tmp_path)
+    prepared = context.prepare(config, tmp_path)
     experiment.claim(prepared)
     (tmp_path / "config.json").unlink()  # killed between the two files
     experiment.claim(prepared)
-    assert records.read_json(tmp_path / "config.json")["seeds"] == 2
+    assert json_files.read_json(tmp_path / "config.json")["seeds"] == 2
 
 
 # --- whole runs, killed -----------------------------------------------------------------------------------------------
@@ -217,7 +219,7 @@ def finished(method, workdir):
 
 def plain(path):
     """The rows of a file without their times."""
-    rows = records.read(path)
+    rows = json_files.read(path)
     return [{name: value for name, value in row.items() if not name.endswith("seconds")} for row in rows]
 
 

@@ -14,13 +14,15 @@ from absl import flags as absl_flags
 from PIL import Image
 
 import launch
-from imbal_jax import checkpoint, experiment, records
+from imbal_jax import arms, experiment
+from imbal_jax.artifacts import checkpoint, json_files
 from imbal_jax.data.dataset import Dataset, Rows
+from imbal_jax.data.storage_types import kept
+from imbal_jax.export import generator_checkpoints, samples
 from imbal_jax.flags import define, parse
 from imbal_jax.gan import sample
-from imbal_jax.lanes import purpose
-from imbal_jax.stages import arms, drawing, gan, kept_generator, setting
-from imbal_jax.stored import kept
+from imbal_jax.runtime.lanes import purpose
+from imbal_jax.stages import context, gan_training
 from tests import small
 from tests.data_files import fails
 
@@ -48,8 +50,8 @@ def begin(config, workdir):
     rows = Rows(np.zeros((100, 28, 28, 1), np.uint8), y, np.arange(100), np.arange(100))
     black = Dataset("black", "test", "0", tuple("0123456789"), rows, rows, 1 / 600, "")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(setting.data, "load", lambda *_, **__: black)
-        begun = setting.prepare(config, workdir)
+        patch.setattr(context.data, "load", lambda *_, **__: black)
+        begun = context.prepare(config, workdir)
     experiment.claim(begun)
     return begun
 
@@ -59,7 +61,7 @@ def digits(tmp_path_factory):
     """The workdir of a conditional GAN on two seeds with checkpoints of epochs 3 and 6, and its networks."""
     config, workdir = small.get_config(), tmp_path_factory.mktemp("digits")
     begun = begin(config, workdir)
-    nets = gan.nets_of(config, begun.task, "gemm")
+    nets = gan_training.nets_of(config, begun.task, "gemm")
     for epoch in (3, 6):
         state = {"generator": weights(nets, (2,), epoch)}
         checkpoint.save(begun.folder / "generator", epoch, state, {"epoch": epoch}, keep=9)
@@ -72,9 +74,11 @@ def beats(tmp_path_factory):
     config, workdir = small.get_config(), tmp_path_factory.mktemp("beats")
     config.gan.model, config.gan.classes, config.gan.latent = "s1_gan", "minority", 12
     config.conv = "lax"  # compiles sooner
-    records.write_json(workdir / "config.json", config.to_dict())
-    records.write_json(workdir / "environment.json", {"data": BEATS})
-    nets = gan.nets_of(*kept_generator._described(workdir / "checkpoints" / "seeds-4" / "generator")[1:3], "gemm")
+    json_files.write_json(workdir / "config.json", config.to_dict())
+    json_files.write_json(workdir / "environment.json", {"data": BEATS})
+    nets = gan_training.nets_of(
+        *generator_checkpoints._described(workdir / "checkpoints" / "seeds-4" / "generator")[1:3], "gemm"
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "process_count", lambda: 2)
         state = {"generator": weights(nets, (1, 2), 0)}
@@ -113,7 +117,7 @@ def one(digits, epoch, seed):
 @pytest.fixture(scope="module")
 def pictures(digits, tmp_path_factory):
     out = tmp_path_factory.mktemp("pictures")
-    assert drawing.draw(drawing.Wanted(digits[0], out, ("8, 4", "8"), 3)) == out
+    assert samples.draw(samples.Wanted(digits[0], out, ("8, 4", "8"), 3)) == out
     return out
 
 
@@ -122,7 +126,7 @@ def test_the_files_of_the_classes(pictures):
 
 
 def test_each_tells_where_it_is_from(digits, pictures):
-    digest = kept_generator.digest(one(digits, 6, 0))
+    digest = generator_checkpoints.digest(one(digits, 6, 0))
     with Image.open(pictures / "8_0002.png") as image:
         expected = {"model": "s0_cgan", "seed": "0", "epoch": "6", "digest": digest, "latent_seed": "0"}
         assert image.text == {**expected, "class": "8", "number": "2"} and (image.mode, image.size) == ("L", (28, 28))
@@ -138,24 +142,24 @@ def test_rows_are_the_generator_s(digits, pictures):
 
 def test_the_same_call_gives_the_same_bytes_and_more_rows_begin_with_them(digits, pictures, tmp_path, capsys):
     folder = digits[0] / CHUNK / "generator" / "6"
-    drawing.draw(drawing.Wanted(folder, tmp_path / "again", ("4", "8"), 3))
+    samples.draw(samples.Wanted(folder, tmp_path / "again", ("4", "8"), 3))
     assert bytes_of(tmp_path / "again") == bytes_of(pictures)
-    drawing.draw(drawing.Wanted(digits[0], tmp_path / "more", ("8",), drawing.BATCH + 2))
+    samples.draw(samples.Wanted(digits[0], tmp_path / "more", ("8",), samples.BATCH + 2))
     more = bytes_of(tmp_path / "more")
-    assert more["8_0002.png"] == bytes_of(pictures)["8_0002.png"] and len(more) == drawing.BATCH + 3
+    assert more["8_0002.png"] == bytes_of(pictures)["8_0002.png"] and len(more) == samples.BATCH + 3
     assert len({pixels(tmp_path / "more" / f"8_{i:04d}.png").tobytes() for i in range(len(more) - 1)}) == len(more) - 1
     assert "note" not in capsys.readouterr().out
-    drawing.draw(drawing.Wanted(digits[0], tmp_path / "more", ("8",), 1, seed=1))
-    assert f"note: {drawing.BATCH + 1} pictures of earlier calls" in capsys.readouterr().out
+    samples.draw(samples.Wanted(digits[0], tmp_path / "more", ("8",), 1, seed=1))
+    assert f"note: {samples.BATCH + 1} pictures of earlier calls" in capsys.readouterr().out
 
 
 def test_other_seeds_epochs_and_latents_give_other_rows(digits, pictures, tmp_path):
     first = pixels(pictures / "4_0000.png")
     for number, options in enumerate(({"seed": 1}, {"epoch": 3}, {"latent_seed": 5})):
-        drawing.draw(drawing.Wanted(digits[0], tmp_path / str(number), ("4",), 1, **options))
+        samples.draw(samples.Wanted(digits[0], tmp_path / str(number), ("4",), 1, **options))
         assert not np.array_equal(pixels(tmp_path / str(number) / "4_0000.png"), first)
     with Image.open(tmp_path / "0" / "4_0000.png") as image:
-        assert (image.text["seed"], image.text["digest"]) == ("1", kept_generator.digest(one(digits, 6, 1)))
+        assert (image.text["seed"], image.text["digest"]) == ("1", generator_checkpoints.digest(one(digits, 6, 1)))
 
 
 def test_a_full_disk_leaves_no_half_file(digits, tmp_path, monkeypatch, capsys):
@@ -163,7 +167,7 @@ def test_a_full_disk_leaves_no_half_file(digits, tmp_path, monkeypatch, capsys):
         file.write(b"half of it")
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(drawing, "_save_png", full)
+    monkeypatch.setattr(samples, "_save_png", full)
     error = told(monkeypatch, capsys, f"--sample={digits[0]}", "--class=4", f"--out={tmp_path / 'out'}")
     assert f"cannot write {tmp_path / 'out' / '4_0000.png'}: No space left" in error
     assert not list((tmp_path / "out").iterdir())
@@ -174,30 +178,32 @@ def test_what_was_chosen_is_drawn_from(copy, beats, tmp_path, digits, own, epoch
     """Its folder lies beside the checkpoints; an epoch that is asked for comes before it."""
     run = shutil.copytree(beats, tmp_path / "beats") if own else copy
     folder = next(run.rglob("generator"))
-    nets = kept_generator.load(run).nets
+    nets = generator_checkpoints.load(run).nets
     state = {"generator": weights(nets, (1, 2) if own else (2,), 9)}
     checkpoint.save(folder.with_name("chosen"), 6, state, {"epochs": epochs})
-    found = kept_generator.load(run, seed=None if own else 1)
+    found = generator_checkpoints.load(run, seed=None if own else 1)
     assert found.epoch == told
     place = 0 if own else 1
     for mine, theirs in zip(jax.tree.leaves(found.variables), jax.tree.leaves(state["generator"]), strict=True):
         np.testing.assert_array_equal(mine, theirs[place])
     newest = checkpoint.steps(folder)[-1]
-    assert kept_generator.load(run, epoch=newest).epoch == newest == kept_generator.load(folder / str(newest)).epoch
+    assert (
+        generator_checkpoints.load(run, epoch=newest).epoch == newest == generator_checkpoints.load(folder / str(newest)).epoch
+    )
 
 
 def test_the_digest_is_of_names_types_shapes_and_values():
     tree = {"b": np.arange(4, dtype=np.float32), "a": {"c": np.float32(1.0)}}
     same = {"a": {"c": jnp.float32(1.0)}, "b": np.arange(4, dtype=">f4")}
     others = ({**tree, "b": tree["b"].reshape(2, 2)}, {**tree, "b": tree["b"] + 1}, {"d": tree["b"], "a": tree["a"]})
-    assert kept_generator.digest(tree) == kept_generator.digest(same)
-    assert len({kept_generator.digest(tree), *map(kept_generator.digest, others)}) == 4
+    assert generator_checkpoints.digest(tree) == generator_checkpoints.digest(same)
+    assert len({generator_checkpoints.digest(tree), *map(generator_checkpoints.digest, others)}) == 4
 
 
 def test_what_files_are_called():
-    assert drawing.stems(["T-shirt/top", "Bag"]) == ["T-shirt_top", "Bag"]
-    assert drawing.stems(["a b", "a/b", "c"]) == ["0-a_b", "1-a_b", "2-c"] and drawing.stems(["a", "A"]) == ["0-a", "1-A"]
-    assert drawing.stems(["猫", "x"]) == ["0", "1-x"]
+    assert samples.stems(["T-shirt/top", "Bag"]) == ["T-shirt_top", "Bag"]
+    assert samples.stems(["a b", "a/b", "c"]) == ["0-a_b", "1-a_b", "2-c"] and samples.stems(["a", "A"]) == ["0-a", "1-A"]
+    assert samples.stems(["猫", "x"]) == ["0", "1-x"]
 
 
 # --- arrays -------------------------------------------------------------------------------------------------------------
@@ -205,16 +211,16 @@ def test_what_files_are_called():
 
 def test_signals_of_classes_with_a_gan_each(beats, tmp_path):
     for name in ("a", "b"):
-        drawing.draw(drawing.Wanted(beats, tmp_path / name, each=5))
+        samples.draw(samples.Wanted(beats, tmp_path / name, each=5))
     assert bytes_of(tmp_path / "a") == bytes_of(tmp_path / "b")
     assert sorted(bytes_of(tmp_path / "a")) == ["grid.png", "samples.npz"]
     file = np.load(tmp_path / "a" / "samples.npz", allow_pickle=False)
     assert file["x"].shape == (10, 200, 1) and file["x"].dtype == np.int16 and file["y"].tolist() == [1] * 5 + [2] * 5
     assert file["class_names"].tolist() == ["N", "S", "V"] and not np.array_equal(file["x"][:5], file["x"][5:])
-    generator = kept_generator.load(beats)
-    assert json.loads(str(file["metadata"])) == drawing.origin(generator, 0)
+    generator = generator_checkpoints.load(beats)
+    assert json.loads(str(file["metadata"])) == samples.origin(generator, 0)
     assert (generator.seed, generator.epoch) == (4, 1) and sample.drawable(generator.nets) == (1, 2)
-    drawing.draw(drawing.Wanted(beats, tmp_path / "c", ("V",), each=2))  # a class's rows are the same beside others and alone
+    samples.draw(samples.Wanted(beats, tmp_path / "c", ("V",), each=2))  # a class's rows are the same beside others and alone
     assert np.array_equal(np.load(tmp_path / "c" / "samples.npz")["x"], file["x"][5:7])
 
 
@@ -223,7 +229,7 @@ def test_signals_of_classes_with_a_gan_each(beats, tmp_path):
 
 def wrong(*words, folder, classes=(), **options):
     with fails(*words):
-        drawing.labels_of(classes, kept_generator.load(folder, **options))
+        samples.labels_of(classes, generator_checkpoints.load(folder, **options))
 
 
 def test_folders_without_a_checkpoint(digits, tmp_path):
@@ -249,17 +255,17 @@ def test_classes_that_cannot_be_drawn(digits, beats):
     wrong("unknown class 'F'", "N, S, V", folder=beats, classes=("F",))
     wrong("class 'N' has no GAN of its own", "those that have: S, V", folder=beats, classes=("S", "N"))
     with fails("--format=png is for images", "(200, 1)", "--format=npz"):
-        drawing.draw(drawing.Wanted(beats, format="png"))
+        samples.draw(samples.Wanted(beats, format="png"))
     with fails("cannot make the folder", "/proc/nothing/here", "choose another --out"):
-        drawing.draw(drawing.Wanted(beats, Path("/proc/nothing/here")))
+        samples.draw(samples.Wanted(beats, Path("/proc/nothing/here")))
     assert not (beats / "samples").exists()
 
 
 def test_several_trainings(copy):
     shutil.copytree(copy / CHUNK, copy / "checkpoints" / "seeds-2,5")
     wrong("several trainings", "--seed", "checkpoints/seeds-0-1; checkpoints/seeds-2,5", folder=copy)
-    assert kept_generator.load(copy, seed=5).seed == 5
-    assert kept_generator.load(copy / "checkpoints" / "seeds-2,5").seed == 2
+    assert generator_checkpoints.load(copy, seed=5).seed == 5
+    assert generator_checkpoints.load(copy / "checkpoints" / "seeds-2,5").seed == 2
     wrong("no generator of seed 3", "seeds 0-2,5", folder=copy, seed=3)
 
 
@@ -267,7 +273,7 @@ def test_a_point_of_a_sweep_has_its_own_network(copy, digits):
     folder = copy / CHUNK / "gan.latent=6, gan.ema=0.9"
     nets = digits[1]._replace(latent=6, generator=digits[1].generator.clone(latent=6))
     checkpoint.save(folder / "generator", 2, {"generator": weights(nets, (2,), 0)}, {})
-    generator = kept_generator.load(folder)
+    generator = generator_checkpoints.load(folder)
     assert (generator.nets.latent, generator.nets.ema, generator.epoch, generator.run) == (6, 0.9, 2, copy)
     folder.rename(folder.with_name("gan.latency=6"))
     wrong("config.json", "latency", folder=folder.with_name("gan.latency=6"))
@@ -277,9 +283,9 @@ def test_a_point_of_a_sweep_has_its_own_network(copy, digits):
 
 
 def rewrite(path, change):
-    content = records.read_json(path)
+    content = json_files.read_json(path)
     change(content)
-    records.write_json(path, content)
+    json_files.write_json(path, content)
 
 
 def test_a_checkpoint_of_another_network(copy):
@@ -304,7 +310,7 @@ def test_files_that_are_damaged_or_lack_something(copy):
     path = copy / CHUNK / "generator" / "6" / "record.json"
     path.write_text(path.read_text().replace("epoch", "epocH"))
     wrong(f"{path.parent}: the checkpoint is damaged: record.json is altered", "choose another: 3", folder=copy)
-    assert kept_generator.load(copy, epoch=3).epoch == 3
+    assert generator_checkpoints.load(copy, epoch=3).epoch == 3
     shutil.rmtree(copy / CHUNK / "generator" / "3")
     wrong("is damaged", "there is no other", folder=copy)
     rewrite(copy / "environment.json", lambda content: content["data"].pop("shape"))
@@ -314,17 +320,17 @@ def test_files_that_are_damaged_or_lack_something(copy):
 
 
 def test_an_older_run_started_again_gets_what_its_environment_lacks(copy):
-    whole = records.read_json(copy / "environment.json")
+    whole = json_files.read_json(copy / "environment.json")
     rewrite(copy / "environment.json", lambda content: [content["data"].pop(name) for name in ("shape", "dtype")])
     begin(small.get_config(), copy)
-    assert records.read_json(copy / "environment.json") == whole and whole["data"]["shape"] == [28, 28, 1]
+    assert json_files.read_json(copy / "environment.json") == whole and whole["data"]["shape"] == [28, 28, 1]
 
 
 def test_weights_that_are_no_numbers(copy, digits):
     state = weights(digits[1], (2,), 0)
     state["params"]["Conv_0"]["bias"][1] = np.nan
     checkpoint.save(copy / CHUNK / "generator", 9, {"generator": state}, {}, keep=9)
-    assert kept_generator.load(copy).epoch == 9
+    assert generator_checkpoints.load(copy).epoch == 9
     wrong("the generator of seed 1 has weights that are no numbers", folder=copy, seed=1)
 
 
@@ -383,5 +389,5 @@ def test_a_point_over_texts_is_read_from_its_folder():
     config = small.get_config()
     point = (("gan.loss", "hinge"), ("gan.augment", "translation, cutout"), ("gan.latent", 64), ("gan.r1", 1e-05))
     place = arms.Arm("gan_synth", point).place
-    assert kept_generator._point(config, place) == list(point)
-    assert arms.at(config, kept_generator._point(config, place)).gan.to_dict() == arms.at(config, point).gan.to_dict()
+    assert generator_checkpoints._point(config, place) == list(point)
+    assert arms.at(config, generator_checkpoints._point(config, place)).gan.to_dict() == arms.at(config, point).gan.to_dict()

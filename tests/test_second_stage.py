@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from imbal_jax.errors import UserError
-from imbal_jax.methods import crt, lws, tau_norm, temperature, thresholds
+from imbal_jax.methods.after import crt, lws, tau_norm, temperature, thresholds
 from imbal_jax.methods.method import Head, Stage, Task
 
 COUNTS = (400, 60, 15)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy import interpolate, stats
 
-from imbal_jax.batches import Batch
+from imbal_jax.data.batches import Batch
 from imbal_jax.errors import UserError
-from imbal_jax.methods import amplitude, jitter, time_warp
+from imbal_jax.methods.inputs import amplitude, jitter, time_warp
 from imbal_jax.methods.method import Task
 
 KEY = jax.random.key(3)

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from imbal_jax import interrupts, streams
-from imbal_jax.progress import Progress
+from imbal_jax.runtime import interrupts, streams
+from imbal_jax.runtime.progress import Progress
 
 ROOT = Path(__file__).resolve().parent.parent
 

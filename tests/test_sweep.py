@@ -15,13 +15,15 @@ import numpy as np
 import pytest
 
 from configs import ecg_gan, fer2013_affine, methods_mnist, retinopathy_dcgan
-from imbal_jax import announcement, batches, checkpoint, experiment, records, sweep
+from imbal_jax import announcement, experiment, sweep
+from imbal_jax import arms as arms_of
+from imbal_jax.arms import Arm
+from imbal_jax.artifacts import checkpoint, json_files
+from imbal_jax.data import batches
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.evaluate import interim, stats
 from imbal_jax.report import build, run
-from imbal_jax.stages import arms as arms_of
-from imbal_jax.stages import setting
-from imbal_jax.stages.arms import Arm
+from imbal_jax.stages import context
 from tests import small
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -162,7 +164,7 @@ def test_which_arms_are_at_work():
 def test_the_work_to_come_is_counted(tmp_path):
     """By hand: lanes times epochs times steps; the GAN counts once for its arms of a chunk."""
     config = config_of(seeds=6, baselines=("none", "gan_synth"), method="gan_synth | mixup")
-    one = setting.prepare(config, tmp_path, seeds=(0,))
+    one = context.prepare(config, tmp_path, seeds=(0,))
     real, batch = sum(one.task.counts), config.classifier.batch
     config.classifier.epochs, config.gan.epochs = 3, 5
     units = sweep.missing(arms_of.arms(config), (0, 1), [{"method": "none", "seed": 1}])
@@ -187,7 +189,7 @@ def test_the_order_of_an_epoch_does_not_depend_on_the_room():
 
 def figures(workdir):
     """The rows' figures by arm and seed."""
-    return {(row["method"], row["seed"]): (row["accuracy"], row["nll"]) for row in records.read(workdir / "rows.jsonl")}
+    return {(row["method"], row["seed"]): (row["accuracy"], row["nll"]) for row in json_files.read(workdir / "rows.jsonl")}
 
 
 def assert_same(one, other):
@@ -219,7 +221,7 @@ def test_a_grid_compiles_one_training_for_each_skeleton(grid_run):
     assert len(trainings) == 2  # none; mixup, whatever its alpha, rate and seeds
     for key in trainings:
         assert base.programs[key].run.__closure__ is not None
-    rows = records.read(workdir / "rows.jsonl")
+    rows = json_files.read(workdir / "rows.jsonl")
     assert len(rows) == 3 * 2 * 3
     assert {row["lanes"] for row in rows if row["method"].startswith("mixup")} == {8, 4}  # 4 arms x 2 seeds, then x 1
     assert all(row["compile_seconds"] >= 0 and row["device"] == "cpu" for row in rows)
@@ -252,7 +254,7 @@ def test_more_seeds_are_added_to_those_that_are_there(grid_run, tmp_path):
     config.seeds = 2
     experiment.run(config, tmp_path)
     after = (tmp_path / "rows.jsonl").read_text()
-    assert after.startswith(before) and len(records.read(tmp_path / "rows.jsonl")) == 4
+    assert after.startswith(before) and len(json_files.read(tmp_path / "rows.jsonl")) == 4
 
 
 def test_a_range_of_seeds_gives_the_rows_of_the_whole(tmp_path, monkeypatch):
@@ -278,9 +280,9 @@ def test_the_parts_of_an_array_are_one_experiment(tmp_path, monkeypatch):
     whole, second = figures(tmp_path / "whole"), figures(places[1])
     assert second.keys() == {(arm, seed) for arm in ("none", "over") for seed in (2, 3)}
     assert second == {lane: whole[lane] for lane in second}
-    assert records.read_json(places[1] / "results.json")["missing"] == []
+    assert json_files.read_json(places[1] / "results.json")["missing"] == []
     build.join(places, tmp_path / "both")
-    both, alone = (records.read_json(tmp_path / name / "results.json") for name in ("both", "whole"))
+    both, alone = (json_files.read_json(tmp_path / name / "results.json") for name in ("both", "whole"))
     assert both["seeds"] == [0, 1, 2, 3] and both["planned"]["seeds"] == 3  # '2:3' was planned before '2:4'
     for arm in ("none", "over"):
         assert both["methods"][arm]["metrics"] == alone["methods"][arm]["metrics"]
@@ -304,13 +306,13 @@ def test_a_decided_sweep_stops(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment.group, "run", run)
     monkeypatch.setattr(experiment.build, "build", lambda *_: Path())
     monkeypatch.setattr(experiment.table, "text", str)
-    records.write_json(tmp_path / "results.json", {})
+    json_files.write_json(tmp_path / "results.json", {})
     experiment.run(config, tmp_path)
     plan = interim.Plan(6, interim.PLANNED_LOOKS)
     assert asked == [(4, [], plan), (8, [], plan)]  # 2 and 4 seeds could not give a verdict
-    kept = records.read_json(tmp_path / "analyses.json")
+    kept = json_files.read_json(tmp_path / "analyses.json")
     assert kept["plan"] == plan._asdict() and [a["seeds"] for a in kept["analyses"]] == [{"over": 2}, {"over": 4}]
-    assert {row["seed"] for row in records.read(tmp_path / "rows.jsonl")} == {0, 1, 2, 3}
+    assert {row["seed"] for row in json_files.read(tmp_path / "rows.jsonl")} == {0, 1, 2, 3}
 
 
 def test_too_few_seeds_for_a_verdict_are_told_before_the_start(tmp_path):
@@ -353,7 +355,7 @@ def test_the_warning_knows_the_seeds_that_are_there_and_their_spread(tmp_path):
     gaps = {"over": (0.10, 0.13, 0.10, 0.13), "under": (-0.02, 0.02, 0.03, -0.01)}
     rows = [{"method": "none", "seed": seed, config.metric: 0.5} for seed in range(4)]
     rows += [{"method": arm, "seed": n, config.metric: 0.5 + gap} for arm, of in gaps.items() for n, gap in enumerate(of)]
-    records.append(tmp_path / "rows.jsonl", rows)
+    json_files.append(tmp_path / "rows.jsonl", rows)
     line = announcement.verdict_warning(config, tmp_path)
     assert "no verdict possible with 4 seeds" in line and "\n" not in line  # two that are there, two asked for
     config = config_of(seeds=4, baselines=("none", "under"), method="over")
@@ -370,7 +372,7 @@ def test_a_grid_over_a_field_that_is_not_traced(tmp_path):
     """Each value has programs and checkpoints of its own."""
     config = config_of(seeds=1, baselines=(), grid="{'classifier.epochs': (1, 2)}")
     experiment.run(config, tmp_path)
-    rows = records.read(tmp_path / "rows.jsonl")
+    rows = json_files.read(tmp_path / "rows.jsonl")
     assert [row["method"] for row in rows] == ["over [classifier.epochs=1]", "over [classifier.epochs=2]"]
     assert rows[1]["examples_seen"] == 2 * rows[0]["examples_seen"]
     assert (tmp_path / "checkpoints" / "seeds-0" / "classifier.epochs=2" / "classifier").is_dir()
@@ -440,7 +442,7 @@ def test_two_processes_give_the_rows_of_one(one_process, tmp_path):
     (status, out), (other, more) = ended(first), ended(second)
     assert status == other == 0, out + more
     assert_same(figures(workdir), figures(alone))
-    assert len(records.read(workdir / "process-1" / "rows.jsonl")) == 2  # one of three seeds, two arms
+    assert len(json_files.read(workdir / "process-1" / "rows.jsonl")) == 2  # one of three seeds, two arms
     assert (workdir / "report.html").exists() and json.loads((workdir / "results.json").read_text())["seeds"] == [0, 1, 2]
 
 
@@ -457,13 +459,13 @@ def test_one_of_two_processes_is_killed(one_process, tmp_path):
         time.sleep(0.01)
     second.kill()
     ended(second)
-    finished = records.read(rows)
+    finished = json_files.read(rows)
     first.kill()  # or the service would end it, after its heartbeat
     ended(first)
     status, out = ended(start(workdir, cache, *SEEDS, "--config.chunk_seconds=0", "--config.save_seconds=0"))
     assert status == 0, out
     assert_same(figures(workdir), figures(alone))
-    assert all(row in records.read(workdir / "rows.jsonl") for row in finished)
+    assert all(row in json_files.read(workdir / "rows.jsonl") for row in finished)
 
 
 def test_sigterm_saves_and_exits_soon(one_process, tmp_path):
@@ -485,10 +487,10 @@ def test_sigterm_saves_and_exits_soon(one_process, tmp_path):
 
 
 def test_a_second_process_on_the_same_workdir_is_refused(tmp_path):
-    with records.alone(tmp_path), pytest.raises(UserError, match="another process is at work"):
+    with json_files.alone(tmp_path), pytest.raises(UserError, match="another process is at work"):
         experiment.run(config_of(), tmp_path)
 
 
 def test_a_workdir_prepared_for_one_point_names_it(tmp_path):
     config = config_of()
-    assert setting.prepare(config, tmp_path, seeds=(0, 1, 4)).folder.name == "seeds-0-1,4"
+    assert context.prepare(config, tmp_path, seeds=(0, 1, 4)).folder.name == "seeds-0-1,4"

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from imbal_jax import records, tensorboard
-from imbal_jax.stages.curves import Curves, ranges
+from imbal_jax.artifacts import json_files, tensorboard
+from imbal_jax.report.curves import Curves, ranges
 
 
 def events(path):
@@ -39,7 +39,7 @@ def scalars(folder):
 
 def written(path, stage, method, seed):
     """The same from metrics.jsonl."""
-    rows = [r for r in records.read(path) if (r["stage"], r["method"], r["seed"]) == (stage, method, seed)]
+    rows = [r for r in json_files.read(path) if (r["stage"], r["method"], r["seed"]) == (stage, method, seed)]
     return {(r["epoch"], name): np.float32(r[name]) for r in rows for name in ("loss", "accuracy") if r[name] is not None}
 
 
@@ -133,7 +133,7 @@ def test_trouble_is_told_and_harmless(curves, tmp_path, monkeypatch, trouble):
         (tmp_path / "tensorboard").write_text("no folder")
     train(curves, 1, 1)
     curves.resume("classifier", ["none"], 1)
-    assert len(records.read(curves.path)) == 6
+    assert len(json_files.read(curves.path)) == 6
     assert {n for n, _ in told} == {1}  # each said once in a process
     assert all("install the package tensorboardX" in text or "metrics.jsonl has all curves" in text for _, text in told)
 

@@ -12,15 +12,17 @@ import optax
 import pytest
 
 from configs import base
-from imbal_jax import checkpoint, data, environment, experiment, lanes, records
-from imbal_jax.batches import Inputs, Pool, Shared
+from imbal_jax import data, experiment
+from imbal_jax.arms import Arm
+from imbal_jax.artifacts import checkpoint, json_files
 from imbal_jax.config import validate
+from imbal_jax.data.batches import Inputs, Pool, Shared
 from imbal_jax.errors import Interrupted, UserError
-from imbal_jax.stages import classifier as stage
-from imbal_jax.stages import setting as settings
-from imbal_jax.stages.arms import Arm
-from imbal_jax.stages.cost import Cost
+from imbal_jax.runtime import environment, lanes
+from imbal_jax.stages import classifier_training as stage
+from imbal_jax.stages import context as settings
 from imbal_jax.train import classifier, loop, optimizer, selection
+from imbal_jax.train.cost import Cost
 from tests import small, toys
 
 
@@ -542,7 +544,7 @@ def run(tmp_path_factory):
     environment.enable_compilation_cache(tmp_path_factory.mktemp("cache"))
 
     def page(workdir, compiled):
-        records.write_json(workdir / "results.json", {})
+        json_files.write_json(workdir / "results.json", {})
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "model_of", lambda config, classes, form, shape: toys.Linear(classes))
@@ -567,10 +569,10 @@ def selected(run, tmp_path_factory):
 
 def test_rows_and_curves_tell_the_epoch(selected):
     _, workdir, base = selected
-    rows = records.read(workdir / "rows.jsonl")
+    rows = json_files.read(workdir / "rows.jsonl")
     assert len(rows) == 4 and [key[0] for key in base.programs if isinstance(key, tuple)].count("train") == 1
     for row in rows:
-        curves = [line for line in records.read(workdir / "metrics.jsonl") if line["method"] == row["method"]]
+        curves = [line for line in json_files.read(workdir / "metrics.jsonl") if line["method"] == row["method"]]
         curves = [line for line in curves if line["seed"] == row["seed"] and line["val_loss"] is not None]
         figures = [line["val_balanced_accuracy"] for line in curves]
         assert row["epoch_selected"] == 1 + int(np.argmax(figures))
@@ -583,8 +585,8 @@ def test_a_lane_stops_where_it_stops_alone(run, selected, tmp_path):
     alone = config.copy_and_resolve_references()
     alone.seeds, alone.grid, alone.classifier.learning_rate = 1, "", 0.2
     run(alone, tmp_path)
-    (row,) = records.read(tmp_path / "rows.jsonl")
-    among = [row for row in records.read(workdir / "rows.jsonl") if "0.2" in row["method"] and row["seed"] == 0]
+    (row,) = json_files.read(tmp_path / "rows.jsonl")
+    among = [row for row in json_files.read(workdir / "rows.jsonl") if "0.2" in row["method"] and row["seed"] == 0]
     assert row["epoch_selected"] == among[0]["epoch_selected"]
     assert row["nll"] == pytest.approx(among[0]["nll"], rel=1e-3)
 
@@ -608,7 +610,7 @@ def test_asked_to_end_the_best_epoch_is_kept(run, selected, tmp_path):
             continue
 
     def plain(path):
-        return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in records.read(path)]
+        return [{k: v for k, v in row.items() if not k.endswith("seconds")} for row in json_files.read(path)]
 
     assert starts > 2
     for name in ("rows.jsonl", "metrics.jsonl"):

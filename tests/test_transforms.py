@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from scipy import ndimage, stats
 
-from imbal_jax import lanes
-from imbal_jax.batches import Batch, Pool, Shared, pick
+from imbal_jax.data.batches import Batch, Pool, Shared, pick
 from imbal_jax.errors import UserError
-from imbal_jax.methods import affine, affine_over, balanced_mixup, crop, cutmix, elastic, flip, label_smoothing, mixup, remix
+from imbal_jax.methods.inputs import affine, balanced_mixup, crop, cutmix, elastic, flip, label_smoothing, mixup, remix
 from imbal_jax.methods.method import Context, Task, Train
+from imbal_jax.methods.rows import affine_over
 from imbal_jax.ops import warp
+from imbal_jax.runtime import lanes
 
 KEY = jax.random.key(3)
 B, K = 6, 3

@@ -7,7 +7,7 @@ import pytest
 from data_files import fails
 
 from imbal_jax.data import values
-from imbal_jax.stored import floats
+from imbal_jax.data.storage_types import floats
 
 PATH = Path("a.npz")
 RNG = np.random.default_rng(0)

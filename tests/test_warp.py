@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from imbal_jax.methods import affine
+from imbal_jax.methods.inputs import affine
 from imbal_jax.ops import warp
 
 SCIPY = {"constant": "grid-constant", "nearest": "nearest", "reflect": "reflect", "wrap": "grid-wrap"}

@@ -6,12 +6,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from imbal_jax import lanes
-from imbal_jax.batches import Shared
+from imbal_jax.data.batches import Shared
 from imbal_jax.gan import losses
 from imbal_jax.gan import step as gan_step
-from imbal_jax.methods import Context, Task, gan_synth
-from imbal_jax.stages.setting import unbalanced
+from imbal_jax.methods import Context, Task
+from imbal_jax.methods.rows import gan_synth
+from imbal_jax.runtime import lanes
+from imbal_jax.stages.context import unbalanced
 
 LATENT, FEATURES = 4, 5
 

@@ -10,9 +10,9 @@ from collections.abc import Callable, Sequence
 import jax
 import numpy as np
 
-from imbal_jax import environment
 from imbal_jax.adapters.neighbours import Run, searchable
 from imbal_jax.ops import knn
+from imbal_jax.runtime import environment
 
 NEIGHBOURS = 8  # neighbours are searched in multiples of this, so that all samplers share their programs
 HEIGHT, WIDTH = knn.TILE

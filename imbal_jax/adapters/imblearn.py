@@ -141,7 +141,7 @@ class BorderlineSMOTE(_AnyRank, over_sampling.BorderlineSMOTE):
     """SMOTE that starts only from rows close to other classes; a class without such rows gets none.
 
     In 'borderline-2', the step towards a row of another class is a product of two random numbers, on [0, 1) and [0, 0.5),
-    as in imbalanced-learn; in the paper and in `imbal_jax.methods.borderline_smote` it is uniform on [0, 0.5).
+    as in imbalanced-learn; in the paper and in `imbal_jax.methods.rows.borderline_smote` it is uniform on [0, 0.5).
 
     Args, attributes and errors: see `imblearn.over_sampling.BorderlineSMOTE`.
     """

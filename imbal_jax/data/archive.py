@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from imbal_jax import memory
 from imbal_jax.errors import UserError
+from imbal_jax.runtime import memory
 
 SUFFIX = ".npy"
 HEADER = 10_000  # bytes; numpy's own limit for files that are not trusted

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from imbal_jax.data import values
-from imbal_jax.progress import Progress
+from imbal_jax.runtime.progress import Progress
 
 if TYPE_CHECKING:
     from PIL import Image

@@ -1,6 +1,5 @@
 """Making a training set imbalanced: how many rows of each class stay, and which."""
 
-import ast
 import functools
 import math
 from collections.abc import Sequence
@@ -9,12 +8,12 @@ from typing import Any
 import jax
 import numpy as np
 
+from imbal_jax import spec
 from imbal_jax.data.dataset import rank_in_class
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.fields import is_whole
-from imbal_jax.lanes import purpose
+from imbal_jax.runtime.lanes import purpose
 
-LONGEST = 20_000  # characters of a profile
 LARGEST = 1e12  # number in it
 FORMS = "'none', '{6: 100, 8: 100}', 'exponential(factor=100)' or 'step(factor=100, minority=0.5)'"
 
@@ -125,17 +124,15 @@ def _parse(profile: str) -> tuple[str, dict[Any, Any]]:
         "exponential": {"factor": 100},
         "step": {"factor": 100, "minority": 0.5},
     }
-    try:
-        if len(profile) > LONGEST or profile.count("(") + profile.count("[") + profile.count("-") > LONGEST // 20:
-            raise ValueError("too long, or nested too deeply for Python's parser")
-        tree = ast.parse(profile.strip(), mode="eval").body
-        if isinstance(tree, ast.Dict):
-            return "counts", ast.literal_eval(tree)
-        call = tree if isinstance(tree, ast.Call) else ast.Call(tree, [], [])
-        name = call.func.id if isinstance(call.func, ast.Name) and not call.args else ""
-        options = {option.arg or "": ast.literal_eval(option.value) for option in call.keywords}
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:  # all of what Python's parser raises
-        raise UserError(f"cannot read the imbalance {profile!r:.200}; it is one of {FORMS}") from error
+    if profile.strip().startswith("{"):
+        try:
+            return "counts", spec.literal(profile)
+        except ValueError as error:
+            raise UserError(f"imbalance {profile!r:.200} cannot be read; write {FORMS}") from error
+    words = spec.parse(profile, "imbalance", FORMS)
+    if len(words) > 1:
+        raise UserError(f"imbalance {profile!r:.200} must be one word; write {FORMS}")
+    name, options = words[0].name, words[0].options
     if name not in defaults:
         raise UserError(f"unknown imbalance {profile!r}{nearest(name, defaults)}; it is one of {FORMS}")
     for option, value in options.items():

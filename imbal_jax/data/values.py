@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from imbal_jax.data.dataset import Scale
+from imbal_jax.data.storage_types import ONE
 from imbal_jax.errors import UserError
-from imbal_jax.stored import ONE
 
 OUTSIDE = 0.01  # of the values on each side, which count as outer ones
 FEW = 8  # of fewer values none counts as an outer one
@@ -28,7 +28,7 @@ class Stored(NamedTuple):
     """Rows as they are stored.
 
     Attributes:
-        x: uint8 in [0, 255], int16 in [-32767, 32767] or float32 [N, ...], see `imbal_jax.stored`.
+        x: uint8 in [0, 255], int16 in [-32767, 32767] or float32 [N, ...], see `imbal_jax.data.storage_types`.
         scale: how they were made; None where they are the file's bytes.
         notes: what a reader of the results must know.
     """

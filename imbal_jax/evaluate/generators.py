@@ -1,6 +1,6 @@
 """Quality of generated samples, from features of a named space and from pixels. Pure jnp: may be jitted and vmapped.
 
-Distances are Euclidean and in the units of the given arrays; whole numbers are read as `stored.floats` does.
+Distances are Euclidean and in the units of the given arrays; whole numbers are read as `storage_types.floats` does.
 """
 
 from collections.abc import Callable
@@ -9,7 +9,7 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.stored import flat
+from imbal_jax.data.storage_types import flat
 
 T = TypeVar("T")
 

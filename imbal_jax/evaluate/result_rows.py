@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from absl import logging
 
-from imbal_jax import records
+from imbal_jax.artifacts import json_files
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate.metrics import is_metric
 
@@ -30,7 +30,7 @@ def read(path: Path, test_counts: Sequence[int] | None = None) -> list[dict[str,
         UserError: a damaged or altered line, a field of another type, a confusion matrix that is not of the test set, or two
             different lines of one (method, seed).
     """
-    rows, undigested = records.read_with_digests(path)
+    rows, undigested = json_files.read_with_digests(path)
     if undigested:
         _say_undigested(path, undigested, len(rows))
     for number, row in enumerate(rows, 1):

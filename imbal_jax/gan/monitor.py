@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from imbal_jax.stored import floats
+from imbal_jax.data.storage_types import floats
 
 ZERO = 1e-3  # a discriminator loss below this has nothing left to teach the generator
 ALIKE = 0.1  # grey levels that the images of a class differ by; rounding alone makes an untrained net's differ by more

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from imbal_jax.data.storage_types import floats, kept
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.gan.step import Nets
 from imbal_jax.models.inference import in_batches
-from imbal_jax.stored import floats, kept
 
 LATENTS = ("normal", "uniform")
 

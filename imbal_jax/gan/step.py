@@ -10,7 +10,7 @@ import optax
 
 from imbal_jax.gan.augment import augment
 from imbal_jax.gan.losses import Loss, gradient_penalty, r1
-from imbal_jax.lanes import purpose
+from imbal_jax.runtime.lanes import purpose
 
 METRICS = ("d_loss", "g_loss", "d_real_accuracy", "d_fake_accuracy")
 

@@ -7,11 +7,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from imbal_jax import batches
+from imbal_jax.data import batches
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan.augment import augment
-from imbal_jax.lanes import purpose
-from imbal_jax.models import batch_statistics
+from imbal_jax.models import precise_batch_norm
+from imbal_jax.runtime.lanes import purpose
 
 
 def init(key: jax.Array, nets: gan_step.Nets, shape: tuple[int, ...]) -> gan_step.State:
@@ -67,7 +67,7 @@ def has_batch_norm(nets: gan_step.Nets, shape: tuple[int, ...]) -> tuple[bool, b
     """Whether the generator has batch normalisation, and the discriminator of rows of that shape; nothing is computed."""
     z, x = (jax.ShapeDtypeStruct((2, *sizes), jnp.float32) for sizes in ((nets.latent,), shape))
     label = jax.ShapeDtypeStruct((2, nets.classes), jnp.float32)
-    layers = batch_statistics.layers
+    layers = precise_batch_norm.layers
     return bool(layers(nets.generator, z, label)), bool(layers(nets.discriminator, x, label))
 
 
@@ -98,21 +98,21 @@ def with_statistics(
     index_of = _drawing(nets, key, jnp.zeros((), jnp.int32), inputs, batch, order)
     generator, discriminator = variables
 
-    def moments(i: jax.Array) -> batch_statistics.Found:
+    def moments(i: jax.Array) -> precise_batch_norm.Found:
         noise, distort = jax.random.split(jax.random.fold_in(purpose(key, "noise"), i))
         x, y = batches.pick(inputs.pool, shared, index_of(i, i))
         label = jax.nn.one_hot(y, nets.classes)
         z = jax.random.normal(noise, (batch, nets.latent))
-        fake, found = batch_statistics.of_batch(nets.generator, generator, z, label)
+        fake, found = precise_batch_norm.of_batch(nets.generator, generator, z, label)
         both = augment(distort, jnp.concatenate([fake, x]), nets.augment)
-        of = partial(batch_statistics.of_batch, nets.discriminator, discriminator)
+        of = partial(precise_batch_norm.of_batch, nets.discriminator, discriminator)
         if nets.separate:
             false, real = (of(rows, label)[1] for rows in (both[:batch], both[batch:]))
-            seen = {path: batch_statistics.joined(false[path], real[path], 0.5) for path in real}
+            seen = {path: precise_batch_norm.joined(false[path], real[path], 0.5) for path in real}
         else:
             seen = of(both, jnp.concatenate([label, label]))[1]
         return {f"{whose}/{path}": m for whose, part in (("g", found), ("d", seen)) for path, m in part.items()}
 
-    found = batch_statistics.population(moments, many)
+    found = precise_batch_norm.population(moments, many)
     own = lambda whose: {path[2:]: moments for path, moments in found.items() if path[0] == whose}  # noqa: E731
-    return batch_statistics.replaced(generator, own("g")), batch_statistics.replaced(discriminator, own("d"))
+    return precise_batch_norm.replaced(generator, own("g")), precise_batch_norm.replaced(discriminator, own("d"))

@@ -1,21 +1,27 @@
-"""Balancing methods, one file each: `imbal_jax/methods/<name>.py` exports `make(task, **options) -> Method`."""
+"""Balancing methods, one file each, which exports `make(task, **options) -> Method`.
+
+The folders say what a method acts on: the training set's rows (`rows`), the choice of rows for a batch (`batches`), the
+examples of a batch (`inputs`), the loss (`losses`), or the trained network (`after`). A spec names a method by its file's name
+alone, or by the dotted path of a module of one's own.
+"""
 
 import importlib
 import inspect
 import keyword
-import pkgutil
 import typing
 from collections.abc import Mapping, Set
+from functools import cache
 from types import ModuleType, NoneType, UnionType
 from typing import Any
 
 import jax
 import numpy as np
 
+from imbal_jax import extensions
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.methods.method import Context, Head, Method, Stage, Task, Train
 from imbal_jax.methods.recipe import Recipe, compose
-from imbal_jax.methods.spec import Word, parse, written
+from imbal_jax.spec import Word, parse, written
 
 __all__ = [
     "Context", "Head", "Method", "Recipe", "Stage", "Task", "Train",
@@ -29,14 +35,22 @@ MOST = {  # the largest number of each option, whatever the method
     "passes": 1000, "pad": 1000, "knots": 1000, "candidates": 1000, "classes": 10**6, "tail": 10**6, "largest": 1e9,
 }  # fmt: skip
 MOST_OTHERS = 1e6
+FOLDERS = ("rows", "batches", "inputs", "losses", "after")
 STEP = {"sample", "transform", "logits", "weight", "loss"}  # the hooks that are compiled into the training step
 AFTER = {"fit", "predict"}  # and those that correct what the trained network says
 
 
 def names() -> list[str]:
-    """The names of all methods: the files of this folder that export `make`."""
-    modules = [module.name for module in pkgutil.iter_modules(__path__) if not module.name.startswith("_")]
-    return [name for name in modules if hasattr(_module(name), "make")]
+    """The names of all methods of the package."""
+    return sorted(_paths())
+
+
+@cache
+def _paths() -> Mapping[str, str]:
+    """The dotted path of each method's module, by the file's name, which is unique."""
+    return {
+        name: f"{__name__}.{folder}.{name}" for folder in FOLDERS for name in extensions.names(f"{__name__}.{folder}", "make")
+    }
 
 
 def build(spec: str, task: Task) -> list[Method]:
@@ -128,7 +142,7 @@ def with_options(spec: str, options: Mapping[str, Any]) -> str:
     """
     words = parse(spec)
     for key, value in options.items():
-        name, dot, option = key.partition(".")
+        name, dot, option = key.rpartition(".")
         if not dot:
             raise UserError(f"option {key!r} cannot be read; write METHOD.OPTION, as in mixup.alpha")
         text = _written_value(value)
@@ -169,7 +183,16 @@ def _entry(name: str) -> str:
 
 
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"{__name__}.{name}")
+    """The module of a method.
+
+    Raises:
+        UserError: there is no such method.
+    """
+    if "." in name:
+        return extensions.find(__name__, name, "method", "make")
+    if name not in _paths():
+        raise UserError(f"unknown method {name!r}{nearest(name, names())}; known: {', '.join(names())}")
+    return importlib.import_module(_paths()[name])
 
 
 def _options(make: Any) -> dict[str, inspect.Parameter]:
@@ -212,9 +235,6 @@ def _checked(word: Word) -> dict[str, Any]:
     Raises:
         UserError: an unknown method or option, a value of the wrong kind.
     """
-    known = names()
-    if word.name not in known:
-        raise UserError(f"unknown method {word.name!r}{nearest(word.name, known)}; known: {', '.join(known)}")
     make = _module(word.name).make
     options, kinds = _options(make), typing.get_type_hints(make)
     accepted = f"it takes {', '.join(f'{o.name}={o.default!r}' for o in options.values())}" if options else "it takes none"

@@ -12,10 +12,10 @@ from typing import Any, NamedTuple
 import jax
 import numpy as np
 
-from imbal_jax import memory
-from imbal_jax.batches import Batch, Pool, Shared
+from imbal_jax.data.batches import Batch, Pool, Shared
 from imbal_jax.errors import UserError
 from imbal_jax.fields import is_whole
+from imbal_jax.runtime import memory
 
 
 class Task(NamedTuple):
@@ -61,7 +61,7 @@ class Context(NamedTuple):
         trained: name -> a trained helper of all lanes, made when first asked for: 'gan' (a `TrainedGan`) and 'plain' (a
             `TrainedClassifier`, trained on the lanes' real rows alone); 'gan classes', which trains nothing: the numbers of
             the classes that the GAN can make rows of.
-        over_lanes: compiles a function of one lane for all lanes (see `imbal_jax.lanes`).
+        over_lanes: compiles a function of one lane for all lanes (see `imbal_jax.runtime.lanes`).
     """
 
     shared: Shared
@@ -175,7 +175,7 @@ def check_range(
 
 
 def images(task: Task, name: str, *, signals: bool = False) -> None:
-    """Raise UserError unless the rows are images [H, W, C] or, with `signals`, signals [T, C]; `name` is the method's."""
+    """Raise UserError unless the rows are images [H, W, C] or, with `signal_plots`, signals [T, C]; `name` is the method's."""
     if len(task.shape) != 3 and not (signals and len(task.shape) == 2):
         wanted = "images [H, W, C] or signals [T, C]" if signals else "images [H, W, C]"
         raise UserError(f"{name}: needs {wanted}, these rows are {task.shape}")

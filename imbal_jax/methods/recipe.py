@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from imbal_jax.batches import Batch
+from imbal_jax.data.batches import Batch
 from imbal_jax.errors import UserError
 from imbal_jax.methods.method import Draw, Head, Method, Stage
 

@@ -6,7 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.stored import floats
+from imbal_jax.data.storage_types import floats
 
 
 def in_batches(function: Callable[..., Any], rows: tuple[jax.Array, ...], batch: int) -> Any:

@@ -8,7 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imbal_jax import json_kinds, records, seeds
+from imbal_jax import seed_range
+from imbal_jax.artifacts import json_files, json_kinds
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import interim, stats
 
@@ -43,11 +44,11 @@ def read(folder: Path) -> dict[str, Any]:
     """The ledger {"plan": {"seeds", "power"} or None, "analyses": [...]}; of an older run what results.json tells."""
     path = folder / FILE
     if path.exists():
-        ledger = {"plan": None, "analyses": [], **records.read_object(path)}
+        ledger = {"plan": None, "analyses": [], **json_files.read_object(path)}
         if why := json_kinds.wrong(ledger, _LEDGER):
             raise UserError(f"{path} is damaged ({why[:200]}): bring back the file as a run wrote it")
         return ledger
-    earlier = records.read_object(folder / "results.json")
+    earlier = json_files.read_object(folder / "results.json")
     if why := json_kinds.wrong(earlier, _RESULTS):
         raise UserError(f"{folder / 'results.json'} is damaged ({why[:200]}); delete it and run the same command again")
     analyses = [_of_results(earlier)] if earlier.get("paired") and earlier.get("metric") else []
@@ -59,7 +60,7 @@ def begin(folder: Path, config: Mapping[str, Any]) -> None:
     ledger = read(folder)
     plan = planned(config)
     if plan and not ledger["analyses"] and ledger["plan"] != plan._asdict():
-        records.write_json(folder / FILE, ledger | {"plan": plan._asdict()})
+        json_files.write_json(folder / FILE, ledger | {"plan": plan._asdict()})
 
 
 def planned(config: Mapping[str, Any]) -> interim.Plan | None:
@@ -70,7 +71,7 @@ def planned(config: Mapping[str, Any]) -> interim.Plan | None:
 
 def seeds_of(config: Mapping[str, Any]) -> range:
     """The seeds that a config asks for; none where it does not say."""
-    return seeds.or_none(config.get("seeds"))
+    return seed_range.or_none(config.get("seeds"))
 
 
 def history(
@@ -120,7 +121,7 @@ def record(folder: Path, ledger: Mapping[str, Any], plan: interim.Plan, analysis
         analyses.append(analysis)
     kept = {"plan": ledger.get("plan") or plan._asdict(), "analyses": analyses}
     if kept != dict(ledger) or not (folder / FILE).exists():
-        records.write_json(folder / FILE, kept)
+        json_files.write_json(folder / FILE, kept)
     return kept
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from imbal_jax import records
+from imbal_jax.artifacts import json_files
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import interim
 from imbal_jax.report import analyses, page, plots, precision_recall
@@ -32,7 +32,7 @@ def build(workdir: Path, compiled: Mapping[str, Any] | None = None) -> Path:
         UserError: no finished row, a damaged file, or a config.metric that the rows lack.
     """
     if compiled is None:
-        earlier = records.read_object(workdir / "results.json")
+        earlier = json_files.read_object(workdir / "results.json")
         compiled = {name: earlier[name] for name in KEPT if name in earlier}
     return _write(read(workdir), compiled)
 
@@ -64,7 +64,7 @@ def _write(run: Run, compiled: Mapping[str, Any]) -> Path:
     run = run._replace(results=analysed(run, compiled))
     now = analyses.analysis(run.results["paired"], {name: run.results[name] for name in analyses.FIXED})
     analyses.record(run.folder, own, interim.Plan(**run.results["planned"]), now)
-    records.write_json(run.folder / "results.json", run.results)
+    json_files.write_json(run.folder / "results.json", run.results)
     _draw(run)
     return page.write(run, _most_matrices(run))
 

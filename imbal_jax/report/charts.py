@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
-from imbal_jax.report.arms import TAG, labels
+from imbal_jax.report.arm_table import TAG, labels
 from imbal_jax.report.markup import band, capital, duration, gap, is_share, name_of, number, section, text
 from imbal_jax.report.run import Run, baselines, mean_of, published, ranked, same_spec, values_of
 from imbal_jax.report.style import arm_colours

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from imbal_jax.evaluate import stats
-from imbal_jax.report.arms import interval_words, steps_words
+from imbal_jax.report.arm_table import interval_words, steps_words
 from imbal_jax.report.markup import band, gap, is_share, name_of, number, p_value, text
 from imbal_jax.report.run import BASELINE, Run, baselines, mean_of, ranked
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from imbal_jax import seeds
+from imbal_jax import seed_range
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import stats
 from imbal_jax.report import analyses
@@ -132,7 +132,7 @@ def _config(runs: Sequence[Run], one: bool) -> dict[str, Any]:
     config = {**runs[0].config, "baselines": list(specs), "method": None, "expected": expected}
     wanted = {seed for run in runs for seed in (*analyses.seeds_of(run.config), *(row["seed"] for row in run.rows))}
     every = range(min(wanted), max(wanted) + 1)
-    return config | ({"seeds": seeds.written(every) if len(every) == len(wanted) else len(wanted)} if one else {})
+    return config | ({"seeds": seed_range.written(every) if len(every) == len(wanted) else len(wanted)} if one else {})
 
 
 def _environment(runs: Sequence[Run], drawn: Run) -> dict[str, Any]:

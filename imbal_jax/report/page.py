@@ -7,8 +7,8 @@ on a phone too. All text from the run is escaped.
 from importlib import resources
 from pathlib import Path
 
-from imbal_jax import records
-from imbal_jax.report import arms, charts, groups, sections
+from imbal_jax.artifacts import json_files
+from imbal_jax.report import arm_table, charts, group_tables, sections
 from imbal_jax.report.headline import header
 from imbal_jax.report.markup import as_json, folded, text
 from imbal_jax.report.plots import MOST_GROUPS
@@ -36,8 +36,8 @@ def write(run: Run, matrices: int) -> Path:
     parts = [
         header(run),
         sections.trouble(run),
-        arms.compared(run),
-        groups.by_group(run),
+        arm_table.compared(run),
+        group_tables.by_group(run),
         charts.forest(run),
         charts.seeds(run),
         charts.cost(run),
@@ -60,7 +60,7 @@ def write(run: Run, matrices: int) -> Path:
         folded("Environment", as_json(run.environment)),
     ]
     page = run.folder / "report.html"
-    with records.whole(page) as file:
+    with json_files.whole(page) as file:
         file.write(_document(run.name, "\n".join(filter(None, parts))).encode(errors="backslashreplace"))
     return page
 

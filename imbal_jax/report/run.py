@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import jax
 
-from imbal_jax import curve_lines, json_kinds, kept_config, records
+from imbal_jax import saved_config
+from imbal_jax.artifacts import curve_lines, json_files, json_kinds
 from imbal_jax.data.imbalance import minority
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.evaluate import confusions, result_rows, stats
@@ -89,15 +90,15 @@ def read(workdir: Path) -> Run:
     Raises:
         UserError: it has no finished row, or a file is damaged.
     """
-    kept, environment = records.read_object(workdir / "config.json"), records.read_object(workdir / "environment.json")
-    generator = records.read_object(workdir / "generator.json")
+    kept, environment = json_files.read_object(workdir / "config.json"), json_files.read_object(workdir / "environment.json")
+    generator = json_files.read_object(workdir / "generator.json")
     check_files(workdir, kept, environment)
     if why := json_kinds.wrong(
         generator, dict.fromkeys(generator, json_kinds.mapping_of(json_kinds.optional(json_kinds.is_number)))
     ):
         raise UserError(f"{workdir}: generator.json is damaged ({why}); delete that file and run the run's own command again")
     given = {name: value for name, value in kept.items() if value is not None}
-    config = kept_config.filled({"method": ""} | given)  # without a config, the arms are those of the rows
+    config = saved_config.filled({"method": ""} | given)  # without a config, the arms are those of the rows
     rows = result_rows.read(workdir / "rows.jsonl", environment.get("data", {}).get("test_counts"))
     if not rows:
         raise UserError(f"{workdir} holds no finished row (rows.jsonl): give the directory of a run")
@@ -183,7 +184,7 @@ def baseline_of(config: Mapping[str, Any]) -> str:
 
 
 def selection(config: Mapping[str, Any]) -> str:
-    """Which state of a training is evaluated, in words: the config's `classifier.select`, `select_by`, `patience`, `ema`."""
+    """Which state of a training is evaluated, in words, by `classifier.select`, `select_by`, `patience` and `ema`."""
     options = config["classifier"]
     words = "last step"
     if options["select"] == "best":

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
-from imbal_jax.report.arms import labels
+from imbal_jax.report.arm_table import labels
 from imbal_jax.report.markup import (
     NAMES,
     Cell,

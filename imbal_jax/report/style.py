@@ -14,7 +14,7 @@ from math import ceil
 from pathlib import Path
 from typing import Any
 
-from imbal_jax import records
+from imbal_jax.artifacts import json_files
 
 INK, SOFT, GRID = "#1d2530", "#667085", "#e4e7ec"
 MINORITY, MAJORITY = "#d4590f", "#73809a"  # both readable on white and on near-black
@@ -48,7 +48,7 @@ def canvas(path: Path, size: tuple[float, float], background: str = "white") -> 
         figure = Figure(figsize=size, facecolor=background)
         FigureCanvasAgg(figure)
         yield figure
-        with records.whole(path) as file:
+        with json_files.whole(path) as file:
             figure.savefig(file, dpi=DPI, format="png")
         figure.clear()
 

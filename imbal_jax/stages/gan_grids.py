@@ -9,14 +9,14 @@ import jax.numpy as jnp
 import numpy as np
 from absl import logging
 
-from imbal_jax import checkpoint
+from imbal_jax.artifacts import checkpoint
+from imbal_jax.data.storage_types import floats, pixels
 from imbal_jax.errors import UserError
 from imbal_jax.gan import sample
 from imbal_jax.gan import step as gan_step
-from imbal_jax.lanes import purpose
-from imbal_jax.report import grids, signals
-from imbal_jax.stages.setting import Setting, class_rows
-from imbal_jax.stored import floats, pixels
+from imbal_jax.report import grids, signal_plots
+from imbal_jax.runtime.lanes import purpose
+from imbal_jax.stages.context import Setting, class_rows
 
 MOST_SIGNALS = 200  # of a class, whose median and band are drawn
 MOST_STRIP = 16  # rows of a film strip, and about as many columns
@@ -42,7 +42,7 @@ def draw(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path, title:
         fake = _rows(nets, MOST_SIGNALS, x.dtype, setting.keys[0], _first(weights))
         seen = [floats(x[class_rows(setting, label)[:MOST_SIGNALS]]) for label in shown]
         single = lambda rows: np.asarray(rows)[..., 0]  # noqa: E731  the first channel
-        signals.overlaid(
+        signal_plots.overlaid(
             path, single(floats(fake)).reshape(len(shown), MOST_SIGNALS, -1), [*map(single, seen)], names, rare, title
         )
         return

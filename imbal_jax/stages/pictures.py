@@ -9,16 +9,16 @@ import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax import methods
-from imbal_jax.batches import Batch, Pool, Shared, by_class, pick
+from imbal_jax.arms import Arm
+from imbal_jax.data.batches import Batch, Pool, Shared, by_class, pick
 from imbal_jax.data.dataset import rank_in_class
-from imbal_jax.lanes import purpose
+from imbal_jax.data.storage_types import pixels
 from imbal_jax.methods import Train
 from imbal_jax.methods.recipe import transform
 from imbal_jax.report.grids import Block, transformed
 from imbal_jax.report.style import slug
-from imbal_jax.stages.arms import Arm
-from imbal_jax.stages.setting import Setting
-from imbal_jax.stored import pixels
+from imbal_jax.runtime.lanes import purpose
+from imbal_jax.stages.context import Setting
 
 MOST_ARMS = 6
 NINE = 9  # images of a picture

@@ -7,10 +7,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from imbal_jax import batches
+from imbal_jax.data import batches
 from imbal_jax.errors import UserError, nearest
-from imbal_jax.lanes import purpose
 from imbal_jax.methods.recipe import Recipe, mean_loss, transform
+from imbal_jax.runtime.lanes import purpose
 from imbal_jax.train import selection
 
 METRICS = ("loss", "accuracy")

@@ -9,11 +9,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imbal_jax import checkpoint
+from imbal_jax.artifacts import checkpoint
 from imbal_jax.errors import Interrupted
-from imbal_jax.lanes import Spread
-from imbal_jax.pace import Pace
-from imbal_jax.progress import Progress
+from imbal_jax.runtime.lanes import Spread
+from imbal_jax.runtime.pace import Pace
+from imbal_jax.runtime.progress import Progress
 
 
 class Plan(NamedTuple):

@@ -1,0 +1,164 @@
+"""The arms of an experiment: its method specs, times the points of its grid."""
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from operator import attrgetter
+from typing import Any, NamedTuple
+
+from imbal_jax import methods
+from imbal_jax.errors import UserError, nearest
+from imbal_jax.spec import literal
+
+TRACED = ("classifier.learning_rate",)  # fields of the config in which the lanes of one program may differ
+FIXED = ("seed", "seeds", "lanes_per_device", "data_devices", "margin")  # numbers that are no part of an arm
+TEXTS = ("classifier", "gan")  # groups of the config whose texts arms may differ in
+MOST_ARMS = 10_000
+LARGEST = 1e9  # number in a grid
+Value = float | str
+
+
+class Arm(NamedTuple):
+    """What is compared: a method spec, at a point of the grid over config fields.
+
+    Attributes:
+        spec: with the grid's options in it.
+        point: (field, value) of the config; () without a grid over its fields.
+    """
+
+    spec: str
+    point: tuple[tuple[str, Value], ...] = ()
+
+    @property
+    def place(self) -> str:
+        """The point as text: 'classifier.learning_rate=0.003, gan.loss=hinge', or ''."""
+        texts = ((field, value if isinstance(value, str) else f"{value:g}") for field, value in self.point)
+        return ", ".join(f"{field}={text}" for field, text in texts)
+
+    @property
+    def name(self) -> str:
+        """What rows and pictures call the arm."""
+        return f"{self.spec} [{self.place}]" if self.point else self.spec
+
+    @property
+    def untraced(self) -> tuple[tuple[str, Value], ...]:
+        """The part of the point that needs programs of its own."""
+        return tuple((field, value) for field, value in self.point if field not in TRACED)
+
+
+def arms(config: Any) -> list[Arm]:
+    """The arms of a config: its baselines and its method at every point of `config.grid`, each once.
+
+    The grid is a dict as text, {'mixup.alpha': (0.1, 0.4), 'classifier.learning_rate': (0.001, 0.003)}: values for an
+    option of a method (specs without that method are not multiplied by it) or for a field of the config: a number, or a text
+    of its classifier or GAN. A list of such dicts is one grid after the other; [{}, {'gan.ema': 0.999}, {'gan.loss': 'hinge'}]
+    changes one thing at a time.
+
+    Raises:
+        UserError: a spec that is no text, an unreadable grid, a name that is no such field of the config and no option of a
+            method in use, or a number where a text belongs, or the other way round.
+    """
+    for spec in (*config.baselines, config.method):
+        if not isinstance(spec, str):
+            raise UserError(f"a method is a word in quotes, not {spec!r:.100} (config.baselines)")
+    specs = list(dict.fromkeys((*config.baselines, config.method)))
+    grids = _grids(config.grid)
+    most = len(specs) * sum(math.prod(len(values) for values in grid.values()) for grid in grids)
+    if most > MOST_ARMS:
+        raise UserError(f"config.grid makes up to {most} arms of {len(specs)} methods: at most {MOST_ARMS} are possible")
+    found = [arm for grid in grids for arm in _arms_of(config, specs, grid)]
+    return list(dict.fromkeys(found))
+
+
+def _arms_of(config: Any, specs: list[str], grid: dict[str, tuple[Value, ...]]) -> list[Arm]:
+    used = {word.name for spec in specs for word in methods.parse(spec)}
+    options = {name: values for name, values in grid.items() if name.rpartition(".")[0] in used}
+    fields = {name: values for name, values in grid.items() if name not in options}
+    for name, values in fields.items():
+        _check_field(config, name, values, used)
+    points = [tuple(zip(fields, values, strict=True)) for values in itertools.product(*fields.values())]
+    return [Arm(expanded, point) for spec in specs for expanded in _expanded(spec, options) for point in points]
+
+
+def groups(every: Iterable[Arm]) -> list[list[Arm]]:
+    """The arms that differ in traced numbers alone, together: each group is one program; in order of first appearance."""
+    found: dict[Any, list[Arm]] = {}
+    for arm in every:
+        found.setdefault((arm.untraced, methods.skeleton(arm.spec)), []).append(arm)
+    return list(found.values())
+
+
+def at(config: Any, point: Iterable[tuple[str, Value]]) -> Any:
+    """The config with the fields of a point."""
+    if not (point := tuple(point)):
+        return config
+    changed = config.copy_and_resolve_references()
+    for field, value in point:
+        group, _, name = field.rpartition(".")
+        owner = attrgetter(group)(changed) if group else changed
+        owner[name] = type(owner[name])(value)
+    return changed
+
+
+def _grids(text: str) -> list[dict[str, tuple[Value, ...]]]:
+    if not text.strip():
+        return [{}]
+    try:
+        content = literal(text)
+    except ValueError:
+        content = None
+    several: Sequence[Any] = content if isinstance(content, (list, tuple)) and content else [content]
+    if not all(isinstance(one, dict) for one in several):
+        raise UserError(f"config.grid is {text!r:.200}: write a dict such as {{'mixup.alpha': (0.1, 0.4)}}, or a list of dicts")
+    return [_grid(one) for one in several]
+
+
+def _grid(content: dict[Any, Any]) -> dict[str, tuple[Value, ...]]:
+    grid = {}
+    for name, values in content.items():
+        values = values if isinstance(values, (tuple, list)) else (values,)
+        if not isinstance(name, str) or not values or not all(map(_is_value, values)):
+            raise UserError(f"config.grid: {name!r:.60}: {values!r:.100} is not a name with a tuple of numbers or texts")
+        grid[name] = tuple(dict.fromkeys(values))
+    return grid
+
+
+def _is_value(value: Any) -> bool:
+    return isinstance(value, str) or (type(value) in (int, float) and abs(value) <= LARGEST)  # NaN is caught as well
+
+
+def _expanded(spec: str, options: dict[str, tuple[Value, ...]]) -> list[str]:
+    words = {word.name for word in methods.parse(spec)}
+    mine = {name: values for name, values in options.items() if name.rpartition(".")[0] in words}
+    return [
+        methods.with_options(spec, dict(zip(mine, values, strict=True))) if mine else spec
+        for values in itertools.product(*mine.values())
+    ]
+
+
+def _check_field(config: Any, name: str, values: tuple[Value, ...], used: set[str]) -> None:
+    known = {field: value for field, value in _fields(config.to_dict()) if _may_differ(field, value)}
+    if name not in known:
+        hint = nearest(name, known) or f"; methods in use: {', '.join(sorted(used))}"
+        what = f"is no number of the config, no text of {' or '.join(TEXTS)}, and no option of a method in use"
+        raise UserError(f"config.grid: {name!r} {what}{hint}")
+    kind = str if isinstance(known[name], str) else (int, float)
+    if wrong := [value for value in values if not isinstance(value, kind)]:
+        raise UserError(f"config.grid: {name!r} is {wrong[0]!r:.100}: it must be a {'text' if kind is str else 'number'}")
+    if type(known[name]) is int and (parts := [value for value in values if isinstance(value, float) and value % 1]):
+        raise UserError(f"config.grid: {name!r} is {parts[0]!r}: it must be a whole number")
+
+
+def _may_differ(field: str, value: Any) -> bool:
+    group = field.split(".")[0]
+    if isinstance(value, str):
+        return group in TEXTS
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and field not in FIXED and group != "data"
+
+
+def _fields(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from _fields(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value

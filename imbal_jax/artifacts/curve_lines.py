@@ -1,0 +1,45 @@
+"""The lines of metrics.jsonl, read back and checked: a stage, a seed, an epoch, and numbers or a message."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from imbal_jax.artifacts import json_files
+from imbal_jax.artifacts.json_kinds import is_count, is_number, is_text, optional, wrong
+from imbal_jax.errors import UserError
+
+KINDS = {
+    "stage": is_text, "seed": is_count, "epoch": is_count, "method": optional(is_text), "of": optional(is_text),
+    "message": is_text, "loss_name": optional(is_text),
+}  # fmt: skip
+NEEDED = ("stage", "seed", "epoch")
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """All lines; [] when there is no file.
+
+    Raises:
+        UserError: a damaged line, or one that is no line of a training.
+    """
+    return [_checked(path, line) for line in json_files.read(path)]
+
+
+def newest_first(path: Path) -> Iterator[dict[str, Any]]:
+    """The lines from the last to the first; read no further than lines are asked for.
+
+    Raises:
+        UserError: as `read`, of a line once it is reached.
+    """
+    return (_checked(path, line) for line in json_files.newest_first(path))
+
+
+def _checked(path: Path, line: dict[str, Any]) -> dict[str, Any]:
+    why = wrong(line, KINDS, NEEDED)
+    if why is None and line["stage"] in ("gan", "classifier"):
+        odd = [name for name, value in line.items() if name not in KINDS and isinstance(value, list | dict | bool | str)]
+        why = wrong(line, dict.fromkeys(odd, optional(is_number)))
+    if why is None and line["stage"] == "warning" and "message" not in line:
+        why = "'message' is missing"
+    if why:
+        raise UserError(f"{path} has a line that is none of a training ({why}); remove that line")
+    return line

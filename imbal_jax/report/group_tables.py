@@ -1,0 +1,142 @@
+"""The page's tables of what a field's papers report, with intervals over the groups of the test set: records, patients."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from imbal_jax.evaluate import aami, clustered, grades
+from imbal_jax.evaluate.metrics import bounds, class_key
+from imbal_jax.report.arm_table import labels
+from imbal_jax.report.markup import Cell, number, section, table
+from imbal_jax.report.run import Run, baselines, ranked
+
+OF_CLASS = {"se": "Se ↑", "pp": "+P ↑", "f1": "F1 ↑", "fpr": "FPR ↓"}
+SEED = 0  # of the bootstrap
+
+
+class Field(NamedTuple):
+    """What is told of one field's data.
+
+    Attributes:
+        title: of the table.
+        mark: a metric by which its rows are known.
+        main: the measure that arms are compared by, and its name.
+        groups: what the groups of the test set are.
+        measure: confusion matrices and class names -> measures, see `clustered.bootstrap`.
+        columns: class names -> the measures that are shown, with their heads (plain text).
+        note: what the abbreviations mean.
+    """
+
+    title: str
+    mark: str
+    main: tuple[str, str]
+    groups: str
+    measure: Callable[[np.ndarray, Sequence[str]], Mapping[str, np.ndarray]]
+    columns: Callable[[Sequence[str]], dict[str, str]]
+    note: str
+
+
+def _of_beats(names: Sequence[str]) -> dict[str, str]:
+    whole = {"j_kappa": "j-kappa ↑", "kappa": "kappa ↑", "accuracy": "Accuracy ↑", "macro_f1": "Macro F1 ↑"}
+    whole["mean_sensitivity"] = "Mean Se ↑"
+    both = all(name in names for name in aami.ARRHYTHMIAS)
+    shown = whole if both else {name: head for name, head in whole.items() if name != "j_kappa"}
+    return shown | {
+        f"{kind}_{name}": f"{name}: {head}" for name in aami.ARRHYTHMIAS if name in names for kind, head in OF_CLASS.items()
+    }
+
+
+def _of_grades(names: Sequence[str]) -> dict[str, str]:
+    whole = {"quadratic_kappa": "Quadratic kappa ↑", "balanced_accuracy": "Balanced accuracy ↑", "accuracy": "Accuracy ↑"}
+    return whole | {class_key("recall", name): f"Recall of {name} ↑" for name in names}
+
+
+FIELDS = (
+    Field(
+        "AAMI measures",
+        "kappa",
+        ("j_kappa", "j-kappa"),
+        "test records",
+        aami.measures,
+        _of_beats,
+        " Se: sensitivity, +P: positive predictivity, FPR: share of the other beats taken for the class; j-kappa = kappa / 2 + "
+        "(Se + +P of S and V) / 8.",
+    ),
+    Field(
+        "Grades", "quadratic_kappa", ("quadratic_kappa", "quadratic kappa"), "test patients", grades.measures, _of_grades, ""
+    ),
+)
+
+
+def by_group(run: Run) -> str:
+    """Every arm's measures, its seeds pooled; '' for data of no such field or without groups."""
+    return "".join(_section(run, field) for field in FIELDS)
+
+
+def _section(run: Run, field: Field) -> str:
+    rows = [row for row in run.rows if row.get("confusion_by_group") and field.mark in row]
+    if not rows:
+        return ""
+    names, arms = run.data["class_names"], [arm for arm in ranked(run) if any(row["method"] == arm for row in rows)]
+    tables = {arm: {row["seed"]: np.array(row["confusion_by_group"]) for row in rows if row["method"] == arm} for arm in arms}
+    measure: clustered.Measure = lambda tables: field.measure(tables, names)  # noqa: E731
+    columns, label = field.columns(names), labels(run)
+    stacked = {arm: np.stack(list(of_seeds.values())) for arm, of_seeds in tables.items()}
+    lines = [[(arm, label[arm]), *_cells(stacked[arm], measure, list(columns))] for arm in arms]
+    heads = ["Method", *columns.values()]
+    base = next((arm for arm in baselines(run) if arm in tables), "")
+    against = [_against(tables, arm, base, measure, field.main[0]) for arm in arms]
+    if any(shown for _, shown in against):
+        heads.insert(2, f"{field.main[1]} against {base}")
+        lines = [[*line[:2], cell, *line[2:]] for line, cell in zip(lines, against, strict=True)]
+    seeds, many = max(len(table) for table in stacked.values()), stacked[arms[0]].shape[1]
+    levels = f"the {many} {field.groups}" + (f" and the {seeds} seeds, both drawn" if seeds > 1 else ", drawn")
+    note = f"Confusion matrices of all seeds pooled. Small print: 95% intervals over {levels} anew as wholes."
+    note += " One seed: with others the figures would move more." if seeds == 1 else ""
+    if any(shown for _, shown in against):
+        note += " Differences: mean over seeds, interval over both levels, without a correction for several arms or analyses."
+    note += field.note
+    return section(field.title, table(heads, lines), note)
+
+
+def _against(
+    tables: Mapping[str, Mapping[int, np.ndarray]], arm: str, base: str, measure: clustered.Measure, main: str
+) -> tuple[float | None, str]:
+    """How much more an arm has than the baseline on the seeds that both have, over both groups and seeds."""
+    seeds = sorted(set(tables[arm]) & set(tables.get(base, ())))
+    if arm == base or not seeds:
+        return None, ""
+    mine, theirs = (np.stack([tables[name][seed] for seed in seeds]) for name in (arm, base))
+    nothing = np.array(np.nan)
+    of_seeds = np.asarray(measure(mine.sum(1)).get(main, nothing)) - np.asarray(measure(theirs.sum(1)).get(main, nothing))
+    if not np.isfinite(of_seeds).all():
+        return None, ""
+    more = float(of_seeds.mean())
+    found = clustered.two_level(mine, theirs, lambda table: np.asarray(measure(table)[main]), SEED)
+    if found is None:
+        return more, f'{more:+.3f}<small class="words">one seed: no interval</small>'
+    low, high = _within(main, found.interval)
+    return more, f"{more:+.3f}<small>{low:+.3f} – {high:+.3f}</small>"
+
+
+def _within(measure: str, ends: tuple[float, float]) -> tuple[float, float]:
+    """The interval of a difference without what is beyond the measure's range."""
+    low, high = bounds(measure)
+    return max(ends[0], low - high), min(ends[1], high - low)
+
+
+def _cells(tables: np.ndarray, measure: clustered.Measure, keys: list[str]) -> list[Cell]:
+    found, ends = measure(tables.sum((0, 1))), clustered.bootstrap(tables, measure, SEED)
+    return [_cell(key, float(found[key]), ends[key]) for key in keys]
+
+
+def _cell(key: str, value: float, ends: tuple[float, float]) -> Cell:
+    if not np.isfinite(value):
+        return None, "–"
+    small = " – ".join(_plain(key, end) for end in ends) if np.isfinite(ends).all() else ""
+    return value, f"{number(key, value)}<small>{small}</small>"
+
+
+def _plain(key: str, value: Any) -> str:
+    return number(key, float(value)).removesuffix("%")

@@ -1,0 +1,95 @@
+"""The quality of a trained generator, class by class, in the feature space of a classifier trained on all real rows."""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from imbal_jax.data.storage_types import flat
+from imbal_jax.evaluate import generators
+from imbal_jax.evaluate.metrics import GENERATOR
+from imbal_jax.gan import sample
+from imbal_jax.methods.rows.gan_synth import TrainedClassifier, TrainedGan
+from imbal_jax.models.inference import apply_in_batches
+from imbal_jax.runtime.lanes import purpose
+from imbal_jax.stages.context import Setting, class_rows
+
+SPACE = "last hidden layer of a {model} classifier trained on the full real training set ({source})"
+
+
+Figures = dict[str, dict[str, float]]  # of one lane, by class
+
+
+def measure(setting: Setting, gan: TrainedGan, reference: TrainedClassifier) -> list[Figures]:
+    """Frechet distance, precision, recall, density, coverage and nearest-neighbour figures of every lane, by class.
+
+    The real side of a class is its rows in the full training set, of which the GAN saw only those that the cut left;
+    the training side of the nearest-neighbour figures is what the lane's GAN saw. At most `config.quality.samples`
+    rows a side. Of a lane whose weights are no numbers nothing is said.
+    """
+    each, labels = setting.config.quality.samples, sample.drawable(gan.nets)
+    names = [setting.task.class_names[label] for label in labels]
+    features, figures = _programs(setting, reference)
+    y = setting.data.train.y
+    real = [setting.data.train.x[np.flatnonzero(y == label)[:each]] for label in labels]
+    real_features = [features(jnp.asarray(x)) for x in real]
+    found: list[Figures] = []
+    for lane, fakes in enumerate(_draw(setting, gan, each)):
+        found.append({})
+        if not sound(gan.generator, lane):
+            continue  # it draws black images, which would pass for a generator's
+        fake_features = features(jnp.asarray(fakes.reshape(-1, *fakes.shape[2:]))).reshape(len(names), each, -1)
+        for place, (label, name) in enumerate(zip(labels, names, strict=True)):
+            seen = setting.data.train.x[class_rows(setting, label, lane)[:each]]
+            if len(seen):
+                values = figures(real_features[place], fake_features[place], flat(fakes[place]), flat(seen))
+                found[-1][name] = {key: float(value) for key, value in values.items()}
+    return found
+
+
+def _programs(setting: Setting, reference: TrainedClassifier) -> tuple[Any, Any]:
+    """Rows -> their features, and `generators.quality`, compiled once for all chunks of seeds and points of a grid."""
+    model, k = reference.model, setting.config.quality.k
+    params = jax.tree.map(lambda leaf: leaf[0], reference.params)
+    apply = setting.program(("features", model), lambda: jax.jit(lambda params, x: apply_in_batches(model, params, x)[1]))
+    return partial(apply, params), setting.program(("quality", k), lambda: jax.jit(partial(generators.quality, k=k)))
+
+
+def by_class(found: list[Figures]) -> dict[str, dict[str, float | None]]:
+    """The mean over lanes, for generator.json."""
+    names = dict.fromkeys(name for of_lane in found for name in of_lane)
+    return {name: _mean([of_lane[name] for of_lane in found if name in of_lane]) for name in names}
+
+
+def by_lane(found: list[Figures]) -> list[dict[str, float | None]]:
+    """The mean over classes, for the rows of each lane: `metrics.GENERATOR`, or nothing where no lane was measured."""
+    if not any(found):
+        return [{} for _ in found]
+    means = [_mean(list(of_lane.values())) if of_lane else {} for of_lane in found]
+    return [{name: of_lane.get(name.removeprefix("gan_")) for name in GENERATOR} for of_lane in means]
+
+
+def sound(weights: Any, lane: int) -> bool:
+    """Whether all of a lane's weights (leaves [L, ...]) are numbers."""
+    return all(np.isfinite(np.asarray(leaf[lane])).all() for leaf in jax.tree.leaves(weights))
+
+
+def _draw(setting: Setting, gan: TrainedGan, each: int) -> np.ndarray:
+    """[L, K, each, ...] of the real rows' dtype: generated rows of every class that has a generator, on all lanes."""
+    nets, dtype = gan.nets, setting.shared.x.dtype
+    counts = sample.evenly(nets, each)
+
+    def draw(lane, shared):
+        _, (key, params) = lane
+        z = sample.latents(purpose(key, "quality"), (sum(counts), nets.latent), "normal")
+        rows = sample.draw(nets, params, z, counts, dtype=dtype)
+        return rows.reshape(-1, each, *rows.shape[1:])
+
+    return np.asarray(setting.over_lanes(draw)((), (setting.keys, gan.generator), ()))
+
+
+def _mean(rows: list[dict[str, float]]) -> dict[str, float | None]:
+    means = {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+    return {name: value if np.isfinite(value) else None for name, value in means.items()}

@@ -1,0 +1,173 @@
+"""Which state of a GAN's training is drawn from: the last, or the nearest to held-out rows."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from imbal_jax.data.batches import Inputs, Shared, gather
+from imbal_jax.evaluate import generators
+from imbal_jax.gan import sample
+from imbal_jax.gan import step as gan_step
+from imbal_jax.methods.rows.gan_synth import TrainedClassifier
+from imbal_jax.models.inference import apply_in_batches
+from imbal_jax.runtime.lanes import purpose
+from imbal_jax.stages.context import Setting
+from imbal_jax.train import loop, selection
+
+SELECT = ("last", "frechet")
+FOLDER = "chosen"  # beside the generator checkpoints: what the rule came to, and of which epochs
+FEWEST = 10  # validation rows of a class, for a state to be chosen by them; where it has fewer, the last one is taken
+ENOUGH = 100  # rows a side, where the classes have fewer real ones: drawing many of large images takes as long as the epochs
+
+
+def start(state: gan_step.State) -> gan_step.State:
+    """A lane's state with room for its best one."""
+    return state._replace(best=selection.start(_drawn_from(state)))
+
+
+def chosen(state: gan_step.State) -> tuple[Any, Any]:
+    """The variables of the generator and of the discriminator to go on with, of the best state where one is kept."""
+    return _drawn_from(state) if state.best is None else state.best.variables
+
+
+Anew = Callable[[tuple[Any, Any], Inputs, Shared], tuple[Any, Any]]  # a lane's generator and discriminator, with new statistics
+
+
+def judge(
+    setting: Setting,
+    nets: gan_step.Nets,
+    plain: TrainedClassifier,
+    every: int,
+    last: int,
+    inputs: Inputs,
+    anew: Anew = lambda variables, inputs, shared: variables,
+) -> loop.Judge:
+    """Looks at all lanes at the end of every so many epochs, and of the last, and keeps their best states.
+
+    A lane's figure is the Frechet distance between its generated rows and the held-out rows of its class (of a conditional GAN
+    the mean over the classes that have enough of them), in the features of the classifier that was trained on the seed's
+    real rows alone. Neither the test set nor the rows that the GAN is trained on have a part in it. A GAN without enough
+    held-out rows of any of its classes has no figure (NaN): its last state is kept.
+
+    Args:
+        setting: of the chunk, with room for the lanes of all GANs.
+        nets: the static part of the GANs.
+        plain: the classifiers of all seeds, leaves of `params` [L, ...].
+        every: epochs.
+        last: the number of the last epoch.
+        inputs: what the lanes of the training read.
+        anew: what is done to a lane's networks before they are drawn from; by default nothing.
+    """
+    enough = judged_classes(setting)
+    groups = _groups(setting, nets.own)
+    each = rows_a_side(setting.config.quality.samples, [setting.train.counts[label] for labels in groups for label in labels])
+    rows = jnp.asarray(np.concatenate([_compared(setting, labels, each) for labels in groups]))
+    weights = np.array([[label in enough for label in labels] for labels in groups], np.float32)
+    counted = jnp.repeat(jnp.asarray(weights), len(setting.seeds), axis=0)
+    wanted = jnp.repeat(jnp.asarray(groups, jnp.int32), len(setting.seeds), axis=0)
+    params = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(groups)), plain.params)
+    keys = jnp.concatenate([setting.keys] * len(groups))
+    run = setting.program(
+        ("gan choice", plain.model, str(setting.config.gan)),
+        lambda: setting.over_lanes(partial(_look, nets, plain.model, anew)),
+    )
+
+    def at(epoch: int, means: dict[str, np.ndarray], state: gan_step.State) -> loop.Judged:
+        if epoch % every and epoch != last:
+            return loop.Judged(state, {}, False)
+        given = (keys, params, rows, wanted, counted, inputs)
+        state, figure = run(state, given, (setting.shared, jnp.asarray(epoch, jnp.int32)))
+        return loop.Judged(state, {"val_frechet": np.asarray(figure)}, False)
+
+    return at
+
+
+def _look(
+    nets: gan_step.Nets, model: Any, anew: Anew, lane: Any, shared: tuple[Shared, jax.Array]
+) -> tuple[gan_step.State, jax.Array]:
+    (state, (key, params, rows, labels, counted, inputs)), (real, epoch) = lane, shared
+    drawn_from = anew(_drawn_from(state), inputs, real)
+    each = rows.shape[1]
+    z = sample.latents(purpose(key, "choice"), (labels.shape[0] * each, nets.latent), "normal")
+    y = jnp.repeat(labels, each)
+    fake = sample.generate(nets.generator, drawn_from[0], z, y, nets.classes, dtype=real.x.dtype)
+    seen = jax.tree.map(
+        lambda x: x.reshape(labels.shape[0], each, -1),
+        [apply_in_batches(model, params, x)[1] for x in (gather(real.x, rows.ravel()), fake)],
+    )
+    distances = jnp.stack([generators.frechet(seen[0][i], seen[1][i]) for i in range(labels.shape[0])])
+    any_counts = counted.sum() > 0
+    distance = jnp.sum(jnp.where(counted > 0, distances, 0.0)) / counted.sum()  # NaN where no class counts
+    figure = jnp.where(jnp.isfinite(distance), -distance, jnp.where(any_counts, -jnp.inf, epoch.astype(jnp.float32)))
+    best = selection.update(state.best, drawn_from, figure, epoch, 0)
+    return state._replace(best=best), distance
+
+
+def _drawn_from(state: gan_step.State) -> tuple[Any, Any]:
+    return gan_step.sampler(state), state.discriminator
+
+
+def rows_a_side(samples: int, counts: Sequence[int]) -> int:
+    """How many rows are compared with as many generated ones: `samples`, or less where no class has so many.
+
+    Args:
+        samples: `config.quality.samples`.
+        counts: training rows of each class that has a generator.
+    """
+    return max(2 * FEWEST, min(samples, max(ENOUGH, *counts)))
+
+
+def judged_classes(setting: Setting) -> tuple[int, ...]:
+    """The classes with enough held-out rows for a state to be chosen by them; all seeds have equally many."""
+    held = np.bincount(setting.data.train.y[np.asarray(setting.validation[0])], minlength=len(setting.task.counts))
+    return tuple(int(label) for label in np.flatnonzero(held >= FEWEST))
+
+
+def not_judged(setting: Setting, own: tuple[int, ...]) -> dict[int | None, str]:
+    """What is said of the GANs whose state is not chosen by all of their classes: class number, or None for one GAN of all.
+
+    Args:
+        setting: of the chunk.
+        own: the classes with a GAN each; () for one conditional GAN.
+    """
+    enough, names = judged_classes(setting), setting.task.class_names
+    found: dict[int | None, str] = {}
+    for labels in _groups(setting, own):
+        if lacking := [names[label] for label in labels if label not in enough]:
+            few = f"fewer than {FEWEST} held-out rows of class {', '.join(lacking)} (gan.select='frechet')"
+            how = "the others decide" if len(lacking) < len(labels) else "no state is chosen, the last is drawn from"
+            found[labels[0] if own else None] = f"{few}: {how}; hold out more with config.data.validation"
+    return found
+
+
+def rule(setting: Setting, own: tuple[int, ...]) -> str:
+    """How the states of the GANs are chosen, for rows: 'last', 'frechet', or 'frechet; last for F, Q'."""
+    if setting.config.gan.select == "last":
+        return "last"
+    enough, names = judged_classes(setting), setting.task.class_names
+    last = [", ".join(names[k] for k in labels) for labels in _groups(setting, own) if not set(labels) & set(enough)]
+    if not own:
+        return "last" if last else "frechet"
+    return f"frechet; last for {', '.join(last)}" if 0 < len(last) < len(own) else ("last" if last else "frechet")
+
+
+def _groups(setting: Setting, own: tuple[int, ...]) -> list[tuple[int, ...]]:
+    """The classes of each GAN: its own, or all that have rows."""
+    return [(label,) for label in own] or [tuple(k for k, n in enumerate(setting.task.counts) if n)]
+
+
+def _compared(setting: Setting, labels: tuple[int, ...], each: int) -> np.ndarray:
+    """Row numbers int32 [L, classes, each] of held-out rows of these classes; few are repeated in turn.
+
+    Of a class without any, any rows: they do not count, see `judged_classes`.
+    """
+    held, y = np.asarray(setting.validation), setting.data.train.y
+    found = []
+    for mine in held:
+        of_class = [mine[y[mine] == label] for label in labels]
+        found.append(np.stack([np.resize(rows if len(rows) else mine, each) for rows in of_class]))
+    return np.stack(found).astype(np.int32)

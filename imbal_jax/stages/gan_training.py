@@ -1,0 +1,368 @@
+"""The GAN stage: train the GANs of all lanes, with their checkpoints, sample grids and warnings.
+
+One conditional GAN for all classes, or, with `config.gan.classes`, one GAN for each of those: then the lanes of the training
+are the seeds of the first class, of the second, ..., and all are trained together.
+"""
+
+import itertools
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from absl import logging
+
+from imbal_jax import models
+from imbal_jax.artifacts import checkpoint
+from imbal_jax.data.batches import Inputs, Pool
+from imbal_jax.errors import UserError, nearest
+from imbal_jax.gan import losses, tricks
+from imbal_jax.gan import step as gan_step
+from imbal_jax.gan import train as gan_train
+from imbal_jax.gan.augment import parse
+from imbal_jax.methods import Task
+from imbal_jax.methods.rows.gan_synth import TrainedGan
+from imbal_jax.models.layers import initializer
+from imbal_jax.report.curves import Curves
+from imbal_jax.runtime import lanes
+from imbal_jax.stages import classifier_training, gan_failure, gan_grids, gan_selection, training_memory
+from imbal_jax.stages.context import Setting, init_lanes, inputs_of
+from imbal_jax.train import loop, optimizer
+from imbal_jax.train.classifier import dtype_of
+from imbal_jax.train.cost import Cost
+
+STATISTICS = 1_024  # rows whose moments batch normalisation is evaluated with, or those of an epoch where it has fewer
+FEWEST = 4  # batches of them
+
+
+def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
+    """The networks, optimisers and loss that `config.gan` names.
+
+    Raises:
+        UserError: an unknown model, loss, augmentation, order of batches, switch or class.
+    """
+    gan, classes = config.gan, len(task.counts)
+    name = models.gan_for(gan.model, task.shape)
+    module = models.load(name, "gan.model", "Generator", "Discriminator")
+    if gan.batches not in ("shuffle", "balanced"):
+        raise UserError(f"gan.batches is {gan.batches!r}: use 'shuffle' or 'balanced'")
+    initializer(gan.init)
+    setup = tricks.setup(gan)
+    common = {"classes": classes, "form": form, "init_kernel": gan.init, **_switched(module, name, setup)}
+    adam = partial(optimizer.make, gan.optimizer, steps=1, beta1=gan.beta1)  # at a constant rate
+    return gan_step.Nets(
+        generator=module.Generator(latent=gan.latent, width=gan.g_width, **common, **_shape(module, task), **setup.generator),
+        discriminator=module.Discriminator(width=gan.d_width, **common, **setup.discriminator),
+        g_optimizer=adam(setup.g_learning_rate),
+        d_optimizer=adam(setup.d_learning_rate),
+        loss=losses.make(gan.loss, real_target=gan.real_target),
+        latent=gan.latent,
+        classes=classes,
+        d_steps=setup.d_steps,
+        augment=parse(gan.augment),
+        ema=gan.ema,
+        separate=setup.separate,
+        r1=gan.r1,
+        dtype=dtype_of(config.precision),
+        own=own_classes(gan.classes, task),
+    )
+
+
+def _switched(module: Any, name: str, setup: tricks.Setup) -> dict[str, bool]:
+    """The switches of both networks."""
+    if lacking := [field for field in setup.networks if field not in module.Discriminator.__dataclass_fields__]:
+        raise UserError(f"config.gan.tricks: the networks {name} (config.gan.model) have no switch for {lacking[0]!r}")
+    return setup.networks
+
+
+def _shape(module: Any, task: Task) -> dict[str, Any]:
+    """The shape of an example, for a generator that makes such of any."""
+    if (own := module.Generator.__dataclass_fields__.get("shape")) and len(own.default) == len(task.shape):
+        return {"shape": tuple(task.shape)}
+    if "size" not in module.Generator.__dataclass_fields__ or len(task.shape) != 3:
+        return {}
+    return {"size": task.shape[0], "colours": task.shape[-1]}
+
+
+def own_classes(text: str, task: Task) -> tuple[int, ...]:
+    """The classes that get a GAN each: those that `config.gan.classes` names, or '' for one conditional GAN of all.
+
+    Args:
+        text: '', 'minority', or names of classes with commas between.
+        task: the problem.
+
+    Raises:
+        UserError: an unknown class, or one without rows.
+    """
+    if text == "minority":
+        return tuple(label for label in task.minority if task.counts[label])
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    for name in names:
+        if name not in task.class_names:
+            known = ", ".join(task.class_names)
+            raise UserError(f"config.gan.classes names {name!r}{nearest(name, task.class_names)}; the classes are {known}")
+    found = tuple(sorted({task.class_names.index(name) for name in names}))
+    for label in found:
+        if not task.counts[label]:
+            raise UserError(f"config.gan.classes names {task.class_names[label]!r}, which has no training rows")
+    return found
+
+
+def drawable_classes(setting: Setting) -> tuple[int, ...]:
+    """The classes that the GANs can make rows of, before any of them is trained."""
+    return own_classes(setting.config.gan.classes, setting.task) or tuple(range(len(setting.task.counts)))
+
+
+def check_data(gan: Any, task: Task) -> None:
+    """Raise UserError where the options of a GAN do not suit the data: its `classes` and `augment`."""
+    if gan.classes == "minority" and not own_classes(gan.classes, task):
+        raise UserError(
+            "config.gan.classes is 'minority', and no class is rare (fewer than half the rows of the largest): name the "
+            "classes, or leave it empty for one conditional GAN of all"
+        )
+    if parse(gan.augment) and len(task.shape) != 3:
+        raise UserError(
+            f"config.gan.augment is {gan.augment!r}, DiffAugment for images [H, W, C], and these rows are {task.shape}: leave "
+            "it empty"
+        )
+
+
+def check_shape(nets: gan_step.Nets, model: str, shape: tuple[int, ...]) -> None:
+    """Raise UserError where the network of that name makes rows of another shape than the data has."""
+
+    def made(key: jax.Array) -> jax.Array:
+        z, label = jnp.zeros((1, nets.latent)), jnp.zeros((1, nets.classes))
+        return nets.generator.apply(nets.generator.init(key, z, label), z, label)
+
+    found = jax.eval_shape(made, jax.random.key(0)).shape[1:]
+    if found != shape:
+        raise UserError(
+            f"the generator {model} (config.gan.model) with latent {nets.latent} makes rows of shape {found}, and the data has "
+            f"{shape}: choose another network, config.gan.latent, or other options of the data"
+        )
+
+
+def check_penalty(nets: gan_step.Nets, config: Any, shape: tuple[int, ...]) -> None:
+    """Raise UserError for a penalty on the slope at each example, where batch normalisation couples the examples.
+
+    The gradient of the sum of a batch's logits is then no example's own slope: what one of them adds to the moments moves all
+    the others. Gulrajani et al. 2017, section 4, leave batch normalisation out of the critic for that reason.
+    """
+    if not (nets.loss.penalty or nets.r1) or not gan_train.has_batch_norm(nets, shape)[1]:
+        return
+    asked = f"config.gan.loss {config.gan.loss!r}" if nets.loss.penalty else f"config.gan.r1={config.gan.r1:g}"
+    instead = "config.gan.loss='hinge'" if nets.loss.penalty else "config.gan.r1=0"
+    raise UserError(
+        f"{asked} penalises the discriminator's slope at each example, and the batch normalisation of {config.gan.model} "
+        f"couples the examples of a batch: use {instead}, or a discriminator without it (s0_cgan, ecg_gan, s2_dcgan with "
+        "config.gan.tricks.batch_norm=0)"
+    )
+
+
+def names(setting: Setting) -> list[str | None]:
+    """What the GANs are called in metrics.jsonl: by their classes where there are several."""
+    labels = own_classes(setting.config.gan.classes, setting.task)
+    if not labels:
+        return [setting.place or None]
+    return [f"{setting.place} class {setting.task.class_names[label]}".strip() for label in labels]
+
+
+class Fitted(NamedTuple):
+    """A trained GAN and what it took.
+
+    Attributes:
+        gan: the networks.
+        cost: of the GANs of one seed; examples are rows of the discriminator's and the generator's steps.
+        plain: of the classifier that the choice of the state asked for; nothing where none did.
+        steps: the generator's steps as fields of a row: 'gan_steps', or 'gan_steps_S' where class S has a GAN of its own.
+    """
+
+    gan: TrainedGan
+    cost: Cost
+    plain: Cost
+    steps: dict[str, int]
+
+
+def fit(setting: Setting, curves: Curves) -> Fitted:
+    """Train to the end of `config.gan.epochs`, resuming where an earlier run stopped."""
+    gan = setting.config.gan
+    parts = _parts(setting)
+    each = max(1, len(parts.nets.own))
+    wide = setting._replace(least=setting.least * each)  # the lanes are so many times the seeds
+    judges = [gan_failure.judge(wide, curves, names(setting))] if gan.on_failure != "warn" else []
+    plain_cost = Cost()
+    if gan.select != "last":
+        for label, message in gan_selection.not_judged(setting, parts.nets.own).items():
+            of = None if label is None else f"class {setting.task.class_names[label]}"
+            logging.warning("gan%s: %s", "" if of is None else f", {of}", message)
+            for seed in setting.seeds:
+                curves.warn("gan", seed, 0, message, of)
+        plain, plain_cost = classifier_training.fit_plain(setting, curves)
+        anew = {"anew": found} if (found := _anew(setting, parts)) else {}
+        judges.append(gan_selection.judge(wide, parts.nets, plain, gan.grid_every, gan.epochs, parts.inputs, **anew))
+    renewed = _renewed(wide, parts)
+    trained = loop.train(
+        setting.plan("gan", setting.folder / "gan", gan.epochs, max(parts.steps.values())),
+        _program(wide, parts),
+        init_lanes(parts.init, parts.inputs.key),
+        parts.inputs,
+        setting.shared,
+        gan_step.METRICS,
+        partial(_epoch_ended, setting, curves, parts.nets, renewed),
+        partial(curves.resume, "gan", names(setting)),
+        loop.in_turn(judges),
+    )
+    state: gan_step.State = trained.state
+    steps = {name: trained.epochs * count for name, count in parts.steps.items()}
+    seen = sum(steps.values()) * parts.batch * (2 * parts.nets.d_steps + 1)
+    clock = loop.stopwatch(setting.base.compiling)
+    chosen = gan_selection.chosen(state)
+    if state.best is None:  # else the judge has seen to that
+        chosen = jax.block_until_ready(renewed(chosen))
+    cost = Cost((trained.seconds + clock()) / len(setting.seeds), seen)
+    generator, discriminator = (_by_seed(parts.nets, of) for of in chosen)
+    if state.best is not None:
+        epochs = np.asarray(_by_seed(parts.nets, state.best.epoch)).tolist()
+        checkpoint.save(setting.folder / gan_selection.FOLDER, gan.epochs, {"generator": generator}, {"epochs": epochs}, keep=1)
+    return Fitted(TrainedGan(parts.nets, generator, discriminator), cost, plain_cost, steps)
+
+
+def _by_seed(nets: gan_step.Nets, variables: Any) -> Any:
+    """Leaves [L, ...] as they are; of O classes' networks, [O L, ...] -> [L, O, ...]."""
+    if not nets.own:
+        return variables
+    return jax.tree.map(lambda leaf: leaf.reshape(len(nets.own), -1, *leaf.shape[1:]).swapaxes(0, 1), variables)
+
+
+def bytes_for(setting: Setting, seeds: int) -> int:
+    """Memory that the GANs' training takes on each device with so many seeds; `context` is of one seed."""
+    parts = _parts(setting)
+    many = seeds * max(1, len(parts.nets.own))
+    return training_memory.bytes_for(setting, _program(setting, parts), parts.init, parts.inputs, gan_step.METRICS, many)
+
+
+def lane_steps(setting: Setting) -> int:
+    """The generator steps of the GANs of one seed, as the training of them all side by side counts them."""
+    parts = _parts(setting)
+    return setting.config.gan.epochs * max(parts.steps.values()) * max(1, len(parts.nets.own))
+
+
+class _Parts(NamedTuple):
+    nets: gan_step.Nets
+    batch: int
+    steps: dict[str, int]  # in an epoch, see `Fitted.steps`
+    init: Any
+    inputs: Inputs
+
+
+def _parts(setting: Setting) -> _Parts:
+    gan = setting.config.gan
+    pool, counts = training_rows(setting)
+    nets = nets_of(setting.config, setting.task, setting.base.form.conv)
+    init = partial(gan_train.init, nets=nets, shape=setting.task.shape)
+    init = partial(_with_room, init, gan.select != "last", gan.on_failure != "warn")
+    sizes = {f"gan_steps_{setting.task.class_names[label]}": counts[label] for label in nets.own}
+    sizes = sizes or {"gan_steps": pool.rows.shape[1]}
+    batch = gan.batch if nets.own else min(gan.batch, max(1, sizes["gan_steps"] // nets.d_steps))
+    # Each class's GAN sees its own rows once an epoch, whatever the other classes have.
+    steps = {name: gan.steps_per_epoch or max(1, size // (batch * nets.d_steps)) for name, size in sizes.items()}
+    if nets.own:
+        return _Parts(nets, batch, steps, init, _inputs_by_class(setting, nets.own, pool, counts, list(steps.values())))
+    return _Parts(nets, batch, steps, init, inputs_of(setting.keys, pool, counts))
+
+
+def _with_room(init: Any, best: bool, guard: bool, key: jax.Array) -> gan_step.State:
+    state = init(key)
+    guarded = gan_failure.start(state) if guard else state
+    return gan_selection.start(guarded) if best else guarded
+
+
+def _anew(setting: Setting, parts: _Parts) -> gan_selection.Anew | None:
+    """New batch statistics for a lane's networks, see `gan.train.with_statistics`; None where neither has any."""
+    key = ("gan norms", parts.nets.generator, parts.nets.discriminator)
+    if not any(setting.program(key, lambda: gan_train.has_batch_norm(parts.nets, setting.task.shape))):
+        return None
+    rows = min(STATISTICS, max(parts.steps.values()) * parts.nets.d_steps * parts.batch)
+    fixed = {"batch": parts.batch, "order": setting.config.gan.batches, "many": max(FEWEST, -(-rows // parts.batch))}
+    return partial(gan_train.with_statistics, parts.nets, **fixed)
+
+
+def _renewed(setting: Setting, parts: _Parts) -> Callable[[tuple[Any, Any]], tuple[Any, Any]]:
+    """The lanes' generators and discriminators -> the same with new batch statistics, to draw with and to score by."""
+    anew = _anew(setting, parts)
+    if anew is None:
+        return lambda variables: variables
+
+    def one(lane: Any, shared: Any) -> tuple[Any, Any]:
+        _, (variables, inputs) = lane
+        return anew(variables, inputs, shared)
+
+    key = ("gan batch statistics", str(setting.config.gan), parts.nets.own, parts.batch)
+    run = setting.program(key, lambda: setting.over_lanes(one))
+    return lambda variables: run((), (variables, parts.inputs), setting.shared)
+
+
+def _inputs_by_class(setting: Setting, own: tuple[int, ...], pool: Pool, counts: tuple[int, ...], steps: list[int]) -> Inputs:
+    """The seeds of the first class's GAN, of the second's, ...: a class's GAN is the same whichever others there are.
+
+    `steps` are those of each class in an epoch.
+    """
+    keys = [lanes.purposes(setting.keys, f"gan of class {setting.task.class_names[label]}") for label in own]
+    by_class = {"own": own, "steps": steps}
+    values = {name: jnp.repeat(jnp.asarray(each, jnp.float32), len(setting.seeds)) for name, each in by_class.items()}
+    every = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(own)), pool)
+    return inputs_of(jnp.concatenate(keys), every, counts, values)
+
+
+def _program(setting: Setting, parts: _Parts) -> Any:
+    order = setting.config.gan.batches
+    epoch_of = gan_train.epoch_of(parts.nets, parts.batch, order)
+    precision = setting.precision
+    key = ("gan", str(setting.config.gan), parts.nets.own, parts.batch, precision)
+    active = gan_failure.active if setting.config.gan.on_failure != "warn" else None
+    steps_of = (lambda inputs: inputs.values["steps"].astype(jnp.int32)) if parts.nets.own else None
+    return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of, active, steps_of), precision=precision))
+
+
+def training_rows(setting: Setting) -> tuple[Pool, tuple[int, ...]]:
+    """The GAN's training set: the cut rows as they are, or exactly `gan.per_class` of each class.
+
+    A larger class gives its first rows, a smaller one is repeated in turn: 100 rows 50 times make 5,000. The number is
+    one of the published training set and shrinks with a subset, like the cut.
+    """
+    pool, counts = setting.train.pool, setting.train.counts
+    if not setting.config.gan.per_class:
+        return pool, counts
+    each = max(1, round(setting.config.gan.per_class * setting.task.fraction))
+    starts = np.cumsum((0, *counts[:-1]))
+    index = np.concatenate([start + np.arange(each) % n for start, n in zip(starts, counts, strict=True) if n])
+    return pool._replace(rows=pool.rows[:, index]), tuple(each if n else 0 for n in counts)
+
+
+def _epoch_ended(
+    setting: Setting,
+    curves: Curves,
+    nets: gan_step.Nets,
+    renewed: Callable[[tuple[Any, Any]], tuple[Any, Any]],
+    epoch: int,
+    means: dict[str, np.ndarray],
+    state: Any,
+) -> None:
+    called, loss = names(setting), setting.config.gan.loss
+    found = gan_failure.signs(curves, called, epoch, means, loss)
+    told = [{}] * len(found) if state.guard is None else gan_failure.told(state.guard, epoch, found)
+    curves.add("gan", called, epoch, means, told, loss_name=loss)
+    for (name, seed), signs, line in zip(itertools.product(called, curves.seeds), found, told, strict=True):
+        for message in gan_failure.messages(signs, line):
+            message = f"{name}: {message}" if nets.own else message
+            logging.warning("gan, seed %d, epoch %d: %s", seed, epoch, message)
+            curves.warn("gan", seed, epoch, message, name)
+    if epoch % setting.config.gan.grid_every == 0 or epoch == setting.config.gan.epochs:
+        weights = _by_seed(nets, renewed((gan_step.sampler(state), state.discriminator))[0])
+        checkpoint.save(setting.folder / "generator", epoch, {"generator": weights}, {"epoch": epoch}, keep=1000)
+        if not setting.pictured:
+            return
+        title = f"seed {setting.seeds[0]}, epoch {epoch}"
+        gan_grids.draw(setting, nets, weights, setting.workdir / "plots" / f"samples_epoch_{epoch:03d}.png", title)
