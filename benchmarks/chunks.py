@@ -16,7 +16,7 @@ from imbal_jax.data.batches import Pool, Shared
 from imbal_jax.gan import step as gan_step
 from imbal_jax.gan import train as gan_train
 from imbal_jax.runtime import autotune, cpu_devices, lanes
-from imbal_jax.stages.classifier_training import model_of
+from imbal_jax.stages.classifier_network import model_of
 from imbal_jax.stages.context import inputs_of
 from imbal_jax.stages.gan_training import nets_of
 from imbal_jax.train import classifier as classifier_train
@@ -68,7 +68,7 @@ def classifier(count: int, batch: int, form: str, spec: str = "none", net: Net =
 
 
 def statistics(count: int, batch: int, form: str, net: Net) -> Steps:
-    """Batches whose moments are found after a training instead of steps of it; arguments as for `classifier_training`."""
+    """Batches whose moments are found after a training instead of steps of it; arguments as for `classifier`."""
     config, choice = get_config("source"), _chosen(count, form)
     config.classifier.model = net.model
     devices, keys = lanes.devices_for(count), lanes.lane_keys(0, range(count))
@@ -89,7 +89,7 @@ def statistics(count: int, batch: int, form: str, net: Net) -> Steps:
 
 
 def cgan(count: int, batch: int, form: str) -> Steps:
-    """Steps of the conditional GAN with the published networks and optimisers; arguments as for `classifier_training`."""
+    """Steps of the conditional GAN with the published networks and optimisers; arguments as for `classifier`."""
     return _gan(get_config("source"), count, batch, form, S0)
 
 
@@ -111,7 +111,7 @@ def heartbeat_gans(count: int, batch: int, form: str, together: bool = True) -> 
 
 
 def dcgan(count: int, batch: int, form: str) -> Steps:
-    """Steps of the published DCGAN (two of the discriminator, one of the generator); arguments as for `classifier_training`."""
+    """Steps of the published DCGAN (two of the discriminator, one of the generator); arguments as for `classifier`."""
     config = retinopathy_dcgan.get_config()
     config.gan.classes = ""  # all rows are of one grade
     return _gan(config, count, batch, form, S2)

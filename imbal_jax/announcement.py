@@ -13,8 +13,8 @@ from imbal_jax.data import Rows, split
 from imbal_jax.evaluate import interim, stats
 from imbal_jax.report import analyses, terminal_table
 from imbal_jax.report.run import baseline_of
-from imbal_jax.stages.classifier_training import test_counts
 from imbal_jax.stages.context import Setting
+from imbal_jax.stages.evaluation import test_counts
 
 FEW = 20  # test rows of a class
 ACCELERATORS = {"/dev/nvidia0": "jax[cuda12]", "/dev/kfd": "jax[rocm]", "/dev/accel0": "jax[tpu]"}  # and what jax needs

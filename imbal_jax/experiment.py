@@ -25,8 +25,16 @@ from imbal_jax.report import analyses, build, terminal_table
 from imbal_jax.report.curves import Curves, ranges
 from imbal_jax.report.run import baseline_of, published
 from imbal_jax.runtime import autotune, environment, memory, multihost
-from imbal_jax.stages import arm_group, classifier_training, gan_grids, gan_quality, gan_training
-from imbal_jax.stages.context import Base, Setting, begin, prepare
+from imbal_jax.stages import (
+    arm_group,
+    classifier_network,
+    evaluation,
+    gan_grids,
+    gan_quality,
+    gan_training,
+)
+from imbal_jax.stages.context import Base, Setting, begin
+from imbal_jax.stages.training_set import prepare
 
 # What may change from one start to the next: more of the same, or how it is computed.
 ADDABLE = {f"config.{name}" for name in ("baselines", "method", "expected", "grid", "seeds", "stop", "baseline", "metric")} | {
@@ -63,7 +71,7 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     claim(one)
     announcement.announce(one)
     rule, own = sweep.stop_rule(config), workdir / "rows.jsonl"
-    tested = classifier_training.test_counts(base.data)
+    tested = evaluation.test_counts(base.data)
     known = meet("start", own, _left_by_others(workdir), tested, stopping)
     rounds = sweep.rounds(config, sweep.lanes_at_once(one, every))
     for number, chunks in enumerate(rounds):
@@ -242,11 +250,11 @@ def claim(setting: Setting) -> None:
         "dtype": setting.data.train.x.dtype.name,
         "note": setting.data.note,
         "scale": None if setting.data.scale is None else setting.data.scale._asdict(),
-        "groups": classifier_training.groups_of_test(setting.data)[0].tolist(),
+        "groups": evaluation.groups_of_test(setting.data)[0].tolist(),
         "left_out": list(setting.data.left_out),
         "counts": list(setting.task.counts),
         "minority": list(setting.task.minority),
-        "test_counts": classifier_training.test_counts(setting.data),
+        "test_counts": evaluation.test_counts(setting.data),
     }
     begun = setting.workdir / "environment.json"
     before = json_files.read_object(begun) or {"data": data}
@@ -314,9 +322,9 @@ def checked_arms(setting: Setting) -> list[Arm]:
             gan_training.check_data(there.gan, setting.task)
             gan_training.check_shape(nets, there.gan.model, setting.task.shape)
             gan_training.check_penalty(nets, there, setting.task.shape)
-        model = classifier_training.model_of(there, len(setting.task.counts), base.form.conv, setting.task.shape)
-        classifier_training.check_network(there, model, setting.task.shape)
-        classifier_training.check_method(there, model, setting.task, arm.spec)
+        model = classifier_network.model_of(there, len(setting.task.counts), base.form.conv, setting.task.shape)
+        classifier_network.check_network(there, model, setting.task.shape)
+        classifier_network.check_method(there, model, setting.task, arm.spec)
         sizes = (there.classifier.model, there.classifier.width, there.gan.model, there.gan.g_width, there.gan.d_width)
         if (key := (*sizes, there.gan.latent, arm_group.uses_gan(arm.spec))) not in measured:
             measured.add(key)

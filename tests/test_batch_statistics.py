@@ -22,7 +22,8 @@ from imbal_jax.models.layers import BatchNorm, Dropout
 from imbal_jax.report.curves import Curves
 from imbal_jax.runtime import lanes
 from imbal_jax.stages import classifier_training as stage
-from imbal_jax.stages.context import inputs_of, prepare
+from imbal_jax.stages.context import inputs_of
+from imbal_jax.stages.training_set import prepare
 from imbal_jax.train import classifier, loop, statistics_of_arm
 from tests import small
 

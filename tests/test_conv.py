@@ -140,9 +140,7 @@ def rounded_case(name, dtype):
 def test_bfloat16_is_as_exact_as_lax(name):
     x, w, dy = rounded_case(name, jnp.bfloat16)
     expected = exact(x, w, dy)
-    for ours, theirs in zip(
-        rms(all_three(x, w, dy), expected), rms(all_three(x, w, dy, form="lax"), expected), strict=True
-    ):
+    for ours, theirs in zip(rms(all_three(x, w, dy), expected), rms(all_three(x, w, dy, form="lax"), expected), strict=True):
         assert ours <= 1.1 * theirs and ours < 0.0025  # rounding the result to 8 bits is 0.17 %
 
 

@@ -7,8 +7,7 @@ import pytest
 from imbal_jax import methods
 from imbal_jax.arms import arms
 from imbal_jax.report.curves import Curves
-from imbal_jax.stages import arm_group
-from imbal_jax.stages import context as settings
+from imbal_jax.stages import arm_group, training_set
 from imbal_jax.train import cost
 from imbal_jax.train.cost import Cost
 from tests import small
@@ -44,7 +43,7 @@ def test_a_second_stage_counts_its_rows(spec):
 def test_the_classifier_that_a_resampler_asks_for_is_part_of_its_cost(tmp_path, monkeypatch):
     config = small.get_config()
     config.baselines, config.method = SPECS, "none"
-    setting = settings.prepare(config, tmp_path)
+    setting = training_set.prepare(config, tmp_path)
     asked = []
 
     def fit_plain(setting, curves):

@@ -20,7 +20,7 @@ from imbal_jax.evaluate import stats
 from imbal_jax.export import samples
 from imbal_jax.models import ecg_gan, s0_cgan
 from imbal_jax.stages import gan_training
-from imbal_jax.stages.context import prepare
+from imbal_jax.stages.training_set import prepare
 
 
 @pytest.fixture(autouse=True)

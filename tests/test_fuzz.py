@@ -22,7 +22,7 @@ from imbal_jax.errors import UserError
 from imbal_jax.report import analyses, build
 from imbal_jax.report.curves import Curves
 from imbal_jax.runtime import autotune
-from imbal_jax.stages import context
+from imbal_jax.stages import training_set
 from tests import small, test_cifar, test_data, test_fer2013, test_mitbih, test_retinopathy
 from tests.test_report import fabricate
 
@@ -299,7 +299,7 @@ def joined_report(at):
 def resumed_run(at):
     """What a start reads before it trains."""
     config = small.get_config()
-    prepared = context.prepare(config, at)
+    prepared = training_set.prepare(config, at)
     experiment.claim(prepared)
     row = {"seed": 0, "method": "over", "accuracy": 0.5, "digest": prepared.data.digest, "counts_before": [1] * 10}
     (at / "rows.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row | {"seed": 1}) + "\n")

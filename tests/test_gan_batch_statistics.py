@@ -21,7 +21,7 @@ from imbal_jax.models import ecg_gan, s0_cgan, s1_gan
 from imbal_jax.models.layers import BatchNorm
 from imbal_jax.report.curves import Curves
 from imbal_jax.stages import gan_training
-from imbal_jax.stages.context import prepare
+from imbal_jax.stages.training_set import prepare
 from imbal_jax.train import loop
 from tests import small
 

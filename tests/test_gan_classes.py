@@ -14,7 +14,7 @@ from imbal_jax.gan import step as gan_step
 from imbal_jax.gan.step import Nets
 from imbal_jax.report.curves import Curves
 from imbal_jax.stages import arm_group, gan_selection, gan_training
-from imbal_jax.stages.context import prepare
+from imbal_jax.stages.training_set import prepare
 from tests import small, toys
 
 TASK = methods.Task((50, 9, 0, 4), 1.0, ("N", "S", "V", "F"), (28, 28, 1), (1, 2, 3))

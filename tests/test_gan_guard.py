@@ -8,7 +8,7 @@ from imbal_jax.artifacts import checkpoint, json_files
 from imbal_jax.gan import monitor
 from imbal_jax.report.curves import Curves
 from imbal_jax.stages import gan_failure, gan_training
-from imbal_jax.stages.context import prepare
+from imbal_jax.stages.training_set import prepare
 from tests import small
 
 FAILS = {1: (3,), 2: (1, 2)}  # seed -> epochs

@@ -10,8 +10,8 @@ from imbal_jax import experiment
 from imbal_jax.errors import UserError
 from imbal_jax.models import head, s0_cnn, standardized
 from imbal_jax.models.inference import apply_in_batches
-from imbal_jax.stages import classifier_training
-from imbal_jax.stages.context import prepare
+from imbal_jax.stages import classifier_network, classifier_training
+from imbal_jax.stages.training_set import prepare
 from tests import small
 
 X = np.random.default_rng(0).integers(0, 256, (6, 28, 28, 1)).astype(np.uint8)
@@ -86,7 +86,7 @@ def test_the_trained_network_is_the_one_that_is_asked_for(tmp_path):
     config.classifier.mean, config.classifier.std = (0.1,), (0.3,)
     setting = prepare(config, tmp_path)
     work = classifier_training.alone(setting)
-    plain = classifier_training.model_of(config, 10, "gemm", (28, 28, 1))
+    plain = classifier_network.model_of(config, 10, "gemm", (28, 28, 1))
     assert classifier_training._parts(setting, work).model == standardized.Standardized(plain, (0.1,), (0.3,))
     model = classifier_training._parts(setting, work._replace(steps=("ldam | drw",))).model
     assert isinstance(model.model, head.Cosine) and model.std == (0.3,)
@@ -101,7 +101,7 @@ def test_a_network_without_a_head_is_refused_before_the_training(tmp_path, monke
             features = x.reshape(x.shape[0], -1)
             return nn.Dense(self.classes)(features), features
 
-    monkeypatch.setattr(classifier_training, "model_of", lambda config, classes, form, shape: Headless(classes))
+    monkeypatch.setattr(classifier_network, "model_of", lambda config, classes, form, shape: Headless(classes))
     config = small.get_config()
     for method in ("crt", "ldam"):
         config.method = method

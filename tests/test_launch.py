@@ -16,7 +16,7 @@ import launch
 from imbal_jax import data, experiment
 from imbal_jax.errors import Lost, UserError
 from imbal_jax.flags import define, parse
-from imbal_jax.stages import context
+from imbal_jax.stages import context, training_set
 from imbal_jax.train import loop
 from tests import small
 
@@ -299,7 +299,7 @@ def begun(workdir, **fields):
     """A workdir as an experiment leaves it right after its start."""
     config = config_of(**fields)
     experiment.refuse_other(config, workdir)
-    experiment.claim(context.prepare(config, workdir))
+    experiment.claim(training_set.prepare(config, workdir))
     return workdir
 
 

@@ -14,7 +14,7 @@ from data_files import fails
 
 from imbal_jax import data
 from imbal_jax.data import download, heartbeats, mitbih, mitbih_sums, wfdb_files
-from imbal_jax.stages.classifier_training import groups_of_test
+from imbal_jax.stages.evaluation import groups_of_test
 
 REAL = os.environ.get("IMBAL_DATA_DIR")
 needs_mitdb = pytest.mark.skipif(

@@ -7,7 +7,7 @@ from imbal_jax.arms import Arm
 from imbal_jax.report import grids, style
 from imbal_jax.report.curves import Curves
 from imbal_jax.stages import arm_group, pictures
-from imbal_jax.stages.context import prepare
+from imbal_jax.stages.training_set import prepare
 from tests import small
 
 NAMES = ("T-shirt/top", "Sneaker", "Bag")

@@ -18,7 +18,7 @@ from imbal_jax.errors import UserError
 from imbal_jax.flags import NUMBERS, SAMPLING, SWITCHES, TEXTS, define, parse
 from imbal_jax.methods import Task
 from imbal_jax.runtime import autotune
-from imbal_jax.stages import context
+from imbal_jax.stages import context, training_set
 from tests import small
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -151,7 +151,7 @@ def base():
 def check(config):
     """What a run checks before anything is trained."""
     config_schema.validate(config)
-    experiment.checked_arms(context.prepare(config, Path(), base(), seeds=(0,)))
+    experiment.checked_arms(training_set.prepare(config, Path(), base(), seeds=(0,)))
 
 
 def values_for(default):

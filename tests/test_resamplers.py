@@ -22,7 +22,7 @@ from imbal_jax.methods.rows.smote_tomek import smote_tomek
 from imbal_jax.methods.rows.tomek_links import tomek_links
 from imbal_jax.methods.rows.under import undersample
 from imbal_jax.runtime import lanes
-from imbal_jax.stages.context import unbalanced
+from imbal_jax.stages.training_set import unbalanced
 
 QUICK = {"xla_backend_optimization_level": 0}  # each is compiled for a few rows and run once
 STATIC = ("counts", "wanted", "k", "m", "kind", "strategy", "vote", "enn_k")

@@ -18,7 +18,7 @@ from imbal_jax import experiment
 from imbal_jax.artifacts import checkpoint, json_files
 from imbal_jax.report.curves import Curves
 from imbal_jax.runtime import lanes
-from imbal_jax.stages import context
+from imbal_jax.stages import training_set
 from imbal_jax.train import loop
 from tests import small
 
@@ -163,7 +163,7 @@ def test_rows_of_a_torn_writing_are_written_again(tmp_path, monkeypatch):
 
 def test_a_start_that_was_killed_leaves_a_workdir_to_go_on_with(tmp_path):
     config = small.get_config()
-    prepared = context.prepare(config, tmp_path)
+    prepared = training_set.prepare(config, tmp_path)
     experiment.claim(prepared)
     (tmp_path / "config.json").unlink()  # killed between the two files
     experiment.claim(prepared)

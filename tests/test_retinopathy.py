@@ -10,6 +10,7 @@ from data_files import encoded, fails, noise, write
 
 from imbal_jax import data
 from imbal_jax.data import images, retinopathy_files, split
+from imbal_jax.stages import training_set
 
 REAL = os.environ.get("IMBAL_DATA_DIR")
 needs_retinopathy = pytest.mark.skipif(
@@ -279,11 +280,10 @@ def test_patients_are_on_one_side_and_grades_on_their_share(tmp_path, share):
 
 def test_validation_is_drawn_by_patient(tmp_path):
     """As `config.data.validation` does it: every grade of two patients is on both sides."""
-    from imbal_jax.stages import context
 
     write(tmp_path / "retinopathy", everything())
     rows = load(tmp_path, split_seed=1).train
-    found = context._set_aside(rows, 0.2, 0)
+    found = training_set._set_aside(rows, 0.2, 0)
     patients = np.array([len(np.unique(rows.groups[rows.y == grade])) for grade in range(5)])
     assert (patients >= 2).all()
     for kept, held in zip(*found, strict=True):

@@ -22,7 +22,7 @@ from imbal_jax.export import generator_checkpoints, samples
 from imbal_jax.flags import define, parse
 from imbal_jax.gan import sample
 from imbal_jax.runtime.lanes import purpose
-from imbal_jax.stages import context, gan_training
+from imbal_jax.stages import context, gan_training, training_set
 from tests import small
 from tests.data_files import fails
 
@@ -51,7 +51,7 @@ def begin(config, workdir):
     black = Dataset("black", "test", "0", tuple("0123456789"), rows, rows, 1 / 600, "")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(context.data, "load", lambda *_, **__: black)
-        begun = context.prepare(config, workdir)
+        begun = training_set.prepare(config, workdir)
     experiment.claim(begun)
     return begun
 

@@ -409,9 +409,7 @@ def test_power_of_a_paired_comparison(effect, n):
 def test_seeds_needed_at_the_spread_seen():
     wide = np.array([0.0, 0.02, 0.04])  # mean and standard deviation 0.02: d = 1
     by_formula = next(  # Bonferroni over four tests, 95 % of the error
-        n
-        for n in range(2, 99)
-        if reference.nct.sf(reference.t.isf(0.05 * 0.95 / 4 / 2, n - 1), n - 1, np.sqrt(n)) >= 0.8
+        n for n in range(2, 99) if reference.nct.sf(reference.t.isf(0.05 * 0.95 / 4 / 2, n - 1), n - 1, np.sqrt(n)) >= 0.8
     )
     assert stats.pairs_needed(wide, 4) == by_formula == 15
     assert stats.pairs_needed(wide - 0.02, 4, margin=0.02) == by_formula  # no effect seen: that of the margin

@@ -23,7 +23,7 @@ from imbal_jax.data import batches
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.evaluate import interim, stats
 from imbal_jax.report import build, run
-from imbal_jax.stages import context
+from imbal_jax.stages import training_set
 from tests import small
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -164,7 +164,7 @@ def test_which_arms_are_at_work():
 def test_the_work_to_come_is_counted(tmp_path):
     """By hand: lanes times epochs times steps; the GAN counts once for its arms of a chunk."""
     config = config_of(seeds=6, baselines=("none", "gan_synth"), method="gan_synth | mixup")
-    one = context.prepare(config, tmp_path, seeds=(0,))
+    one = training_set.prepare(config, tmp_path, seeds=(0,))
     real, batch = sum(one.task.counts), config.classifier.batch
     config.classifier.epochs, config.gan.epochs = 3, 5
     units = sweep.missing(arms_of.arms(config), (0, 1), [{"method": "none", "seed": 1}])
@@ -493,4 +493,4 @@ def test_a_second_process_on_the_same_workdir_is_refused(tmp_path):
 
 def test_a_workdir_prepared_for_one_point_names_it(tmp_path):
     config = config_of()
-    assert context.prepare(config, tmp_path, seeds=(0, 1, 4)).folder.name == "seeds-0-1,4"
+    assert training_set.prepare(config, tmp_path, seeds=(0, 1, 4)).folder.name == "seeds-0-1,4"

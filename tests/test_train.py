@@ -21,6 +21,7 @@ from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.runtime import environment, lanes
 from imbal_jax.stages import classifier_training as stage
 from imbal_jax.stages import context as settings
+from imbal_jax.stages import evaluation, training_set
 from imbal_jax.train import classifier, loop, optimizer, selection
 from imbal_jax.train.cost import Cost
 from tests import small, toys
@@ -356,7 +357,7 @@ def begun():
 
 
 def prepared(folder, base=None, **fields):
-    return settings.prepare(config_of(data__per_class=60, **fields), folder, base or begun())
+    return training_set.prepare(config_of(data__per_class=60, **fields), folder, base or begun())
 
 
 def test_the_first_rows_are_held_out_before_the_cut(tmp_path):
@@ -399,7 +400,7 @@ def test_groups_are_held_out_whole(tmp_path):
     seeds = tuple(range(12))
     fields = {"data__validation": 0.2, "cut__profile": "none"}
     config = config_of(data__per_class=60, **fields)
-    found = settings.prepare(config, tmp_path, base, seeds=seeds)
+    found = training_set.prepare(config, tmp_path, base, seeds=seeds)
     held, groups, y = np.asarray(found.validation), base.data.train.groups, base.data.train.y
     rows = np.asarray(found.train.pool.rows)
     for mine, others in zip(held, rows, strict=True):
@@ -410,17 +411,17 @@ def test_groups_are_held_out_whole(tmp_path):
         np.testing.assert_allclose(np.bincount(y[mine]), 0.2 * 60, atol=3)
     assert 560 <= held.shape[1] + rows.shape[1] <= 600
     assert 2 < len({tuple(mine) for mine in held}) <= settings.SPLITS  # seeds have splits of their own
-    alone = settings.prepare(config, tmp_path, base, seeds=(7,))  # whichever seeds there are beside it
+    alone = training_set.prepare(config, tmp_path, base, seeds=(7,))  # whichever seeds there are beside it
     assert np.array_equal(alone.validation[0], held[7]) and np.array_equal(alone.train.pool.rows[0], rows[7])
-    other = settings.prepare(config_of(data__per_class=60, seed=1, **fields), tmp_path, base, seeds=seeds)
+    other = training_set.prepare(config_of(data__per_class=60, seed=1, **fields), tmp_path, base, seeds=seeds)
     assert not np.array_equal(held, np.asarray(other.validation))
 
 
 def test_the_random_cut_of_a_lane_is_from_its_own_split(tmp_path):
     base = in_groups()
     config = config_of(data__per_class=60, data__validation=0.2, cut__draw="random")
-    both = settings.prepare(config, tmp_path, base, seeds=(0, 1, 2, 3))
-    alone = settings.prepare(config, tmp_path, base, seeds=(2,))
+    both = training_set.prepare(config, tmp_path, base, seeds=(0, 1, 2, 3))
+    alone = training_set.prepare(config, tmp_path, base, seeds=(2,))
     assert np.array_equal(alone.train.pool.rows[0], both.train.pool.rows[2])
     groups = base.data.train.groups
     for mine, others in zip(np.asarray(both.validation), np.asarray(both.train.pool.rows), strict=True):
@@ -453,7 +454,7 @@ def test_the_rest_of_a_group_is_not_trained_on_beside_the_first_rows(tmp_path):
 )
 def test_numbers_out_of_range(tmp_path, fields, words):
     with pytest.raises(UserError, match=words):
-        settings.prepare(config_of(data__per_class=60, **fields), tmp_path)
+        training_set.prepare(config_of(data__per_class=60, **fields), tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -516,7 +517,7 @@ def test_twins_are_left_out_of_the_figures(tmp_path):
     spent = {"cost": Cost(), "second": Cost(), "epoch_seconds": 1.0, "steps": 1, "unit": "steps", "lanes": 2}
     params_of_arms = jax.tree.map(lambda leaf: leaf[None], params)
     fitted = stage.Fitted(model, params_of_arms, train, selected=np.array([[3, 5]]), **spent)
-    rows = stage.evaluate(found, fitted, [Arm("none")])[0]
+    rows = evaluation.evaluate(found, fitted, [Arm("none")])[0]
     y = base.data.test.y
     x = jnp.asarray(base.data.test.x / 255.0, jnp.float32)
     logits = np.asarray(jax.vmap(lambda params: model.apply(params, x)[0])(params))

@@ -12,7 +12,7 @@ from imbal_jax.gan import step as gan_step
 from imbal_jax.methods import Context, Task
 from imbal_jax.methods.rows import gan_synth
 from imbal_jax.runtime import lanes
-from imbal_jax.stages.context import unbalanced
+from imbal_jax.stages.training_set import unbalanced
 
 LATENT, FEATURES = 4, 5
 

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 
 from imbal_jax import models
 from imbal_jax.models import layer_table
-from imbal_jax.stages import classifier_training, gan_training
+from imbal_jax.stages import classifier_network, gan_training
 from imbal_jax.stages.context import Setting
 
 
@@ -24,7 +24,7 @@ def text(setting: Setting, with_gan: bool, coloured: bool = False) -> str:
         z = jnp.zeros((1, nets.latent))
         found.append((f"generator ({config.gan.model})", layer_table.of(nets.generator, z, label, coloured=coloured)))
         found.append((f"discriminator ({config.gan.model})", layer_table.of(nets.discriminator, x, label, coloured=coloured)))
-    model = classifier_training.model_of(config, len(task.counts), "gemm", task.shape)
+    model = classifier_network.model_of(config, len(task.counts), "gemm", task.shape)
     name = models.classifier_for(config.classifier.model, task.shape)
     found.append((f"classifier ({name})", layer_table.of(model, x, coloured=coloured)))
     return "\n".join(f"{name}\n{shown}" for name, shown in found)

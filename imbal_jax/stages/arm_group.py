@@ -15,7 +15,7 @@ from imbal_jax.gan import monitor
 from imbal_jax.methods import Context, Train
 from imbal_jax.report.curves import Curves
 from imbal_jax.runtime.lanes import purposes
-from imbal_jax.stages import classifier_training, gan_quality, gan_selection, gan_training, pictures
+from imbal_jax.stages import classifier_training, evaluation, gan_quality, gan_selection, gan_training, pictures, second_stage
 from imbal_jax.stages.context import Setting
 from imbal_jax.train import cost
 from imbal_jax.train.cost import Cost
@@ -46,8 +46,8 @@ def run(
     if uses_gan(arms[0].spec) and not with_gan:
         warn_of_nothing(setting, curves, arms)
     pictures.draw(setting, arms, train)
-    fitted = classifier_training.fit(setting, curves, arms, train)
-    figures = classifier_training.evaluate(setting, fitted, arms)
+    fitted = second_stage.apply(setting, classifier_training.fit(setting, curves, arms, train), arms)
+    figures = evaluation.evaluate(setting, fitted, arms)
     lanes = len(setting.seeds)
     stages = {"resample": Cost(), "plain": Cost(), "gan": Cost(), **before}
     spent = {

@@ -1,7 +1,7 @@
-"""The classifier stage: train a group of arms' classifiers on all lanes and evaluate them on the whole test set."""
+"""The training stage: the classifiers of a group of arms, trained on all seeds."""
 
 import zlib
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,30 +11,22 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from imbal_jax import methods, models
+from imbal_jax import methods
 from imbal_jax.arms import Arm
 from imbal_jax.config import defaults
-from imbal_jax.data import Dataset
-from imbal_jax.data.batches import Inputs, Shared, gather, padded, pick
-from imbal_jax.errors import UserError
-from imbal_jax.evaluate import measures, metrics
-from imbal_jax.methods import Head, Recipe, Stage, Train
-from imbal_jax.methods.recipe import corrected, finetuned
+from imbal_jax.data.batches import Inputs, Shared, gather, padded
+from imbal_jax.evaluate import metrics
+from imbal_jax.methods import Recipe, Train
 from imbal_jax.methods.rows.gan_synth import TrainedClassifier
-from imbal_jax.models import head, standardized
-from imbal_jax.models import precise_batch_norm as normalisation
-from imbal_jax.models.inference import apply_in_batches, in_batches
-from imbal_jax.models.layers import initializer
-from imbal_jax.models.standardized import Standardized
+from imbal_jax.models.inference import apply_in_batches
 from imbal_jax.report.curves import Curves
 from imbal_jax.runtime import lanes
-from imbal_jax.runtime.lanes import purpose
-from imbal_jax.stages import training_memory
-from imbal_jax.stages.context import Setting, init_lanes, inputs_of, unbalanced
+from imbal_jax.stages import classifier_network, training_memory
+from imbal_jax.stages.context import Setting, init_lanes, inputs_of
+from imbal_jax.stages.training_set import unbalanced
 from imbal_jax.train import classifier, length, loop, optimizer, selection, statistics_of_arm
 from imbal_jax.train.cost import Cost
 
-MOST_GROUPS = 200  # of test rows, whose confusion is kept for each
 VALIDATION = {"loss": "nll", "accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy"}  # in the curves, and in metrics
 
 
@@ -85,49 +77,8 @@ class Work(NamedTuple):
     shared: Shared
 
 
-def model_of(config: Any, classes: int, form: str, shape: Sequence[int]) -> Any:
-    """The network that `config.classifier` names, for examples of that shape.
-
-    Raises:
-        UserError: an unknown one, or one that takes examples of another rank.
-    """
-    options = config.classifier
-    initializer(options.init)
-    model = models.load(models.classifier_for(options.model, shape), "classifier.model", "Model").Model
-    return model(classes, width=options.width, form=form, init_kernel=options.init)
-
-
-def dressed(model: Any, options: Any, cosine: bool) -> Any:
-    """The network as it is trained and evaluated: with `config.classifier.mean` and `.std`, and a normalised last layer."""
-    model = head.Cosine(model) if cosine else model
-    mean, std = options.mean, options.std
-    return Standardized(model, tuple(map(float, mean)), tuple(map(float, std))) if len(mean) else model
-
-
-def check_method(config: Any, model: Any, task: methods.Task, spec: str) -> None:
-    """Raise UserError where a method needs a last layer that the network has not, or its inputs cannot be standardised."""
-    recipe = methods.recipe_of(spec, task, task.counts)
-    if recipe.finetunes or recipe.cosine:
-        head.check(model, task.shape, config.classifier.model, spec)
-    standardized.check_channels(config.classifier.mean, task.shape)
-
-
-def check_network(config: Any, model: Any, shape: Sequence[int]) -> None:
-    """Raise UserError for a network that cannot take examples of that shape, such as images that are too small for it."""
-    try:
-        jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), jnp.float32))
-    except UserError:
-        raise
-    except Exception as error:  # flax's and jax's errors about shapes share no base class
-        why = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(
-            f"config.classifier.model is {config.classifier.model!r}, which cannot take examples of shape {tuple(shape)} "
-            f"({why[:200]}): choose another network, or other data"
-        ) from error
-
-
 def fit(setting: Setting, curves: Curves, arms: Sequence[Arm], train: Train) -> Fitted:
-    """Train the classifiers of a group of arms on `train`, going on where an earlier run stopped; then their second stages.
+    """Train the classifiers of a group of arms on `train`, going on where an earlier run stopped.
 
     The arms differ in traced numbers alone. Arms that differ only in what comes after the training share it: its state is
     kept under the part of the spec that is trained.
@@ -149,8 +100,7 @@ def fit(setting: Setting, curves: Curves, arms: Sequence[Arm], train: Train) -> 
     selected = None if best is None else by_arm(np.asarray(best.epoch))
     epoch_seconds = trained.seconds / trained.epochs / many
     cost = Cost(trained.seconds / many, trained.steps * planned.batch)
-    fitted = Fitted(model, params, train, cost, Cost(), epoch_seconds, trained.steps, planned.unit, many, selected)
-    return _second_stage(setting, fitted, arms)
+    return Fitted(model, params, train, cost, Cost(), epoch_seconds, trained.steps, planned.unit, many, selected)
 
 
 def fit_plain(setting: Setting, curves: Curves) -> tuple[TrainedClassifier, Cost]:
@@ -232,10 +182,10 @@ class _Parts(NamedTuple):
 
 
 def _parts(setting: Setting, work: Work) -> _Parts:
-    model = model_of(setting.config, len(work.train.counts), setting.base.form.conv, setting.task.shape)
+    model = classifier_network.model_of(setting.config, len(work.train.counts), setting.base.form.conv, setting.task.shape)
     step = work.steps[0]
     cosine = bool(step) and methods.recipe_of(step, setting.task, work.train.counts).cosine
-    model = dressed(model, setting.config.classifier, cosine)
+    model = classifier_network.dressed(model, setting.config.classifier, cosine)
     kept = {"ema": work.options.ema, "select": work.options.select}
     own = sum(work.train.counts)
     planned = length.of(work.options, sum(setting.train.counts) if work.stage == "classifier" else own, own)
@@ -305,7 +255,7 @@ class _Anew(NamedTuple):
 
 def _anew(setting: Setting, work: Work, parts: _Parts) -> _Anew | None:
     """None for a network without batch normalisation: nothing is done to it."""
-    if not setting.program(("norms", parts.model), lambda: batch_norms(parts.model, setting.task.shape)):
+    if not setting.program(("norms", parts.model), lambda: classifier_network.batch_norms(parts.model, setting.task.shape)):
         return None
     split = _split(setting, work, parts.length.batch)
 
@@ -322,11 +272,6 @@ def _anew(setting: Setting, work: Work, parts: _Parts) -> _Anew | None:
         return jnp.asarray(many, jnp.int32), jnp.asarray(progress, jnp.float32)
 
     return _Anew((parts.length.batch, bool(_own_devices(setting, work)), _fixed(work)), of, when)
-
-
-def batch_norms(model: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
-    """The paths of a network's batch normalisations, for examples of that shape."""
-    return normalisation.layers(model, jax.ShapeDtypeStruct((2, *shape), jnp.float32))
 
 
 def _with_statistics(setting: Setting, work: Work, parts: _Parts, trained: loop.Trained) -> loop.Trained:
@@ -398,131 +343,8 @@ def lane_inputs(work: Work) -> Inputs:
     return inputs_of(keys, pool, counts, stacked)
 
 
-def _second_stage(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> Fitted:
-    """The classifiers with the last layers that their arms' second stages made of theirs."""
-    task, counts, model = setting.task, fitted.train.counts, fitted.model
-    spec = methods.part(arms[0].spec, task, {"finetune"})
-    if not spec:
-        return fitted
-
-    def one(lane, shared):
-        _, (key, params, pool, values) = lane
-        recipe = methods.recipe_of(spec, task, counts, values)
-
-        def seen(index):
-            x, y = pick(pool, shared, index)
-            return model.apply(params, x)[1].astype(jnp.float32), y
-
-        features, y = in_batches(seen, (jnp.arange(pool.rows.shape[0]),), 500)
-        return finetuned(recipe, purpose(key, "second stage"), Head(*head.read(params)), Stage(features, y, counts))
-
-    run = setting.program(("second stage", model, methods.skeleton(spec), counts), lambda: setting.over_lanes(one))
-    clock = loop.stopwatch(setting.base.compiling)
-    heads = [
-        run((), (setting.keys, _of(fitted.params, i), fitted.train.pool, _values(setting, arm, {"finetune"})), setting.shared)
-        for i, arm in enumerate(arms)
-    ]
-    heads = jax.block_until_ready(jax.tree.map(lambda *leaves: jnp.stack(leaves), *heads))
-    seconds = clock() / (len(arms) * len(setting.seeds))
-    rows = sum(counts)  # that the features are computed of, once
-    examples = rows + sum(method.examples or 0 for method in methods.build(spec, task._replace(counts=counts)))
-    return fitted._replace(params=head.replace(fitted.params, *heads), second=Cost(seconds, examples))
-
-
-def evaluate(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> list[list[dict[str, Any]]]:
-    """The metrics of every arm and lane on the whole test set: a flat dict each, as in rows.jsonl.
-
-    Test rows whose image is also in the training set (`Dataset.twins`) are left out, but for the two figures that end in
-    '_with_twins'. Where the epoch was chosen by validation, 'epoch_selected' says which. Where the test rows are in groups
-    (patients), 'confusion_by_group' [G, K, K] has them apart, in the groups' order.
-
-    Post-hoc corrections come first; those that are fitted see the lane's validation rows, never the test set.
-    """
-    task, counts, model = setting.task, fitted.train.counts, fitted.model
-    test = setting.program("test", lambda: _test(setting))
-    groups = len(groups_of_test(setting.data)[0])
-    spec = methods.part(arms[0].spec, task, methods.AFTER)
-
-    def measure(lane, shared):
-        (_, (params, rows, values)), ((x, y, alone, group), real) = lane, shared
-        recipe = methods.recipe_of(spec, task, counts, values) if spec else Recipe()
-        validation = None
-        if recipe.needs_validation:
-            validation = (apply_in_batches(model, params, gather(real.x, rows))[0], real.y[rows])
-        logits, _ = apply_in_batches(model, params, x)
-        z = corrected(recipe, logits, validation)
-        everything = metrics.classification(z, y)
-        if group.shape[0]:
-            place = (group, y.astype(jnp.int32), jnp.argmax(z, axis=-1))
-            tables = jnp.zeros((groups, z.shape[-1], z.shape[-1]), jnp.int32).at[place].add(1)
-            everything = {**everything, "confusion_by_group": tables}
-        if alone.shape[0] == y.shape[0]:
-            return everything
-        both = {f"{name}_with_twins": everything[name] for name in ("accuracy", "balanced_accuracy")}
-        return {**metrics.classification(z[alone], y[alone]), **both}
-
-    key = ("evaluate", model, (methods.skeleton(spec), counts) if spec else ())
-    run = setting.program(key, lambda: setting.over_lanes(measure))
-    found = []
-    for i, arm in enumerate(arms):
-        inputs = (_of(fitted.params, i), setting.validation, _values(setting, arm, methods.AFTER))
-        result = jax.tree.map(np.asarray, run((), inputs, (test, setting.shared)))
-        per_lane = [jax.tree.map(lambda leaf, lane=lane: leaf[lane], result) for lane in range(len(setting.seeds))]
-        found.append([_flat(lane, task.class_names, setting.data.measures) for lane in per_lane])
-        if fitted.selected is not None:
-            epochs = fitted.selected[i].tolist()
-            found[-1] = [{**row, "epoch_selected": epoch} for row, epoch in zip(found[-1], epochs, strict=True)]
-    return found
-
-
-def _flat(result: dict[str, Any], class_names: Sequence[str], kind: str) -> dict[str, Any]:
-    more: dict[str, Any] = {name: float(value) for name, value in result.items() if name.endswith("_with_twins")}
-    more |= measures.of(kind, result["confusion"], class_names)
-    if "confusion_by_group" in result:
-        more["confusion_by_group"] = np.asarray(result["confusion_by_group"]).tolist()
-    return {**metrics.flatten(result, class_names), **more}
-
-
-def groups_of_test(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
-    """The groups of the test rows (its clusters, where it has any), ascending, and each row's place among them, int32 [N].
-
-    Both are empty where the rows are in no groups, or in more than can be told apart.
-    """
-    of_row = data.clusters if len(data.clusters) else data.test.groups
-    names, place = np.unique(of_row, return_inverse=True)
-    if len(names) > MOST_GROUPS or len(names) == len(of_row):
-        return names[:0], place[:0].astype(np.int32)
-    return names, place.astype(np.int32)
-
-
-def test_counts(data: Dataset) -> list[int]:
-    """Test rows of each class that the metrics are of, [K]: without those whose image is also in the training set."""
-    y = data.test.y[~data.twins] if len(data.twins) else data.test.y
-    return np.bincount(y, minlength=len(data.class_names)).tolist()
-
-
 def _selects(options: Any) -> bool:
     return options.select == "best"
-
-
-def _test(setting: Setting) -> tuple[jax.Array, ...]:
-    """The test rows, their labels, the numbers of those whose image is not also in the training set, their groups' places."""
-    test, twins = setting.data.test, setting.data.twins
-    alone = np.flatnonzero(~twins) if len(twins) else np.arange(len(test.y))
-    return lanes.replicate(
-        tuple(map(jnp.asarray, (test.x, test.y, alone, groups_of_test(setting.data)[1]))), setting.base.devices
-    )
-
-
-def _of(params: Any, arm: int) -> Any:
-    return jax.tree.map(lambda leaf: leaf[arm], params)
-
-
-def _values(setting: Setting, arm: Arm, hooks: Set[str]) -> dict[str, jax.Array]:
-    """The traced numbers of the words with these hooks, the same for all lanes: {name: [L]}."""
-    spec = methods.part(arm.spec, setting.task, hooks)
-    found = methods.numbers(spec) if spec else {}
-    return {name: jnp.full(len(setting.seeds), value, jnp.float32) for name, value in found.items()}
 
 
 def folder_name(spec: str) -> str:

@@ -16,7 +16,8 @@ from imbal_jax.gan import sample
 from imbal_jax.gan import step as gan_step
 from imbal_jax.report import grids, signal_plots
 from imbal_jax.runtime.lanes import purpose
-from imbal_jax.stages.context import Setting, class_rows
+from imbal_jax.stages.context import Setting
+from imbal_jax.stages.training_set import class_rows
 
 MOST_SIGNALS = 200  # of a class, whose median and band are drawn
 MOST_STRIP = 16  # rows of a film strip, and about as many columns

@@ -14,7 +14,8 @@ from imbal_jax.gan import sample
 from imbal_jax.methods.rows.gan_synth import TrainedClassifier, TrainedGan
 from imbal_jax.models.inference import apply_in_batches
 from imbal_jax.runtime.lanes import purpose
-from imbal_jax.stages.context import Setting, class_rows
+from imbal_jax.stages.context import Setting
+from imbal_jax.stages.training_set import class_rows
 
 SPACE = "last hidden layer of a {model} classifier trained on the full real training set ({source})"
 

@@ -1,0 +1,60 @@
+"""The network that a config asks for, and what can be known of it before it is trained."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from imbal_jax import methods, models
+from imbal_jax.errors import UserError
+from imbal_jax.models import head, standardized
+from imbal_jax.models import precise_batch_norm as normalisation
+from imbal_jax.models.layers import initializer
+from imbal_jax.models.standardized import Standardized
+
+
+def model_of(config: Any, classes: int, form: str, shape: Sequence[int]) -> Any:
+    """The network that `config.classifier` names, for examples of that shape.
+
+    Raises:
+        UserError: an unknown one, or one that takes examples of another rank.
+    """
+    options = config.classifier
+    initializer(options.init)
+    model = models.load(models.classifier_for(options.model, shape), "classifier.model", "Model").Model
+    return model(classes, width=options.width, form=form, init_kernel=options.init)
+
+
+def dressed(model: Any, options: Any, cosine: bool) -> Any:
+    """The network as it is trained and evaluated: with `config.classifier.mean` and `.std`, and a normalised last layer."""
+    model = head.Cosine(model) if cosine else model
+    mean, std = options.mean, options.std
+    return Standardized(model, tuple(map(float, mean)), tuple(map(float, std))) if len(mean) else model
+
+
+def check_method(config: Any, model: Any, task: methods.Task, spec: str) -> None:
+    """Raise UserError where a method needs a last layer that the network has not, or its inputs cannot be standardised."""
+    recipe = methods.recipe_of(spec, task, task.counts)
+    if recipe.finetunes or recipe.cosine:
+        head.check(model, task.shape, config.classifier.model, spec)
+    standardized.check_channels(config.classifier.mean, task.shape)
+
+
+def check_network(config: Any, model: Any, shape: Sequence[int]) -> None:
+    """Raise UserError for a network that cannot take examples of that shape, such as images that are too small for it."""
+    try:
+        jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), jnp.float32))
+    except UserError:
+        raise
+    except Exception as error:  # flax's and jax's errors about shapes share no base class
+        why = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(
+            f"config.classifier.model is {config.classifier.model!r}, which cannot take examples of shape {tuple(shape)} "
+            f"({why[:200]}): choose another network, or other data"
+        ) from error
+
+
+def batch_norms(model: Any, shape: tuple[int, ...]) -> tuple[str, ...]:
+    """The paths of a network's batch normalisations, for examples of that shape."""
+    return normalisation.layers(model, jax.ShapeDtypeStruct((2, *shape), jnp.float32))
