@@ -157,7 +157,7 @@ def table_config(folder, **arrays):
 
 def test_a_table_in_natural_units_trains_with_the_default_config(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment.build, "build", lambda workdir, seconds: json_files.write_json(workdir / "results.json", {}))
-    monkeypatch.setattr(experiment.table, "text", str)
+    monkeypatch.setattr(experiment.terminal_table, "text", str)
     rng, y = np.random.default_rng(0), np.repeat([0, 1], [160, 80])
     small, large = rng.uniform(0, 0.45, 240), 1e6 + rng.normal(size=240) + 6 * y
     x = np.stack([small, large], axis=1)

@@ -149,9 +149,9 @@ def test_rows_of_a_torn_writing_are_written_again(tmp_path, monkeypatch):
         ran.append(setting.seeds)
         return [{"seed": seed, "method": arms[0].name, "accuracy": 0.5} for seed in setting.seeds]
 
-    monkeypatch.setattr(experiment.group, "run", run)
+    monkeypatch.setattr(experiment.arm_group, "run", run)
     monkeypatch.setattr(experiment.build, "build", lambda *_: Path())
-    monkeypatch.setattr(experiment.table, "text", str)
+    monkeypatch.setattr(experiment.terminal_table, "text", str)
     config = small.get_config()
     config.method = "over"
     json_files.write_json(tmp_path / "results.json", {})

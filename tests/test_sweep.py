@@ -303,9 +303,9 @@ def test_a_decided_sweep_stops(tmp_path, monkeypatch):
         ]
 
     monkeypatch.setattr(experiment.stats, "undecided", undecided)
-    monkeypatch.setattr(experiment.group, "run", run)
+    monkeypatch.setattr(experiment.arm_group, "run", run)
     monkeypatch.setattr(experiment.build, "build", lambda *_: Path())
-    monkeypatch.setattr(experiment.table, "text", str)
+    monkeypatch.setattr(experiment.terminal_table, "text", str)
     json_files.write_json(tmp_path / "results.json", {})
     experiment.run(config, tmp_path)
     plan = interim.Plan(6, interim.PLANNED_LOOKS)

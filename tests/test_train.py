@@ -550,7 +550,7 @@ def run(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(stage, "model_of", lambda config, classes, form, shape: toys.Linear(classes))
         patch.setattr(experiment.build, "build", page)
-        patch.setattr(experiment.table, "text", str)
+        patch.setattr(experiment.terminal_table, "text", str)
         yield experiment.run
     jax.config.update("jax_compilation_cache_dir", kept)
 
