@@ -10,10 +10,10 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 PACKAGE = ROOT / "imbal_jax"
 # From the bottom up. A module may import from lower rows and from its own package, not from its neighbours in a row.
 ORDER = [
-    {"cores", "errors", "interrupts", "program_cache", "streams"},
+    {"cores", "errors", "fields", "interrupts", "program_cache", "streams"},
     {"kept_config"},
     {"checkpoint", "environment", "flags", "hosts", "lanes", "memory", "ops", "progress", "records", "stored", "tensorboard"},
-    {"batches", "forms"},
+    {"batches", "curve_lines", "forms"},
     {"data"},
     {"models"},
     {"gan"},
