@@ -12,12 +12,12 @@ class UserError(Exception):
     """One clear line: what was wrong, where, and what to do. `launch.py` prints it and exits with 2.
 
     Args:
-        message: whatever it quotes of a file, line ends and other control characters in it are escaped, and the middle of a
-            message beyond `LONGEST` characters is left out.
+        message: whatever it quotes of a file, line ends become spaces, other control characters are escaped, and the middle
+            of a message beyond `LONGEST` characters is left out.
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+        super().__init__(one_line(" ".join(str(message).splitlines())))
 
 
 class Lost(UserError):

@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import socket
 import subprocess
@@ -32,11 +33,12 @@ runpy.run_path("launch.py", run_name="__main__")
 """
 
 
-def start(workdir, cache, *argv, **options):
-    """launch.py in a process of its own, on one device."""
+def start(workdir, cache, *argv, before=(), cache_for_data=None, **options):
+    """launch.py in a process of its own, on one device; `before` is a command that runs it."""
     environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=1", "PYTHONPATH": str(ROOT)}
     environment.pop("IMBAL_DATA_DIR", None)
-    command = [sys.executable, "-c", LAUNCH, *TINY, f"--workdir={workdir}", f"--compilation_cache={cache}", *argv]
+    environment |= {"IMBAL_CACHE_DIR": str(cache_for_data)} if cache_for_data else {}
+    command = [*before, sys.executable, "-c", LAUNCH, *TINY, f"--workdir={workdir}", f"--compilation_cache={cache}", *argv]
     streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "errors": "surrogateescape", "start_new_session": True}
     return subprocess.Popen(command, cwd=ROOT, env=environment, **(streams | options))
 
@@ -94,6 +96,17 @@ def test_a_signal_saves(peace, tmp_path, number, status):
     assert saved(tmp_path / "run") and "Traceback" not in err
 
 
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGHUP, 129), (signal.SIGTERM, 143)])
+def test_the_same_signal_twice_saves_once(peace, tmp_path, number, status):
+    process = start(tmp_path / "run", peace[1], *LONG)
+    until(trained(tmp_path / "run"), process)
+    process.send_signal(number)
+    process.send_signal(number)
+    code, _, err = ended(process, 60)
+    assert code == status and err.count("asked to end: stopped at step") == 1 and "Traceback" not in err, err
+    assert saved(tmp_path / "run")
+
+
 def test_a_second_ctrl_c_ends_at_once(peace, tmp_path):
     process = start(tmp_path / "run", peace[1], *LONG, "--config.chunk_seconds=1000")
     until(trained(tmp_path / "run"), process)
@@ -146,21 +159,50 @@ def test_a_workdir_with_brackets_and_a_name_that_is_not_utf8(peace, tmp_path):
     assert status == 143 and "damaged" not in err and "Traceback" not in err, err
 
 
+# --- full disks -------------------------------------------------------------------------------------------------------
+
+
+def test_a_full_disk_below_the_cache_costs_time_alone(peace, tmp_path):
+    """A file system of 64 kB for compiled programs and prepared data: one warning, and the rows of the run in peace."""
+    private = ["unshare", "--map-root-user", "--mount"]
+    trial = [*private, "mount", "-t", "tmpfs", "none", str(tmp_path)]
+    if shutil.which("unshare") is None or subprocess.run(trial, capture_output=True).returncode:
+        pytest.skip("no file system of a chosen size: that needs Linux with user namespaces")
+    (disk := tmp_path / "disk").mkdir()
+    small = [*private, "sh", "-c", f'mount -t tmpfs -o size=64k none "{disk}"; exec "$@"', "sh"]
+    process = start(tmp_path / "run", disk, before=small, cache_for_data=disk)
+    status, _, err = ended(process)
+    assert status == 0 and err.count("no longer kept") == 1 and "Traceback" not in err, err
+    assert figures(tmp_path / "run") == figures(peace[0])
+
+
 # --- kill -9 at file operations ---------------------------------------------------------------------------------------
 
+# A file that is opened to be written is one operation, each change of a name or of a folder another.
 KILLER = """
-import builtins, os, signal, sys, runpy
+import builtins, io, os, signal, sys, runpy
 left = int(sys.argv.pop(1))
+def count():
+    global left
+    left -= 1
+    if left == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
 def counted(function):
     def call(*args, **options):
-        global left
-        left -= 1
-        if left == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+        count()
         return function(*args, **options)
     return call
-for name in ("replace", "rename", "fsync", "unlink", "truncate", "mkdir"):
+for name in ("replace", "rename", "fsync", "unlink", "truncate", "ftruncate", "mkdir", "rmdir"):
     setattr(os, name, counted(getattr(os, name)))
+real = io.open
+def opened(file, mode="r", *args, **options):
+    if set(mode) & set("wax+"):
+        count()
+    found = real(file, mode, *args, **options)
+    if set(mode) & set("wax+"):
+        count()  # made, and still empty
+    return found
+builtins.open = io.open = opened
 runpy.run_path("launch.py", run_name="__main__")
 """
 
@@ -172,10 +214,13 @@ def test_killed_at_a_random_file_operation(peace, tmp_path, seed):
     argv = (*TINY, f"--workdir={tmp_path / 'run'}", f"--compilation_cache={peace[1]}", "--config.save_seconds=0")
     environment = {**os.environ, "XLA_FLAGS": "--xla_backend_optimization_level=1", "PYTHONPATH": str(ROOT)}
     environment.pop("IMBAL_DATA_DIR", None)
+    killed = 0
     for _ in range(3):
-        command = [sys.executable, "-c", textwrap.dedent(KILLER), str(draw.randrange(1, 120)), *argv]
+        command = [sys.executable, "-c", textwrap.dedent(KILLER), str(draw.randrange(1, 100)), *argv]
         done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=300)
         assert done.returncode in (0, -signal.SIGKILL), done.stderr
+        killed += done.returncode != 0
+    assert killed
     status, _, err = ended(start(tmp_path / "run", peace[1], "--config.save_seconds=0"))
     assert status == 0, err
     assert figures(tmp_path / "run") == figures(peace[0])
@@ -186,7 +231,7 @@ def test_killed_at_a_random_file_operation(peace, tmp_path, seed):
 
 
 @pytest.mark.parametrize("which", [0, 1])
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130), (signal.SIGHUP, 129)])
 def test_one_of_two_is_asked_and_both_save(peace, tmp_path, which, number, status):
     workdir = tmp_path / "two"
     processes = together(workdir, peace[1], *LONG)

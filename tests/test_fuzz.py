@@ -26,6 +26,8 @@ from imbal_jax.stages import training_set
 from tests import small, test_cifar, test_data, test_fer2013, test_mitbih, test_retinopathy
 from tests.test_report import fabricate
 
+PEAK = Path("/proc/self/clear_refs")  # Linux forgets the peak of the memory used where 5 is written into it
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not PEAK.exists(), reason="measures the memory by Linux' /proc")]
 MUTATIONS = int(os.environ.get("IMBAL_MUTATIONS", "1000"))
 MOST_MEMORY = 300  # MB that the process may grow by; the files have less than 1 MB
 TOKENS = [
@@ -102,10 +104,6 @@ def altered_json(draw: random.Random, content: bytes) -> bytes:
     return b"\n".join([*lines, b""])
 
 
-def reset_peak() -> None:
-    Path("/proc/self/clear_refs").write_text("5")
-
-
 def memory(field: str) -> float:
     """VmRSS, or VmHWM (its peak), of this process in MB."""
     return int(re.search(rf"{field}:\s+(\d+)", Path("/proc/self/status").read_text())[1]) / 1024
@@ -115,7 +113,7 @@ def fuzz(target: Target, mutate: Callable[[random.Random, bytes], bytes], seed: 
     """Mutate one of the files, read, put it back; again and again."""
     draw, contents = random.Random(seed), {path: path.read_bytes() for path in target.files}
     target.read()  # whole, it can be read
-    reset_peak()
+    PEAK.write_text("5")
     before = memory("VmRSS")
     for number in range(MUTATIONS):
         path = draw.choice(target.files)
@@ -235,7 +233,7 @@ def load_cifar(at, source, classes=10):
 
 
 def fer2013_csv(at):
-    (path := at / "fer2013.csv").write_bytes(test_fer2013.csv())
+    (path := at / "fer2013.csv").write_bytes(b"\n".join(test_fer2013.csv().split(b"\n")[:12]))
     return Target([path], lambda: fer2013._parse(path))
 
 
@@ -255,13 +253,11 @@ DATA = [npz, npz_of_words, zip_of_images, image_files, group_file, label_table, 
         cifar_binary, cifar_archive, fer2013_csv, wfdb, retinopathy_table]  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", DATA, ids=name)
 def test_a_data_source(make, tmp_path):
     fuzz(make(tmp_path), mutated, int(os.environ.get("IMBAL_FUZZ_SEED", "0")))
 
 
-@pytest.mark.slow
 def test_cached_arrays(tmp_path):
     """Damage in the cache costs time, nothing else."""
     made = {"x": noise(0, 20, 4), "y": np.array(["a", "b"]), "none": np.zeros(0)}
@@ -307,7 +303,6 @@ def resumed_run(at):
     for epoch in (1, 2, 3):
         curves.add("gan", [None], epoch, {"d_loss": np.array([0.5, 0.25])})
         curves.add("classifier", ["over"], epoch, {"loss": np.array([0.5, 0.25])})
-    form = prepared.base.form._asdict()
 
     def read():
         experiment.refuse_other(config, at)
@@ -319,7 +314,6 @@ def resumed_run(at):
         curves.resume("classifier", ["over"], 2)
         analyses.history(analyses.read(at), config.to_dict(), [row], {"metric": "a", "baseline": "none", "margin": 0.01})
 
-    assert form
     files = [at / name for name in ("config.json", "environment.json", "analyses.json", "rows.jsonl", "metrics.jsonl")]
     return Target(files, read)
 
@@ -354,7 +348,6 @@ def checkpoints(at):
 RESULTS = [report, joined_report, resumed_run, continued_folder, checkpoints]
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("make", RESULTS, ids=name)
 def test_results(make, tmp_path, monkeypatch):
     monkeypatch.setattr(build, "_draw", lambda run: None)  # plots take most of the time

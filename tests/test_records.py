@@ -155,6 +155,23 @@ def test_a_link_stays_a_link(tmp_path):
     assert (tmp_path / "link.json").is_symlink() and json.loads((tmp_path / "real.json").read_text()) == [1]
 
 
+def test_whole_numbers_are_of_64_bits(tmp_path):
+    path = tmp_path / "a.json"
+    for text, fits in ((str(2**64 - 1), True), (str(-(2**63)), True), (str(2**64), False), ("9" * 5000, False)):
+        path.write_text(text)
+        if fits:
+            assert records.read_json(path) == int(text)
+            continue
+        with pytest.raises(UserError, match="too large a number") as error:
+            records.read_json(path)
+        assert len(str(error.value)) < 500
+
+
+def test_what_a_message_quotes_stays_one_line():
+    message = str(UserError("a\nb\x1b[2J\u2028" + "x" * 10_000 + " the end"))
+    assert message.startswith("a b\\x1b[2J xxx") and message.endswith("x the end") and len(message) < 2100
+
+
 def test_a_damaged_or_missing_json_file_is_named(tmp_path):
     path = tmp_path / "config.json"
     with pytest.raises(UserError, match=r"config\.json: cannot read it \(No such file"):
