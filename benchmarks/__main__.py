@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from benchmarks import harness, kept, results, sweep_vs_keras
+from benchmarks import adapters_cold, harness, kept, results, sweep_vs_keras
 from benchmarks.kept import Comparison
 
 NAMES = {  # steps (or calls) timed in one process, unless --steps says otherwise
@@ -35,6 +35,7 @@ NAMES = {  # steps (or calls) timed in one process, unless --steps says otherwis
     "smote-mnist": 10,
     "smote-beats": 5,
     "smote-vectors": 5,
+    **dict.fromkeys((f"adapters_cold-{case}" for case in (*adapters_cold.SAMPLERS, "grid")), 3),  # processes
     "affine-28": 250,
     "affine-64": 250,
     "sweep_scaling": 40,

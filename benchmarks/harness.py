@@ -70,7 +70,14 @@ FORMS: dict[str, dict[str, tuple[str, ...]]] = {
         "s4_step": ("eager", "eager_nchw", "compile"),
         "sweep_vs_keras": ("indices", "loader"),  # batches by index of the whole set, or from a DataLoader
     },
-    "imblearn": dict.fromkeys(("smote-mnist", "smote-beats", "smote-vectors"), ("fit_resample",)),
+    "imblearn": dict.fromkeys(
+        (
+            "smote-mnist", "smote-beats", "smote-vectors", "adapters_cold-over", "adapters_cold-under", "adapters_cold-smote",
+            "adapters_cold-borderline", "adapters_cold-adasyn", "adapters_cold-tomek", "adapters_cold-enn",
+            "adapters_cold-smotetomek", "adapters_cold-smoteenn", "adapters_cold-grid",
+        ),
+        ("fit_resample",),
+    ),
     "scipy": dict.fromkeys(("affine-28", "affine-64"), ("loop",)),
     "plain": dict.fromkeys(
         (

@@ -9,7 +9,7 @@ import statistics
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import harness
+from benchmarks import adapters_cold, harness
 from benchmarks.kept import Comparison, Conditions, Kept
 
 # The ratio may be at most this.
@@ -20,6 +20,7 @@ REQUIRED = {
     "affine_epoch_overhead": 1.1,
     "method_step-mixup": 1.05,
     "method_step-affine": 1.15,
+    **dict.fromkeys((f"adapters_cold-{case}" for case in (*adapters_cold.SAMPLERS, "grid")), 1.2),
     "batch_statistics-efficientnet": 0.6,
     "batch_statistics-resnet32": 0.6,
 }
@@ -42,6 +43,8 @@ def unit(comparison: Comparison) -> str:
     """What the times are."""
     if comparison.name == "sweep_vs_keras":
         return f"ms per seed of a whole process of {comparison.lanes} seeds"
+    if comparison.name.startswith("adapters_cold"):
+        return "ms per process"
     return "ms/step" if comparison.lanes == 1 else f"ms/step per lane, {comparison.lanes} lanes"
 
 

@@ -15,6 +15,7 @@ from imbal_jax.ops import knn
 from imbal_jax.runtime import environment
 
 NEIGHBOURS = 8  # neighbours are searched in multiples of this, so that all samplers share their programs
+TILES = 8  # at least; empty ones take next to no time
 HEIGHT, WIDTH = knn.TILE
 
 
@@ -23,7 +24,7 @@ def on_device(x: np.ndarray, runs: Sequence[Run], k: int) -> np.ndarray:
     z = x if x.dtype in (np.uint8, np.float32) else (x if x.dtype == np.float16 else searchable(x)).astype(np.float32)
     rows = bucket(max(len(z), HEIGHT))
     tiles = [(begin, run) for run in runs for begin in range(run.begin, run.end, HEIGHT)]
-    many = bucket(len(tiles))
+    many = bucket(max(len(tiles), TILES))
     starts, ranges = np.zeros(many, np.int32), np.zeros((many, 2), np.int32)
     starts[: len(tiles)] = [min(begin, rows - HEIGHT) for begin, _ in tiles]
     ranges[: len(tiles)] = [(run.low, run.high) for _, run in tiles]
