@@ -160,10 +160,10 @@ def test_whole_numbers_are_of_64_bits(tmp_path):
     for text, fits in ((str(2**64 - 1), True), (str(-(2**63)), True), (str(2**64), False), ("9" * 5000, False)):
         path.write_text(text)
         if fits:
-            assert records.read_json(path) == int(text)
+            assert json_files.read_json(path) == int(text)
             continue
         with pytest.raises(UserError, match="too large a number") as error:
-            records.read_json(path)
+            json_files.read_json(path)
         assert len(str(error.value)) < 500
 
 
