@@ -147,7 +147,7 @@ def steps(
         batch: rows in a batch; the random training set has EPOCH batches.
         choice: how they are computed.
         start: key -> a lane's initial state.
-        epoch_of: the step function of an epoch, see `imbal_jax.train.loop.chunk`.
+        epoch_of: the step function of an epoch, see `imbal_jax.train.loop.span_function`.
         metrics: the names of the step's metrics.
         net: the images and the learning rate.
     """
@@ -155,7 +155,7 @@ def steps(
     shared = lanes.replicate(_data(EPOCH * batch, net), devices)
     rows = jnp.tile(jnp.arange(EPOCH * batch, dtype=jnp.int32), (count, 1))
     pool = Pool(rows, jnp.zeros((count, 0, *net.shape), jnp.uint8), jnp.zeros((count, 0), jnp.int32))
-    advance = lanes.over_lanes(loop.chunk(epoch_of), inner=choice.inner, devices=devices)
+    advance = lanes.over_lanes(loop.span_function(epoch_of), inner=choice.inner, devices=devices)
     carry = loop.Carry(jax.jit(jax.vmap(start))(keys), {name: jnp.zeros(count) for name in metrics})
     counts = (EPOCH * batch // net.classes,) * net.classes
     inputs = inputs_of(keys, pool, counts, {"learning_rate": jnp.full(count, net.rate)})

@@ -46,6 +46,6 @@ def _entry(field: Field) -> str:
 
 
 def _bounds(field: Field) -> str:
-    bounds = (("above", field.above), ("at least", field.least), ("below", field.below), ("at most", field.most))
+    bounds = (("above", field.above), ("at least", field.minimum), ("below", field.below), ("at most", field.maximum))
     text = ", ".join(f"{word} {bound:,.12g}" for word, bound in bounds if bound is not None)
     return text[:1].upper() + text[1:]

@@ -362,7 +362,7 @@ def _allowed(field: Field) -> str:
     if known := choices_of(field):
         return f"   ({', '.join(map(str, known))})"
     if field.below is not None:
-        return f"   (at least {field.least:g}, below {field.below:g})"
-    if field.least is not None and field.most is not None:
-        return f"   ({field.least:g} to {field.most:,.12g})"
+        return f"   (at least {field.minimum:g}, below {field.below:g})"
+    if field.minimum is not None and field.maximum is not None:
+        return f"   ({field.minimum:g} to {field.maximum:,.12g})"
     return ""

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax import announcement, methods, models, saved_config, seed_range, sweep
+from imbal_jax import methods, models, saved_config, seed_range, start_message, sweep
 from imbal_jax.arms import Arm, arms, at
 from imbal_jax.artifacts import json_files
 from imbal_jax.config import validate
@@ -33,7 +33,7 @@ from imbal_jax.stages import (
     gan_quality,
     gan_training,
 )
-from imbal_jax.stages.context import Base, Setting, begin
+from imbal_jax.stages.context import Chunk, Common, begin
 from imbal_jax.stages.training_set import prepare
 
 # What may change from one start to the next: more of the same, or how it is computed.
@@ -58,28 +58,28 @@ def run(config: Any, workdir: Path, stopping: Callable[[], bool] = lambda: False
         Interrupted: `stopping` said so; everything is saved.
     """
     own = workdir if jax.process_index() == 0 else workdir / f"process-{jax.process_index()}"
-    refuse_other(config, own)
+    check_workdir(config, own)
     with json_files.alone(own):
         return _run(config, own, stopping)
 
 
 def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     clock = environment.start_compile_clock()
-    base = start(config, workdir, lambda: clock()["compile_seconds"] + clock()["trace_seconds"], stopping)
-    one = prepare(config, workdir, base, seed_range.of(config.seeds)[:1])
+    common = start(config, workdir, lambda: clock()["compile_seconds"] + clock()["trace_seconds"], stopping)
+    one = prepare(config, workdir, common, seed_range.of(config.seeds)[:1])
     every = checked_arms(one)
-    claim(one)
-    announcement.announce(one)
+    write_run_files(one)
+    start_message.print_data_summary(one)
     rule, own = sweep.stop_rule(config), workdir / "rows.jsonl"
-    tested = evaluation.test_counts(base.data)
-    known = meet("start", own, _left_by_others(workdir), tested, stopping)
+    tested = evaluation.test_counts(common.data)
+    known = gather_rows("start", own, _left_by_others(workdir), tested, stopping)
     rounds = sweep.rounds(config, sweep.lanes_at_once(one, every))
     for number, chunks in enumerate(rounds):
         units, *later = [_units(every, of_round, known) for of_round in rounds[number:]]
         for place, unit in enumerate(units, 1):
-            after = sweep.work(one, [*units[place:], *itertools.chain(*later)])
-            run_unit(config, base, workdir, unit, full=max(map(len, chunks)), expect=partial(_expect, one, bool(rule), after))
-        known = meet(f"round {number}", own, stopping=stopping)
+            after = sweep.steps_of_units(one, [*units[place:], *itertools.chain(*later)])
+            run_unit(config, common, workdir, unit, full=max(map(len, chunks)), expect=partial(_expect, one, bool(rule), after))
+        known = gather_rows(f"round {number}", own, stopping=stopping)
         if rule and not undecided(config, rule, every, known, own.parent, number):
             break
     report = build.build(workdir, clock()) if jax.process_index() == 0 else workdir
@@ -93,9 +93,9 @@ def _units(every: list[Arm], chunks: list[tuple[int, ...]], known: list[dict[str
     return [unit for chunk in multihost.share(chunks) for unit in sweep.missing(every, chunk, known)]
 
 
-def _expect(one: Setting, may_end: bool, after: Counter[str], unit: sweep.Unit) -> None:
+def _expect(one: Chunk, may_end: bool, after: Counter[str], unit: sweep.Unit) -> None:
     """Say which trainings are still to come: those of a unit, and those after it."""
-    one.base.pace.expect(sweep.work(one, [unit]) + after, may_end)
+    one.common.pace.expect(sweep.steps_of_units(one, [unit]) + after, may_end)
 
 
 def networks(config: Any, coloured: bool = False) -> str:
@@ -104,11 +104,11 @@ def networks(config: Any, coloured: bool = False) -> str:
     Raises:
         UserError: a mistake in the config or the data.
     """
-    setting = prepare(config, Path(), begin(config, 1, autotune.Choice("gemm", "loop", {}, False)), seeds=(0,))
-    return network_summary.text(setting, any(arm_group.uses_gan(arm.spec) for arm in checked_arms(setting)), coloured)
+    chunk = prepare(config, Path(), begin(config, 1, autotune.Choice("gemm", "loop", {}, False)), seeds=(0,))
+    return network_summary.text(chunk, any(arm_group.uses_gan(arm.spec) for arm in checked_arms(chunk)), coloured)
 
 
-def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: Callable[[], bool]) -> Base:
+def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: Callable[[], bool]) -> Common:
     """Load the data and choose how to compute, as the workdir's earlier runs on such a device did."""
     kept = workdir / "environment.json"
     before = json_files.read_object(kept)
@@ -125,7 +125,7 @@ def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: 
 
 def run_unit(
     config: Any,
-    base: Base,
+    common: Common,
     workdir: Path,
     unit: sweep.Unit,
     full: int,
@@ -135,32 +135,32 @@ def run_unit(
 
     Args:
         config: the experiment's ConfigDict.
-        base: what all chunks share.
+        common: what all chunks share.
         workdir: where results go.
         unit: the seeds and the groups.
         full: seeds in the longest chunk; one that lacks few is filled up to it, so that its programs serve.
         expect: told before each group what of the unit is still to be trained, that group included.
     """
-    least = full if len(unit.seeds) == full - 1 else 1
+    min_lanes = full if len(unit.seeds) == full - 1 else 1
     curves = Curves(workdir / "metrics.jsonl", unit.seeds)
-    gans: dict[Any, tuple[arm_group.TrainedGan, arm_group.JudgedGan]] = {}
+    gans: dict[Any, tuple[arm_group.TrainedGan, arm_group.MeasuredGan]] = {}
     shown = False
     names = [arm.name for arm in arms(config)]
     for number, members in enumerate(unit.groups):
         expect(unit._replace(groups=unit.groups[number:]))
         point = members[0].untraced
-        setting = prepare(at(config, point), workdir, base, unit.seeds, Arm("", point).place)._replace(least=least)
+        chunk = prepare(at(config, point), workdir, common, unit.seeds, Arm("", point).place)._replace(min_lanes=min_lanes)
         if len(names) > 1:
-            setting = setting._replace(turn=turn([names.index(arm.name) for arm in members], len(names)))
+            chunk = chunk._replace(turn=turn([names.index(arm.name) for arm in members], len(names)))
         if point not in gans:
-            trained = cache(partial(gan_training.fit, setting, curves))
-            gans[point] = trained, cache(partial(arm_group.judged, setting, curves, trained))
-        rows = arm_group.run(setting, curves, members, *gans[point])
-        if "gan_select" in rows[0] and setting.pictured and not shown:  # else no GAN: gan_synth may have nothing to generate
-            show_generator(setting, *gans[point])
+            trained = cache(partial(gan_training.fit, chunk, curves))
+            gans[point] = trained, cache(partial(arm_group.judged, chunk, curves, trained))
+        rows = arm_group.run(chunk, curves, members, *gans[point])
+        if "gan_select" in rows[0] and chunk.pictured and not shown:  # else no GAN: gan_synth may have nothing to generate
+            show_generator(chunk, *gans[point])
             shown = True
         json_files.append(workdir / "rows.jsonl", rows)
-        if base.stopping():
+        if common.stopping():
             raise Interrupted("stopped between two trainings")
 
 
@@ -171,7 +171,7 @@ def turn(places: list[int], many: int) -> str:
     return f"arms {ranges([place + 1 for place in places]).replace(',', ', ')} of {many}"
 
 
-def meet(
+def gather_rows(
     name: str,
     path: Path,
     more: list[dict[str, Any]] | None = None,
@@ -223,7 +223,7 @@ def undecided(
     return stats.undecided(mine, key, config.metric, methods=names, **options)
 
 
-def refuse_other(config: Any, workdir: Path) -> None:
+def check_workdir(config: Any, workdir: Path) -> None:
     """Find that the workdir can be written to and holds no other experiment."""
     try:
         (workdir / "plots").mkdir(parents=True, exist_ok=True)
@@ -239,51 +239,51 @@ def refuse_other(config: Any, workdir: Path) -> None:
         )
 
 
-def claim(setting: Setting) -> None:
+def write_run_files(chunk: Chunk) -> None:
     """Make the workdir this experiment's own: its config, and the data that it is begun with."""
     data = {
-        "name": setting.data.name,
-        "source": setting.data.source,
-        "digest": setting.data.digest,
-        "class_names": list(setting.data.class_names),
-        "shape": list(setting.task.shape),
-        "dtype": setting.data.train.x.dtype.name,
-        "note": setting.data.note,
-        "scale": None if setting.data.scale is None else setting.data.scale._asdict(),
-        "groups": evaluation.groups_of_test(setting.data)[0].tolist(),
-        "left_out": list(setting.data.left_out),
-        "counts": list(setting.task.counts),
-        "minority": list(setting.task.minority),
-        "test_counts": evaluation.test_counts(setting.data),
+        "name": chunk.data.name,
+        "source": chunk.data.source,
+        "digest": chunk.data.digest,
+        "class_names": list(chunk.data.class_names),
+        "shape": list(chunk.task.shape),
+        "dtype": chunk.data.train.x.dtype.name,
+        "note": chunk.data.note,
+        "scale": None if chunk.data.scale is None else chunk.data.scale._asdict(),
+        "groups": evaluation.groups_of_test(chunk.data)[0].tolist(),
+        "left_out": list(chunk.data.left_out),
+        "counts": list(chunk.task.counts),
+        "minority": list(chunk.task.minority),
+        "test_counts": evaluation.test_counts(chunk.data),
     }
-    begun = setting.workdir / "environment.json"
+    begun = chunk.workdir / "environment.json"
     before = json_files.read_object(begun) or {"data": data}
     kept = before.get("data", data)
     if not isinstance(kept, dict) or not {"name", "source", "digest"} <= kept.keys():
         raise UserError(f"{begun} is damaged (its 'data' describes no data set); delete it and run the same command again")
     if kept["digest"] != data["digest"]:
         raise UserError(
-            f"{setting.workdir} was begun with other data: {kept['name']} from {kept['source']}, now "
+            f"{chunk.workdir} was begun with other data: {kept['name']} from {kept['source']}, now "
             f"{data['name']} from {data['source']}. Use another --workdir, or the same data (data.dir, data.source)"
         )
-    others = {row["digest"] for row in result_rows.read(setting.workdir / "rows.jsonl") if row.get("digest")} - {data["digest"]}
+    others = {row["digest"] for row in result_rows.read(chunk.workdir / "rows.jsonl") if row.get("digest")} - {data["digest"]}
     if others:  # rows that came from another machine
         raise UserError(
-            f"{setting.workdir} holds rows measured on other data (digest {min(others)[:12]}, here {data['digest'][:12]}). "
+            f"{chunk.workdir} holds rows measured on other data (digest {min(others)[:12]}, here {data['digest'][:12]}). "
             "Use the same data (data.dir, data.source), or another --workdir"
         )
     if not begun.exists():
-        model = models.classifier_for(setting.config.classifier.model, setting.task.shape)
-        space = gan_quality.SPACE.format(model=model, source=setting.data.source)
-        form = setting.base.form._asdict()
+        model = models.classifier_for(chunk.config.classifier.model, chunk.task.shape)
+        space = gan_quality.SPACE.format(model=model, source=chunk.data.source)
+        form = chunk.common.form._asdict()
         here = {**environment.describe(), "data": data, "form": form, "generator_space": space}
         json_files.write_json(begun, here)
         before = here
     now = {**before, "data": {**data, **before.get("data", {})}}  # an older version kept less of the data
     if now != before:
         json_files.write_json(begun, now)
-    json_files.write_json(setting.workdir / "config.json", setting.config.to_dict())
-    analyses.begin(setting.workdir, setting.config.to_dict())
+    json_files.write_json(chunk.workdir / "config.json", chunk.config.to_dict())
+    analyses.begin(chunk.workdir, chunk.config.to_dict())
 
 
 def differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
@@ -296,43 +296,43 @@ def differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
     return [] if asked == kept else [f"{name} is {kept!r} there and {asked!r} now"]
 
 
-def checked_arms(setting: Setting) -> list[Arm]:
+def checked_arms(chunk: Chunk) -> list[Arm]:
     """The arms to run, after everything about them has been checked that only the data can tell.
 
     Raises:
         UserError: what is wrong.
     """
-    config, base = setting.config, setting.base
-    if config.data.validation and not setting.validation.shape[1]:
+    config, common = chunk.config, chunk.common
+    if config.data.validation and not chunk.validation.shape[1]:
         raise UserError(f"config.data.validation={config.data.validation:g} holds out no row: no class has two of them")
     found = arms(config)
     if baseline_of(config) not in {arm.spec for arm in found}:
         raise UserError(f"config.baseline is {config.baseline!r}, which is not among the methods that are run")
     measured: set[tuple[Any, ...]] = set()
     for arm in found:
-        recipe = methods.recipe_of(arm.spec, setting.task, setting.task.counts)
-        if recipe.needs_validation and not setting.validation.shape[1]:
+        recipe = methods.recipe_of(arm.spec, chunk.task, chunk.task.counts)
+        if recipe.needs_validation and not chunk.validation.shape[1]:
             raise UserError(
                 f"method {arm.spec!r} is fitted on validation rows: hold some out with --config.data.validation=0.1"
             )
         there = at(config, arm.point)
         validate(there)
-        nets = gan_training.nets_of(there, setting.task, base.form.conv)
+        nets = gan_training.nets_of(there, chunk.task, common.form.conv)
         if arm_group.uses_gan(arm.spec):
-            gan_training.check_data(there.gan, setting.task)
-            gan_training.check_shape(nets, there.gan.model, setting.task.shape)
-            gan_training.check_penalty(nets, there, setting.task.shape)
-        model = classifier_network.model_of(there, len(setting.task.counts), base.form.conv, setting.task.shape)
-        classifier_network.check_network(there, model, setting.task.shape)
-        classifier_network.check_method(there, model, setting.task, arm.spec)
+            gan_training.check_data(there.gan, chunk.task)
+            gan_training.check_shape(nets, there.gan.model, chunk.task.shape)
+            gan_training.check_penalty(nets, there, chunk.task.shape)
+        model = classifier_network.model_of(there, len(chunk.task.counts), common.form.conv, chunk.task.shape)
+        classifier_network.check_network(there, model, chunk.task.shape)
+        classifier_network.check_method(there, model, chunk.task, arm.spec)
         sizes = (there.classifier.model, there.classifier.width, there.gan.model, there.gan.g_width, there.gan.d_width)
         if (key := (*sizes, there.gan.latent, arm_group.uses_gan(arm.spec))) not in measured:
             measured.add(key)
-            refuse_too_large(setting, model, nets if arm_group.uses_gan(arm.spec) else None)
+            refuse_too_large(chunk, model, nets if arm_group.uses_gan(arm.spec) else None)
     sweep.stop_rule(config)
     published(config.to_dict())
-    names = setting.task.class_names
-    further = measures.of(setting.data.measures, np.zeros((len(names),) * 2, int), names)
+    names = chunk.task.class_names
+    further = measures.of(chunk.data.measures, np.zeros((len(names),) * 2, int), names)
     known = [*metrics.SCALARS, *metrics.GENERATOR, *further]
     known += [metrics.class_key(kind, name) for kind in ("recall", "pr_auc", "roc_auc") for name in names]
     if config.metric not in known:
@@ -340,11 +340,11 @@ def checked_arms(setting: Setting) -> list[Arm]:
     return found
 
 
-def refuse_too_large(setting: Setting, model: Any, nets: Any) -> None:
+def refuse_too_large(chunk: Chunk, model: Any, nets: Any) -> None:
     """Raise UserError where a network alone exceeds the memory, with its size: nothing of it is allocated for this.
 
     Args:
-        setting: of one seed.
+        chunk: of one seed.
         model: the classifier: its weights and their gradients count.
         nets: of the GAN, or None: the weights, their gradients and the optimisers' states count.
     """
@@ -353,21 +353,21 @@ def refuse_too_large(setting: Setting, model: Any, nets: Any) -> None:
         leaves = jax.tree.leaves(jax.eval_shape(init, jax.random.key(0), *args))
         return sum(math.prod(leaf.shape) * leaf.dtype.itemsize for leaf in leaves)
 
-    device = setting.base.devices[0]
-    rows = jax.ShapeDtypeStruct((1, *setting.task.shape), np.float32)
+    device = chunk.common.devices[0]
+    rows = jax.ShapeDtypeStruct((1, *chunk.task.shape), np.float32)
     memory.refuse_weights("the classifier", 2 * size(model.init, rows), device, "config.classifier.width")
     if nets is not None:
-        state = size(partial(gan_train.init, nets=nets, shape=setting.task.shape))
+        state = size(partial(gan_train.init, nets=nets, shape=chunk.task.shape))
         advice = "config.gan.g_width, config.gan.d_width or config.gan.latent"
         memory.refuse_weights("the GAN", state, device, advice)
 
 
-def show_generator(setting: Setting, trained_gan: arm_group.TrainedGan, judged_gan: arm_group.JudgedGan) -> None:
+def show_generator(chunk: Chunk, trained_gan: arm_group.TrainedGan, measured_gan: arm_group.MeasuredGan) -> None:
     """Draw the final samples and keep the generator's quality by class, once, of the first chunk of seeds."""
     trained = trained_gan().gan
-    path = setting.workdir / "plots" / "samples.png"
-    gan_grids.draw(setting, trained.nets, trained.generator, path, "the state drawn from", each=10)
-    gan_grids.film(setting, trained.nets, trained.generator, path.with_name("film_strip.png"))
-    kept = setting.workdir / "generator.json"
-    if setting.config.quality.samples and not kept.exists():
-        json_files.write_json(kept, gan_quality.by_class(judged_gan()))
+    path = chunk.workdir / "plots" / "samples.png"
+    gan_grids.draw(chunk, trained.nets, trained.generator, path, "the state drawn from", each=10)
+    gan_grids.film(chunk, trained.nets, trained.generator, path.with_name("film_strip.png"))
+    kept = chunk.workdir / "generator.json"
+    if chunk.config.quality.samples and not kept.exists():
+        json_files.write_json(kept, gan_quality.by_class(measured_gan()))

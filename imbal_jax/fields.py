@@ -38,8 +38,8 @@ class Field(NamedTuple):
     name: str
     default: Any
     doc: str
-    least: float | None = None
-    most: float | None = None
+    minimum: float | None = None
+    maximum: float | None = None
     above: float | None = None
     below: float | None = None
     choices: Sequence[Any] | str = ()
@@ -125,8 +125,8 @@ def _problem_of_choice(value: Any, known: Sequence[Any], shown: str) -> str | No
 
 
 def _problem_of_number(field: Field, value: float) -> str | None:
-    least = -LARGEST if field.least is None else field.least
-    most = LARGEST if field.most is None else field.most
+    minimum = -LARGEST if field.minimum is None else field.minimum
+    maximum = LARGEST if field.maximum is None else field.maximum
     shown = f"(got {value!r:.40})"
     if isinstance(value, float) and not math.isfinite(value):
         return f"must be a finite number {shown}"
@@ -134,6 +134,6 @@ def _problem_of_number(field: Field, value: float) -> str | None:
         return f"must be above {field.above:g} {shown}"
     if field.below is not None and not value < field.below:
         return f"must be below {field.below:g} {shown}"
-    if value < least:
-        return f"must be at least {least:.12g} {shown}"
-    return None if value <= most else f"must be at most {most:.12g} {shown}"
+    if value < minimum:
+        return f"must be at least {minimum:.12g} {shown}"
+    return None if value <= maximum else f"must be at most {maximum:.12g} {shown}"

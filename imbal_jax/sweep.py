@@ -14,7 +14,7 @@ from imbal_jax.errors import UserError, nearest
 from imbal_jax.runtime import memory
 from imbal_jax.spec import parse
 from imbal_jax.stages import arm_group, classifier_training, gan_training
-from imbal_jax.stages.context import Setting
+from imbal_jax.stages.context import Chunk
 from imbal_jax.train import length
 
 EVERY = 8  # seeds between two interim analyses, unless said otherwise
@@ -84,20 +84,20 @@ def missing(arms: Iterable[Arm], chunk: Sequence[int], rows: Iterable[dict[str, 
     return [Unit(new, groups(found)) for new, found in lacking.items()]
 
 
-def work(setting: Setting, units: Iterable[Unit]) -> Counter[str]:
+def steps_of_units(chunk: Chunk, units: Iterable[Unit]) -> Counter[str]:
     """The lane-steps of the trainings of these units, by kind, as `pace` counts them; those found done are not known here.
 
     Args:
-        setting: of a single seed.
+        chunk: of a single seed.
         units: see `Unit`.
     """
     found: Counter[str] = Counter()
     of_gan: dict[Any, int] = {}
-    real = sum(setting.train.counts)
+    real = sum(chunk.train.counts)
     for unit in units:
         with_gan = set()
         for members in unit.groups:
-            there = setting._replace(config=at(setting.config, members[0].untraced))
+            there = chunk._replace(config=at(chunk.config, members[0].untraced))
             steps = length.of(there.config.classifier, real, real).steps
             found["classifier"] += steps * len(members) * len(unit.seeds)
             if arm_group.uses_gan(members[0].spec):
@@ -108,32 +108,32 @@ def work(setting: Setting, units: Iterable[Unit]) -> Counter[str]:
     return +found
 
 
-def lanes_at_once(setting: Setting, arms: Sequence[Arm]) -> int:
+def lanes_at_once(chunk: Chunk, arms: Sequence[Arm]) -> int:
     """How many lanes this process's devices take: `config.lanes_per_device`, or what their memory allows.
 
     Args:
-        setting: of a single seed.
+        chunk: of a single seed.
         arms: all; the one whose program is measured stands for them.
     """
-    base, config = setting.base, setting.config
-    slots = max(1, len(base.devices) // config.data_devices)
+    common, config = chunk.common, chunk.config
+    slots = max(1, len(common.devices) // config.data_devices)
     if config.lanes_per_device:
         return config.lanes_per_device * slots
     wanted = -(-len(seed_range.of(config.seeds)) // (slots * jax.process_count()))
-    room = memory.available(base.devices[0])
-    if room is None or (base.form.inner == "loop" and _light(setting, wanted, room)):
+    room = memory.available(common.devices[0])
+    if room is None or (common.form.inner == "loop" and _light(chunk, wanted, room)):
         return wanted * slots
-    fit = [memory.lanes_that_fit(partial(classifier_training.bytes_for, setting), wanted, room)]
+    fit = [memory.lanes_that_fit(partial(classifier_training.bytes_for, chunk), wanted, room)]
     if any(arm_group.uses_gan(arm.spec) for arm in arms):
-        fit.append(memory.lanes_that_fit(partial(gan_training.bytes_for, setting), wanted, room))
+        fit.append(memory.lanes_that_fit(partial(gan_training.bytes_for, chunk), wanted, room))
     return min(fit) * slots
 
 
-def _light(setting: Setting, lanes: int, room: int) -> bool:
+def _light(chunk: Chunk, lanes: int, room: int) -> bool:
     """Whether the lanes' states, which are all that grows with them in a loop, are sure to fit: nothing is compiled."""
-    state = jax.eval_shape(partial(classifier_training.initial, setting), jax.random.key(0))
+    state = jax.eval_shape(partial(classifier_training.initial, chunk), jax.random.key(0))
     own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    rows = len(setting.task.counts) * max(setting.task.counts) * (4 + int(np.prod(setting.task.shape)))
+    rows = len(chunk.task.counts) * max(chunk.task.counts) * (4 + int(np.prod(chunk.task.shape)))
     # A batch with what a small network makes of it: larger ones are measured.
-    batch = 64 * setting.config.classifier.batch * int(np.prod(setting.task.shape)) * 4
+    batch = 64 * chunk.config.classifier.batch * int(np.prod(chunk.task.shape)) * 4
     return lanes * (4 * own + rows) + batch < room / 4

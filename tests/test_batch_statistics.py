@@ -65,13 +65,13 @@ def problem(many=1):
     return Inputs(lanes.lane_keys(1, range(many)), pool, jnp.tile(jnp.asarray(COUNTS), (many, 1)), rate), Shared(x, y)
 
 
-def alone():
+def baseline_job():
     inputs, shared = problem()
     return jax.tree.map(lambda leaf: leaf[0], inputs), shared
 
 
 def again(model, variables, many=sum(COUNTS) // BATCH, recipe=Recipe(), **options):  # noqa: B008
-    inputs, shared = alone()
+    inputs, shared = baseline_job()
     numbers = (jnp.asarray(many, jnp.int32), jnp.asarray(options.pop("progress", 0.5), jnp.float32))
     settled = partial(statistics_of_arm.recomputed, model, recipe=recipe, batch=options.pop("batch", BATCH))
     return jax.jit(settled)(variables, inputs, shared, *numbers)
@@ -86,7 +86,7 @@ def started(model):
 @pytest.mark.parametrize("batch", [8, 12, 24])
 def test_one_layer_has_the_moments_of_all_rows(batch):
     """Whatever the batches are, and whatever the averages were; no dropout."""
-    x = np.asarray(floats(alone()[1].x), np.float64).reshape(sum(COUNTS), -1)
+    x = np.asarray(floats(baseline_job()[1].x), np.float64).reshape(sum(COUNTS), -1)
     held = started(One())
     found = again(One(), held, sum(COUNTS) // batch, batch=batch)
     np.testing.assert_allclose(found["batch_stats"]["norm"]["mean"], x.mean(0), rtol=1e-6)
@@ -113,14 +113,14 @@ def test_classes_are_drawn_and_rows_transformed_as_in_a_step():
         transforms=(lambda key, batch, draw, progress: batch._replace(x=batch.x * progress),),
     )
     found = again(One(), started(One()), 400, only)["batch_stats"]["norm"]
-    x = np.asarray(floats(alone()[1].x), np.float64).reshape(sum(COUNTS), -1)[-COUNTS[-1] :] / 2
+    x = np.asarray(floats(baseline_job()[1].x), np.float64).reshape(sum(COUNTS), -1)[-COUNTS[-1] :] / 2
     np.testing.assert_allclose(found["mean"], x.mean(0), rtol=0.02)
     np.testing.assert_allclose(found["var"], x.var(0), rtol=0.1)
 
 
 def test_later_layers_see_what_the_batches_made_of_the_earlier():
     """Against the same in float64, batch by batch; the batches are the rows in the order of the lane's key."""
-    held, (inputs, shared) = started(Two()), alone()
+    held, (inputs, shared) = started(Two()), baseline_job()
     found = again(Two(), held)["batch_stats"]
     order = batches.shuffled(lanes.purpose(inputs.key, "batch statistics"), 0, sum(COUNTS))
     x = np.asarray(floats(shared.x), np.float64).reshape(sum(COUNTS), -1)[np.asarray(order)].reshape(3, BATCH, -1)
@@ -156,10 +156,10 @@ def test_what_has_no_batch_normalisation_stays_as_it_is():
 
 def trained(steps, **options):
     rule = lambda rate, total: optax.sgd(rate, momentum=0.9)  # noqa: E731
-    inputs, shared = alone()
+    inputs, shared = baseline_job()
     state = classifier.init(inputs.key, Two(), rule(0.1, 1), SHAPE, ema=options.get("ema", 0.0))
     carry = loop.Carry(state, {name: jnp.zeros(()) for name in classifier.METRICS})
-    run = jax.jit(loop.chunk(classifier.epoch_of(Two(), rule, BATCH, **options)))
+    run = jax.jit(loop.span_function(classifier.epoch_of(Two(), rule, BATCH, **options)))
     for start in range(0, steps, 3):
         carry = run((carry, inputs), (shared, loop.span(start, start + 3, 3, steps)))
     return carry.state, shared
@@ -227,23 +227,23 @@ def test_what_a_training_gives_is_evaluated_by_new_statistics(tmp_path, monkeypa
     config = small.get_config()
     config.data.per_class, config.data.validation, config.cut.profile = 20, 0.3, "none"
     config.classifier.update({"select": chosen, "ema": 0.9, "epochs": 4, "learning_rate": 0.05})
-    setting = prepare(config, tmp_path)
-    fitted = stage.fit(setting, Curves(tmp_path / "metrics.jsonl", setting.seeds), [Arm("affine")], setting.train)
-    recipe = methods.recipe_of("affine", setting.task, setting.train.counts)
-    inputs = inputs_of(setting.keys, setting.train.pool, setting.train.counts, {})
-    many = jnp.asarray(statistics_of_arm.number_of(sum(setting.train.counts), 16, statistics_of_arm.ROWS), jnp.int32)
+    chunk = prepare(config, tmp_path)
+    fitted = stage.fit(chunk, Curves(tmp_path / "metrics.jsonl", chunk.seeds), [Arm("affine")], chunk.train)
+    recipe = methods.recipe_of("affine", chunk.task, chunk.train.counts)
+    inputs = inputs_of(chunk.keys, chunk.train.pool, chunk.train.counts, {})
+    many = jnp.asarray(statistics_of_arm.number_of(sum(chunk.train.counts), 16, statistics_of_arm.ROWS), jnp.int32)
     lines = [row for row in json_files.read(tmp_path / "metrics.jsonl") if row["stage"] == "classifier"]
     for lane in range(2):
         held = jax.tree.map(lambda leaf, lane=lane: leaf[0, lane], fitted.params)
         own = jax.tree.map(lambda leaf, lane=lane: leaf[lane], inputs)
         settled = partial(statistics_of_arm.recomputed, Two(classes=10), recipe=recipe, batch=16)
-        expected = jax.jit(settled)(held, own, setting.shared, many, jnp.asarray(1.0, jnp.float32))
+        expected = jax.jit(settled)(held, own, chunk.shared, many, jnp.asarray(1.0, jnp.float32))
         jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), held, expected)
         if chosen == "best":  # the curve has the figure of the weights that are kept, with the statistics of fewer rows
-            rows, size = setting.validation[lane], sum(setting.train.counts)
+            rows, size = chunk.validation[lane], sum(chunk.train.counts)
             fewer = statistics_of_arm.number_of(size, 16, statistics_of_arm.judged_rows(size // 16 * 16, 16))
-            judged = jax.jit(settled)(held, own, setting.shared, jnp.asarray(fewer, jnp.int32), jnp.asarray(1.0, jnp.float32))
-            z, y = Two(classes=10).apply(judged, floats(setting.shared.x[rows]))[0], setting.shared.y[rows]
+            judged = jax.jit(settled)(held, own, chunk.shared, jnp.asarray(fewer, jnp.int32), jnp.asarray(1.0, jnp.float32))
+            z, y = Two(classes=10).apply(judged, floats(chunk.shared.x[rows]))[0], chunk.shared.y[rows]
             loss = float(optax.softmax_cross_entropy_with_integer_labels(z, y).mean())
             epoch = int(fitted.selected[0, lane])
             line = next(row for row in lines if row["seed"] == lane and row["epoch"] == epoch)

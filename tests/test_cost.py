@@ -43,21 +43,21 @@ def test_a_second_stage_counts_its_rows(spec):
 def test_the_classifier_that_a_resampler_asks_for_is_part_of_its_cost(tmp_path, monkeypatch):
     config = small.get_config()
     config.baselines, config.method = SPECS, "none"
-    setting = training_set.prepare(config, tmp_path)
+    chunk = training_set.prepare(config, tmp_path)
     asked = []
 
-    def fit_plain(setting, curves):
+    def fit_plain(chunk, curves):
         asked.append(None)
         raise LookupError  # the training itself is another test's
 
     monkeypatch.setattr(arm_group.classifier, "fit_plain", fit_plain)
-    curves = Curves(tmp_path / "metrics.jsonl", setting.seeds)
+    curves = Curves(tmp_path / "metrics.jsonl", chunk.seeds)
     with pytest.raises(LookupError):
-        arm_group.balanced(setting, curves, "smote(space=features)", lambda: None)
-    train, before = arm_group.balanced(setting, curves, "over", lambda: None)
+        arm_group.balanced(chunk, curves, "smote(space=features)", lambda: None)
+    train, before = arm_group.balanced(chunk, curves, "over", lambda: None)
     assert asked == [None] and set(before) == {"resample"} and before["resample"].seconds > 0
     every = {arm.spec: arm for arm in arms(config)}
-    shared = lambda spec, *before: arm_group.shared_stages(setting, every[spec], dict.fromkeys(before, Cost()))  # noqa: E731
+    shared = lambda spec, *before: arm_group.shared_stages(chunk, every[spec], dict.fromkeys(before, Cost()))  # noqa: E731
     assert shared("none") == shared("posthoc_logit_adjust") == shared("crt") == ("classifier",) and shared("mixup") == ()
     assert shared("smote(space=features)", "plain") == ("plain",)
     assert shared("gan_synth(filter=classifier)", "plain", "gan") == ("plain",)  # no other arm has that GAN

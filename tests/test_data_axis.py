@@ -79,7 +79,7 @@ def trained(model, devices, data, *, recipe=Recipe(), inner="loop", many=2):  # 
     )
     carry = loop.Carry(started(model, many), {name: jnp.zeros(many) for name in classifier.METRICS})
     used = jax.local_devices()[:devices]
-    run = lanes.over_lanes(loop.chunk(epoch_of), devices=used, data=data, inner=inner)
+    run = lanes.over_lanes(loop.span_function(epoch_of), devices=used, data=data, inner=inner)
     arguments = (carry, inputs, (lanes.replicate(shared, used), loop.span(0, STEPS, STEPS, STEPS)))
     text = run.lowered(*arguments).compile().as_text()
     return jax.tree.map(np.asarray, run(*arguments)), text

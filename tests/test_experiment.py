@@ -137,10 +137,10 @@ def test_a_workdir_of_before_there_was_a_field_is_the_same_experiment_at_its_def
     del older["classifier"]["beta2"]
     (tmp_path / "config.json").write_text(json.dumps(older))
     config = small.get_config()
-    experiment.refuse_other(config, tmp_path)
+    experiment.check_workdir(config, tmp_path)
     config.classifier.beta2 = 0.99
     with pytest.raises(UserError, match="holds a different experiment: config.classifier.beta2 is 0.999 there and 0.99 now"):
-        experiment.refuse_other(config, tmp_path)
+        experiment.check_workdir(config, tmp_path)
 
 
 def table_config(folder, **arrays):

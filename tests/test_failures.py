@@ -58,10 +58,10 @@ def mixed(run_of, tmp_path_factory):
         state = classifier_init(init, keys)
         return poisoned(state, LOST_CLASSIFIER) if len(keys) == 4 else state  # the reference has one lane
 
-    def collapsed(setting, curves, nets, renewed, epoch, means, state):
+    def collapsed(chunk, curves, nets, renewed, epoch, means, state):
         losses = means["d_loss"].copy()
         losses[COLLAPSED] = 1e-5
-        ended(setting, curves, nets, renewed, epoch, {**means, "d_loss": losses}, state)
+        ended(chunk, curves, nets, renewed, epoch, {**means, "d_loss": losses}, state)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(gan_training, "init_lanes", lambda *args: poisoned(gan_init(*args), LOST_GAN))

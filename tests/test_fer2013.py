@@ -85,17 +85,17 @@ def test_all_sources_give_the_same_rows(tmp_path):
 def test_copies_of_training_images_are_left_out_of_the_test_set(tmp_path):
     write(tmp_path / "fer2013.zip", files())
     dropped, flagged = load(tmp_path), load(tmp_path, duplicates="flag")
-    assert len(dropped.test.y) == 25 and not len(dropped.twins)
+    assert len(dropped.test.y) == 25 and not len(dropped.duplicates)
     assert "3 test images (1 different ones public, 1 different ones private)" in dropped.note
     assert "left out of the test set" in dropped.note and "flagged" in flagged.note
-    assert len(flagged.test.y) == 28 and flagged.twins.sum() == 3
-    assert (flagged.test.x[~flagged.twins] == dropped.test.x).all() and dropped.digest != flagged.digest
-    assert {CLASSES[label] for label in flagged.test.y[flagged.twins]} == {"fear", "sad"}
+    assert len(flagged.test.y) == 28 and flagged.duplicates.sum() == 3
+    assert (flagged.test.x[~flagged.duplicates] == dropped.test.x).all() and dropped.digest != flagged.digest
+    assert {CLASSES[label] for label in flagged.test.y[flagged.duplicates]} == {"fear", "sad"}
     for found in (dropped, flagged):
         assert not np.intersect1d(found.train.groups, found.test.groups).size
     happy = flagged.train.groups[flagged.train.y == 3]
     assert happy[0] == happy[1] and np.unique(happy).size == 3
-    sad = flagged.test.groups[flagged.twins & (flagged.test.y == 5)]
+    sad = flagged.test.groups[flagged.duplicates & (flagged.test.y == 5)]
     assert sad[0] == sad[1]
     assert (flagged.train.groups != flagged.train.ids).sum() == 1
 
@@ -104,7 +104,7 @@ def test_halves_of_the_test_set(tmp_path):
     write(tmp_path / "fer2013.zip", files())
     everything = load(tmp_path, duplicates="flag")
     halves = [load(tmp_path, test=half, duplicates="flag") for half in ("public", "private")]
-    assert [len(half.test.y) for half in halves] == [14, 14] and [half.twins.sum() for half in halves] == [1, 2]
+    assert [len(half.test.y) for half in halves] == [14, 14] and [half.duplicates.sum() for half in halves] == [1, 2]
     both = np.concatenate([half.test.ids for half in halves])
     assert (both == everything.test.ids).all() and all((half.train.x == everything.train.x).all() for half in halves)
     assert (everything.test.x[:14] == halves[0].test.x).all()
@@ -218,7 +218,7 @@ def test_real_fer2013(cache, monkeypatch):
     assert len(found.test.y) == 7178 - 568 and "270 different ones public, 278 different ones private" in found.note
     assert "28,709" not in found.note and not found.left_out
     flagged = load(REAL, "zip", duplicates="flag")
-    assert np.bincount(flagged.test.y).tolist() == [958, 111, 1024, 1774, 1233, 1247, 831] and flagged.twins.sum() == 568
+    assert np.bincount(flagged.test.y).tolist() == [958, 111, 1024, 1774, 1233, 1247, 831] and flagged.duplicates.sum() == 568
     assert [len(load(REAL, "zip", test=half, duplicates="flag").test.y) for half in ("public", "private")] == [3589, 3589]
     train = {image.tobytes() for image in found.train.x}
     assert not train & {image.tobytes() for image in found.test.x}

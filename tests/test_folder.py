@@ -58,7 +58,7 @@ def test_class_folders(tmp_path, place, above):
     assert sorted([*found.train.ids, *found.test.ids]) == list(range(20))
     for row, image in zip(found.test.ids, found.test.x, strict=True):
         assert (image[..., 0] == noise(row, 8, 8)).all()
-    assert "4 of 20 rows were drawn" in found.note and not len(found.twins) and not found.left_out
+    assert "4 of 20 rows were drawn" in found.note and not len(found.duplicates) and not found.left_out
 
 
 @pytest.mark.parametrize("place", ["pets", "pets.zip"])
@@ -241,13 +241,13 @@ def test_copies_stay_together_or_are_flagged(tmp_path):
     files["dog/00.png"] = files["cat/00.png"]
     for seed in range(4):
         found = load(write(tmp_path / "d", files), split_seed=seed, test_share=0.4)
-        assert not len(found.twins)
+        assert not len(found.duplicates)
         groups = np.concatenate([found.train.groups, found.test.groups])
         assert np.sort(groups).tolist() == [0, 0, 0, *range(2, 10), *range(11, 20)]
     files = splits()
     files["test/dog/01.png"] = files["test/dog/02.png"] = files["train/cat/00.png"]
     found = load(write(tmp_path / "both", files))
-    assert found.twins.tolist() == [False, False, False, False, True, True]
+    assert found.duplicates.tolist() == [False, False, False, False, True, True]
     assert "2 of 6 test images are also among the training images" in found.note
     assert found.test.groups[4] == found.test.groups[5] and not np.intersect1d(found.train.groups, found.test.groups).size
 
@@ -304,11 +304,11 @@ def test_equal_vectors_and_signals_are_told_and_may_be_grouped(tmp_path, shape):
     path = store(tmp_path / "a.npz", x=x, y=np.tile([0, 1], 15))
     found = load(path, test_share=0.5)
     same = (found.test.x[:, None] == found.train.x[None]).reshape(len(found.test.y), len(found.train.y), -1).all(-1).any(1)
-    assert same.any() and (found.twins == same).all() and (found.train.groups == found.train.ids).all()
+    assert same.any() and (found.duplicates == same).all() and (found.train.groups == found.train.ids).all()
     assert f"{same.sum()} of {len(same)} test rows are also among the training rows" in found.note
     assert "config.data.group_copies=True" in found.note
     apart = load(path, test_share=0.5, group_copies=True)
-    assert not len(apart.twins) and not np.intersect1d(apart.train.groups, apart.test.groups).size
+    assert not len(apart.duplicates) and not np.intersect1d(apart.train.groups, apart.test.groups).size
     assert not (apart.test.x[:, None] == apart.train.x[None]).reshape(len(apart.test.y), len(apart.train.y), -1).all(-1).any()
     assert "among the training rows" not in apart.note
 
@@ -566,10 +566,10 @@ def with_gan(tmp_path, shape, dtype=np.uint8, **fields):
 @pytest.mark.parametrize(("shape", "dtype", "module"), [((10, 9, 3), np.uint8, s0_cgan), ((50, 2), np.float32, ecg_gan)])
 def test_the_gan_suits_the_rows(tmp_path, shape, dtype, module):
     config = with_gan(tmp_path, shape, dtype)
-    setting = prepare(config, tmp_path / "run", seeds=(0,))
-    arms = experiment.check(setting)  # the shapes of all networks
+    chunk = prepare(config, tmp_path / "run", seeds=(0,))
+    arms = experiment.check(chunk)  # the shapes of all networks
     assert [arm.spec for arm in arms] == ["none", "over", "smote", "logit_adjust", "gan_synth"]
-    nets = gan_training.nets_of(config, setting.task, "gemm")
+    nets = gan_training.nets_of(config, chunk.task, "gemm")
     assert isinstance(nets.generator, module.Generator) and isinstance(nets.discriminator, module.Discriminator)
     z, label = jnp.zeros((2, 64)), jnp.zeros((2, 2))
     variables = jax.eval_shape(nets.generator.init, jax.random.key(0), z, label)
@@ -577,9 +577,9 @@ def test_the_gan_suits_the_rows(tmp_path, shape, dtype, module):
 
 
 def test_vectors_have_no_gan_yet(tmp_path):
-    setting = prepare(with_gan(tmp_path, (7,), np.float32), tmp_path / "run", seeds=(0,))
+    chunk = prepare(with_gan(tmp_path, (7,), np.float32), tmp_path / "run", seeds=(0,))
     with pytest.raises(UserError, match=r"no GAN for vectors \[D\] yet .*shape \(7,\)\): leave gan_synth out") as error:
-        experiment.check(setting)
+        experiment.check(chunk)
     assert "\n" not in str(error.value)
 
 

@@ -296,7 +296,7 @@ def resumed_run(at):
     """What a start reads before it trains."""
     config = small.get_config()
     prepared = training_set.prepare(config, at)
-    experiment.claim(prepared)
+    experiment.write_run_files(prepared)
     row = {"seed": 0, "method": "over", "accuracy": 0.5, "digest": prepared.data.digest, "counts_before": [1] * 10}
     (at / "rows.jsonl").write_text(json.dumps(row) + "\n" + json.dumps(row | {"seed": 1}) + "\n")
     curves = Curves(at / "metrics.jsonl", (0, 1))
@@ -305,11 +305,11 @@ def resumed_run(at):
         curves.add("classifier", ["over"], epoch, {"loss": np.array([0.5, 0.25])})
 
     def read():
-        experiment.refuse_other(config, at)
+        experiment.check_workdir(config, at)
         if "form" in (before := json_files.read_object(at / "environment.json")):
             autotune.restored(before["form"], at / "environment.json")
-        experiment.claim(prepared)
-        experiment.meet("start", at / "rows.jsonl")
+        experiment.write_run_files(prepared)
+        experiment.gather_rows("start", at / "rows.jsonl")
         curves.by_lane("gan", [None], 2)
         curves.resume("classifier", ["over"], 2)
         analyses.history(analyses.read(at), config.to_dict(), [row], {"metric": "a", "baseline": "none", "margin": 0.01})

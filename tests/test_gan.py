@@ -164,7 +164,7 @@ def test_where_a_chunk_is_cut_changes_nothing():
     pool = batches.Pool(jnp.arange(12), jnp.zeros((0, 28, 28, 1), jnp.uint8), jnp.zeros(0, jnp.int32))
     x = jax.random.randint(KEY, (12, 28, 28, 1), 0, 256).astype(jnp.uint8)
     shared, inputs = batches.Shared(x, jnp.arange(12) % K), batches.Inputs(KEY, pool, jnp.full(K, 4))
-    run = jax.jit(loop.chunk(gan_train.epoch_of(parts, 4, "shuffle")))
+    run = jax.jit(loop.span_function(gan_train.epoch_of(parts, 4, "shuffle")))
     start = loop.Carry(gan_train.init(KEY, parts, (28, 28, 1)), {name: jnp.zeros(()) for name in gan_step.METRICS})
     whole = run((start, inputs), (shared, loop.span(0, 3, 3, 3)))
     part = run((start, inputs), (shared, loop.span(0, 1, 3, 3)))
@@ -208,9 +208,9 @@ def test_images_that_are_all_alike_are_a_failure(tmp_path):
     black[:20] = varied[:20]  # one class still varies: the lane has not failed, but the other class is told
     found = monitor.spread(black, labels)
     assert monitor.collapsed(found) is None and monitor.alike(found) == [8]
-    setting = SimpleNamespace(
+    chunk = SimpleNamespace(
         task=SimpleNamespace(class_names="0123456789"), config=SimpleNamespace(gan=SimpleNamespace(epochs=7))
     )
-    arm_group.warn_of_alike(setting, Curves(tmp_path / "metrics.jsonl", (3,)), 3, "gan_synth", found)
+    arm_group.warn_of_alike(chunk, Curves(tmp_path / "metrics.jsonl", (3,)), 3, "gan_synth", found)
     (line,) = json_files.read(tmp_path / "metrics.jsonl")
     assert line["message"] == "the rows that the GAN made of class 8 are all one and the same" and line["seed"] == 3

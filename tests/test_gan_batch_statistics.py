@@ -62,7 +62,7 @@ def drawn(request):
     """A GAN after three steps with a moving average of its weights: before and after new statistics."""
     parts, (inputs, shared) = nets(ema=0.9, separate=request.param), problem()
     carry = loop.Carry(gan_train.init(KEY, parts, SHAPE), {name: jnp.zeros(()) for name in gan_step.METRICS})
-    run = jax.jit(loop.chunk(gan_train.epoch_of(parts, B, "shuffle")))
+    run = jax.jit(loop.span_function(gan_train.epoch_of(parts, B, "shuffle")))
     state = run((carry, inputs), (shared, loop.span(0, 3, 3, 3))).state
     held = (gan_step.sampler(state), state.discriminator)
     anew = jax.jit(lambda held: gan_train.with_statistics(parts, held, inputs, shared, batch=B, order="shuffle", many=40))
@@ -119,18 +119,18 @@ def test_a_training_gives_new_statistics(tmp_path, monkeypatch, classes, select)
     config = small.get_config()
     config.gan.update({"classes": classes, "select": select, "epochs": 2, "grid_every": 1, "ema": 0.9})
     config.data.validation, config.classifier.epochs = 0.2, 1
-    setting = prepare(config, tmp_path)
+    chunk = prepare(config, tmp_path)
     (tmp_path / "plots").mkdir()
-    trained = gan_training.fit(setting, Curves(tmp_path / "metrics.jsonl", setting.seeds))[0]
-    parts = gan_training._parts(setting)
-    anew, each = gan_training._anew(setting, parts), len(setting.seeds)
+    trained = gan_training.fit(chunk, Curves(tmp_path / "metrics.jsonl", chunk.seeds))[0]
+    parts = gan_training._parts(chunk)
+    anew, each = gan_training._anew(chunk, parts), len(chunk.seeds)
     for lane in range(parts.inputs.key.shape[0]):
         place = (lane % each, lane // each) if classes else (lane,)
         held = jax.tree.map(lambda leaf, place=place: leaf[place], (trained.generator, trained.discriminator))
         own = jax.tree.map(lambda leaf, lane=lane: leaf[lane], parts.inputs)
-        expected = jax.jit(anew)(held, own, setting.shared)
+        expected = jax.jit(anew)(held, own, chunk.shared)
         jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), held, expected)
-    folder = setting.folder / ("chosen" if select == "frechet" else "generator")
+    folder = chunk.folder / ("chosen" if select == "frechet" else "generator")
     saved = checkpoint.restore_step(folder, {"generator": trained.generator}, 2).state["generator"]
     jax.tree.map(np.testing.assert_array_equal, saved, trained.generator)
 

@@ -55,10 +55,10 @@ def test_no_gan_is_trained_where_nothing_is_to_be_generated(tmp_path, caplog):
     """A GAN for class 0, which is as large as the largest: the arm is 'none', at the cost of 'none', and it is said."""
     config = config_of("0")
     config.seeds = 1
-    setting, curves = prepare(config, tmp_path), Curves(tmp_path / "metrics.jsonl", (0,))
+    chunk, curves = prepare(config, tmp_path), Curves(tmp_path / "metrics.jsonl", (0,))
     trained = lambda: pytest.fail("trained for nothing")  # noqa: E731
-    (row,) = arm_group.run(setting, curves, [Arm("gan_synth")], trained, trained)
-    seen = sum(setting.train.counts) // 16 * 16 * config.classifier.epochs
+    (row,) = arm_group.run(chunk, curves, [Arm("gan_synth")], trained, trained)
+    seen = sum(chunk.train.counts) // 16 * 16 * config.classifier.epochs
     assert row["gan_seconds"] == 0 and row["examples_seen"] == seen and row["counts_after"] == row["counts_before"]
     lines = [row for row in json_files.read(tmp_path / "metrics.jsonl") if row["stage"] == "warning"]
     assert len(lines) == 1 and "no GAN is trained" in lines[0]["message"] and lines[0]["method"] == "gan_synth"
@@ -84,10 +84,10 @@ def test_rows_curves_and_pictures(run):
 
 
 def test_a_gan_is_the_same_whatever_others_there_are(tmp_path, run):
-    setting = prepare(config_of("9"), tmp_path, seeds=(1,))
-    alone = gan_training.fit(setting, Curves(tmp_path / "metrics.jsonl", (1,))).gan
+    chunk = prepare(config_of("9"), tmp_path, seeds=(1,))
+    baseline_job = gan_training.fit(chunk, Curves(tmp_path / "metrics.jsonl", (1,))).gan
     both = gan_training.fit(prepare(config_of("8, 9"), run), Curves(run / "metrics.jsonl", (0, 1))).gan
-    for one, among in zip(jax.tree.leaves(alone.generator), jax.tree.leaves(both.generator), strict=True):
+    for one, among in zip(jax.tree.leaves(baseline_job.generator), jax.tree.leaves(both.generator), strict=True):
         np.testing.assert_allclose(one[0, 0], among[1, 1], rtol=1e-4, atol=1e-5)
 
 
@@ -121,9 +121,9 @@ def test_each_class_is_drawn_and_scored_by_its_own():
 
 def test_a_generator_of_another_shape_is_refused(tmp_path):
     config = config_of("")
-    setting = prepare(config, tmp_path, seeds=(0,))
-    nets = gan_training.nets_of(config, setting.task, "gemm")
-    gan_training.check_shape(nets, "s0_cgan", setting.task.shape)
+    chunk = prepare(config, tmp_path, seeds=(0,))
+    nets = gan_training.nets_of(config, chunk.task, "gemm")
+    gan_training.check_shape(nets, "s0_cgan", chunk.task.shape)
     with pytest.raises(UserError, match=r"makes rows of shape \(28, 28, 1\), and the data has \(300, 1\)"):
         gan_training.check_shape(nets, "s0_cgan", (300, 1))
 
@@ -137,28 +137,28 @@ def few_held_out(tmp_path):
 
 
 def test_training_rows_never_stand_in_for_held_out_ones(tmp_path):
-    setting, _ = few_held_out(tmp_path)
-    assert gan_selection.judged_classes(setting) == (0, 1, 2, 3, 4, 5, 7)
-    y, held = setting.data.train.y, set(np.asarray(setting.validation[0]))
+    chunk, _ = few_held_out(tmp_path)
+    assert gan_selection.judged_classes(chunk) == (0, 1, 2, 3, 4, 5, 7)
+    y, held = chunk.data.train.y, set(np.asarray(chunk.validation[0]))
     for label in (1, 8):
-        rows = gan_selection._compared(setting, (label,), 20)
+        rows = gan_selection._compared(chunk, (label,), 20)
         assert rows.shape == (1, 1, 20) and set(rows.ravel()) <= held and (y[rows] == label).all()
-    assert gan_selection.rule(setting, (1, 8)) == "frechet; last for 8" and gan_selection.rule(setting, (8,)) == "last"
-    assert gan_selection.rule(setting, (1,)) == gan_selection.rule(setting, ()) == "frechet"
-    told = gan_selection.not_judged(setting, (1, 8))
+    assert gan_selection.rule(chunk, (1, 8)) == "frechet; last for 8" and gan_selection.rule(chunk, (8,)) == "last"
+    assert gan_selection.rule(chunk, (1,)) == gan_selection.rule(chunk, ()) == "frechet"
+    told = gan_selection.not_judged(chunk, (1, 8))
     assert list(told) == [8] and "fewer than 10 held-out rows of class 8" in told[8] and "the last is drawn from" in told[8]
-    of_all = gan_selection.not_judged(setting, ())[None]
+    of_all = gan_selection.not_judged(chunk, ())[None]
     assert "of class 6, 8, 9" in of_all and "the others decide" in of_all
-    setting.config.gan.select = "last"
-    assert gan_selection.rule(setting, (1, 8)) == "last"
+    chunk.config.gan.select = "last"
+    assert gan_selection.rule(chunk, (1, 8)) == "last"
 
 
 @pytest.mark.slow
 def test_the_last_state_is_drawn_from_without_enough_held_out_rows(tmp_path, caplog):
-    setting, curves = few_held_out(tmp_path)
+    chunk, curves = few_held_out(tmp_path)
     (tmp_path / "plots").mkdir()
-    trained, _, _ = gan_training.fit(setting, curves)
-    kept = checkpoint.restore(setting.folder / "chosen", {"generator": trained.generator})
+    trained, _, _ = gan_training.fit(chunk, curves)
+    kept = checkpoint.restore(chunk.folder / "chosen", {"generator": trained.generator})
     of_8, of_1 = (curves.by_lane("gan", [f"class {label}"])[0] for label in (8, 1))
     assert np.asarray(kept.meta["epochs"])[0, 1] == 2 and all(line["val_frechet"] is None for line in of_8)
     assert all(line["val_frechet"] > 0 for line in of_1)
@@ -172,11 +172,11 @@ def test_a_look_without_figure_keeps_the_newest_state():
     task = methods.Task((20, 20, 20), 1.0, ("a", "b", "c"), (3,), ())
     _, context = toys.problem(task, 1)
     trained = context.trained["gan"]()
-    generator, judge = (jax.tree.map(lambda leaf: leaf[0], of) for of in (trained.generator, trained.discriminator))
+    generator, evaluate_epoch = (jax.tree.map(lambda leaf: leaf[0], of) for of in (trained.generator, trained.discriminator))
     model = toys.Linear(3)
     params = model.init(jax.random.key(0), jnp.zeros((1, 3)))
     labels, rows = jnp.arange(3), jnp.arange(60).reshape(3, 20)
-    state = gan_step.State(generator, judge, None, None, None)
+    state = gan_step.State(generator, evaluate_epoch, None, None, None)
     state = gan_selection.start(state)
 
     @jax.jit
@@ -204,7 +204,7 @@ def test_the_state_nearest_to_held_out_rows_is_drawn_from(tmp_path, monkeypatch,
     config.seeds, config.data.validation = 1, 0.2
     config.gan.select, config.gan.epochs, config.quality.samples = "frechet", 3, 20
     monkeypatch.setattr(gan_selection, "FEWEST", 1)  # a row of each class is held out here
-    setting, curves, drawn = prepare(config, tmp_path), Curves(tmp_path / "metrics.jsonl", (0,)), {}
+    chunk, curves, drawn = prepare(config, tmp_path), Curves(tmp_path / "metrics.jsonl", (0,)), {}
     save = gan_training.checkpoint.save
     (tmp_path / "plots").mkdir()
 
@@ -214,12 +214,12 @@ def test_the_state_nearest_to_held_out_rows_is_drawn_from(tmp_path, monkeypatch,
         save(folder, step, tree, *args, **more)
 
     monkeypatch.setattr(gan_training.checkpoint, "save", keep)
-    trained = gan_training.fit(setting, curves).gan
-    kept = checkpoint.restore(setting.folder / "chosen", {"generator": trained.generator})
+    trained = gan_training.fit(chunk, curves).gan
+    kept = checkpoint.restore(chunk.folder / "chosen", {"generator": trained.generator})
     best_of = np.asarray(kept.meta["epochs"])[0]
     for mine, theirs in zip(jax.tree.leaves(kept.state["generator"]), jax.tree.leaves(trained.generator), strict=True):
         np.testing.assert_array_equal(mine, theirs)
-    for place, name in enumerate(gan_training.names(setting)):
+    for place, name in enumerate(gan_training.names(chunk)):
         lines = curves.by_lane("gan", [name])[0]
         best = int(np.argmin([line["val_frechet"] for line in lines])) + 1
         assert best == (best_of[place] if classes else best_of)

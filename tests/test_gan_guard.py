@@ -33,14 +33,14 @@ def run(tmp_path_factory):
             "signs",
             lambda curves, names, epoch, means, loss: [["lost"] if epoch in FAILS.get(s, ()) else [] for s in curves.seeds],
         )
-        setting, curves = prepared(folder)
-        trained = gan_training.fit(setting, curves).gan
-    return folder, setting, curves, trained
+        chunk, curves = prepared(folder)
+        trained = gan_training.fit(chunk, curves).gan
+    return folder, chunk, curves, trained
 
 
 def kept(run, epoch, lane):
-    _, setting, _, trained = run
-    saved = checkpoint.restore_step(setting.folder / "generator", {"generator": trained.generator}, epoch)
+    _, chunk, _, trained = run
+    saved = checkpoint.restore_step(chunk.folder / "generator", {"generator": trained.generator}, epoch)
     return [np.asarray(leaf)[lane] for leaf in jax.tree.leaves(saved.state)]
 
 
@@ -74,8 +74,8 @@ def test_the_curves_say_what_was_done(run):
 
 
 def test_a_finished_training_is_not_gone_over_again(run):
-    folder, setting, _, trained = run
-    again = gan_training.fit(setting, Curves(folder / "metrics.jsonl", (0, 1, 2))).gan
+    folder, chunk, _, trained = run
+    again = gan_training.fit(chunk, Curves(folder / "metrics.jsonl", (0, 1, 2))).gan
     assert same(jax.tree.leaves(again.generator), jax.tree.leaves(trained.generator))
 
 

@@ -84,11 +84,11 @@ def test_the_trained_network_is_the_one_that_is_asked_for(tmp_path):
     config = small.get_config()
     config.method, config.seeds = "ldam | drw", 1
     config.classifier.mean, config.classifier.std = (0.1,), (0.3,)
-    setting = prepare(config, tmp_path)
-    work = classifier_training.alone(setting)
+    chunk = prepare(config, tmp_path)
+    job = classifier_training.baseline_job(chunk)
     plain = classifier_network.model_of(config, 10, "gemm", (28, 28, 1))
-    assert classifier_training._parts(setting, work).model == standardized.Standardized(plain, (0.1,), (0.3,))
-    model = classifier_training._parts(setting, work._replace(steps=("ldam | drw",))).model
+    assert classifier_training._parts(chunk, job).model == standardized.Standardized(plain, (0.1,), (0.3,))
+    model = classifier_training._parts(chunk, job._replace(steps=("ldam | drw",))).model
     assert isinstance(model.model, head.Cosine) and model.std == (0.3,)
 
 

@@ -28,7 +28,7 @@ ORDER = [
     {"stages"},
     {"export"},
     {"sweep"},
-    {"announcement"},
+    {"start_message"},
     {"experiment"},
     {"evidence"},
     {"launch"},

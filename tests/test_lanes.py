@@ -54,7 +54,7 @@ def test_a_program_lowered_for_shapes_is_the_one_that_is_called(parallel, caplog
 
 def test_chunks_of_different_length_are_one_program():
     devices = jax.local_devices()[:2]
-    run = lanes.over_lanes(walk, devices=devices, least=3)
+    run = lanes.over_lanes(walk, devices=devices, min_lanes=3)
     shared = lanes.replicate((jnp.arange(5.0), jnp.asarray(4)), devices)
     keys = lanes.lane_keys(7, range(3))
     long, short = (run.lowered(*lanes.shapes((jnp.zeros(3), keys), n), shared).as_text() for n in (3, 2))

@@ -298,8 +298,8 @@ def test_a_workdir_that_cannot_be_made(tmp_path, no_training, monkeypatch):
 def begun(workdir, **fields):
     """A workdir as an experiment leaves it right after its start."""
     config = config_of(**fields)
-    experiment.refuse_other(config, workdir)
-    experiment.claim(training_set.prepare(config, workdir))
+    experiment.check_workdir(config, workdir)
+    experiment.write_run_files(training_set.prepare(config, workdir))
     return workdir
 
 

@@ -15,7 +15,7 @@ import pytest
 from data_files import encoded, fails, noise, write
 
 from configs import folder as folder_config
-from imbal_jax import announcement, data
+from imbal_jax import data, start_message
 from imbal_jax.data import files, folder, folder_names, images, split
 
 
@@ -344,15 +344,15 @@ def started(workdir, found, counts, minority=()):
     config.seeds, config.baselines, config.method = 1, (), "none"
     task = SimpleNamespace(class_names=found.class_names, counts=counts, minority=minority)
     base = SimpleNamespace(devices=jax.devices())
-    return SimpleNamespace(data=found, task=task, config=config, workdir=workdir / "run", base=base, precision="f32")
+    return SimpleNamespace(data=found, task=task, config=config, workdir=workdir / "run", common=base, precision="f32")
 
 
 def test_an_accelerator_that_is_not_used_is_told(tmp_path):
-    assert announcement.idle_accelerator("cpu", tmp_path) == ""
+    assert start_message.idle_accelerator("cpu", tmp_path) == ""
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "nvidia0").touch()
-    assert "/dev/nvidia0 is an accelerator, and jax computes on the CPU" in announcement.idle_accelerator("cpu", tmp_path)
-    assert announcement.idle_accelerator("gpu", tmp_path) == ""
+    assert "/dev/nvidia0 is an accelerator, and jax computes on the CPU" in start_message.idle_accelerator("cpu", tmp_path)
+    assert start_message.idle_accelerator("gpu", tmp_path) == ""
 
 
 def test_the_start_tells_classes_groups_sizes_and_small_test_sets(tmp_path, capsys):
@@ -368,14 +368,14 @@ def test_the_start_tells_classes_groups_sizes_and_small_test_sets(tmp_path, caps
         write(tmp_path / "d", {name: content for name, content in files.items() if name != "test/patient 4/sick/0.png"})
     )
     counts = np.bincount(found.train.y)
-    announcement.announce(started(tmp_path, found, counts))
+    start_message.print_data_summary(started(tmp_path, found, counts))
     out = capsys.readouterr().out
     assert "rows: 8x8x1 uint8; 44 in 2 groups to train, 45 in 2 groups to test" in out
     lines = [line.split() for line in out.splitlines()]
     assert ["sick", "22", "22", "21"] in lines and ["well", "22", "22", "22"] in lines  # two of 24 are training rows, too
     assert "warning" not in out
     few = load(write(tmp_path / "e", pictures("a", "b")), test_share=0.5)
-    announcement.announce(started(tmp_path, few, [2, 2], minority=(1,)))
+    start_message.print_data_summary(started(tmp_path, few, [2, 2], minority=(1,)))
     out = capsys.readouterr().out
     assert "warning: fewer than 20 test rows of a (2), b (2)" in out
     table = out[out.index("       class") : out.index("warning: fewer")].splitlines()
@@ -385,7 +385,7 @@ def test_the_start_tells_classes_groups_sizes_and_small_test_sets(tmp_path, caps
 def test_the_table_of_classes_fits_a_terminal(tmp_path, capsys):
     long = f"{'a long name of a class ' * 3}end"
     few = load(write(tmp_path / "e", pictures("a", "b")), test_share=0.5)._replace(class_names=(long, "b"))
-    announcement.announce(started(tmp_path, few, [2, 2], minority=(0,)))
+    start_message.print_data_summary(started(tmp_path, few, [2, 2], minority=(0,)))
     out = capsys.readouterr().out
     table = out[out.index("   class") : out.index("warning: fewer")].splitlines()
     assert max(map(len, table)) <= 80 and f"[1] {long}" in table

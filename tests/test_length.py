@@ -65,7 +65,7 @@ def carry():
 
 
 def test_every_pass_shuffles_anew_wherever_the_run_is_cut():
-    run = jax.jit(loop.chunk(seen_rows))
+    run = jax.jit(loop.span_function(seen_rows))
     whole = run((carry(), ()), ((), loop.span(0, 10, 3, 10)))
     part = carry()
     for start, stop in ((0, 2), (2, 3), (3, 8), (8, 10)):
@@ -81,7 +81,7 @@ def test_lanes_take_their_own_steps_in_a_pass_wherever_the_run_is_cut(inner):
     def pass_of(number, own, data, total):
         return lambda state, i, position: (state + 1, {"loss": i.astype(jnp.float32)})
 
-    run = lanes.over_lanes(loop.chunk(pass_of, steps_of=lambda own: own), devices=jax.devices()[:1], inner=inner)
+    run = lanes.over_lanes(loop.span_function(pass_of, steps_of=lambda own: own), devices=jax.devices()[:1], inner=inner)
     own = jnp.asarray([1, 4, 7], jnp.int32)
     start = lambda: loop.Carry(jnp.zeros(3, jnp.int32), {"loss": jnp.zeros(3)})  # noqa: E731  (it is donated)
     state, cuts = start(), [0, 3, 5, 7, 13, 14]
@@ -99,7 +99,7 @@ def test_the_last_epoch_may_be_shorter(tmp_path):
         return lambda state, i, position: (state + 1.0, {"loss": state})
 
     plan = loop.Plan("test", tmp_path, 99, 4, chunk_seconds=10.0, save_seconds=30.0, steps=10, steps_per_pass=3)
-    advance = lanes.over_lanes(loop.chunk(pass_of), devices=jax.devices()[:1], inner="loop")
+    advance = lanes.over_lanes(loop.span_function(pass_of), devices=jax.devices()[:1], inner="loop")
     go = partial(loop.train, plan, advance, metric_names=("loss",), on_resume=lambda epochs: told.append(epochs))
     start = lambda: (jnp.zeros(1), lanes.lane_keys(0, [0]), jnp.zeros(()))  # noqa: E731
     trained = go(*start(), on_epoch=lambda epoch, means, state: told.append((epoch, float(means["loss"][0]))))

@@ -273,7 +273,7 @@ def trained(spec, keys, task, steps=3):
     def recipe(values):
         return methods.recipe_of(spec, task, train.counts, {name: values[name] for name in numbers})
 
-    run = loop.chunk(classifier.epoch_of(model, lambda rate, total: rule, 4, recipe))
+    run = loop.span_function(classifier.epoch_of(model, lambda rate, total: rule, 4, recipe))
     state = jax.vmap(lambda key: classifier.init(key, model, rule, task.shape))(keys)
     carry = loop.Carry(state, {metric: jnp.zeros(many) for metric in classifier.METRICS})
     counts = jnp.tile(jnp.asarray(train.counts, jnp.int32), (many, 1))

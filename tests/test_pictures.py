@@ -14,15 +14,15 @@ NAMES = ("T-shirt/top", "Sneaker", "Bag")
 
 
 @pytest.fixture(scope="module")
-def setting(tmp_path_factory):
+def chunk(tmp_path_factory):
     """Two lanes on 10 images of each digit, 2 of 6, 8, 9."""
     return prepare(small.get_config(), tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")
-def filled(setting):
+def filled(chunk):
     """The training sets that SMOTE makes."""
-    return arm_group.balanced(setting, Curves(setting.workdir / "metrics.jsonl", setting.seeds), "smote(to=5000)", None)[0]
+    return arm_group.balanced(chunk, Curves(chunk.workdir / "metrics.jsonl", chunk.seeds), "smote(to=5000)", None)[0]
 
 
 @pytest.fixture
@@ -65,18 +65,18 @@ def test_many_equal_parts_are_named_by_the_first():
     assert pictures.label(np.full(400, 1 / 400), [str(i) for i in range(400)]) == "0.00 0\n+ 1.00 others"
 
 
-def test_the_step_mirrors_the_very_images_that_are_shown(setting):
-    before, after = pictures.in_step(setting, Arm("flip(p=1)"), setting.train)
+def test_the_step_mirrors_the_very_images_that_are_shown(chunk):
+    before, after = pictures.in_step(chunk, Arm("flip(p=1)"), chunk.train)
     assert before.captions == after.captions == ["6", "8", "9", "0", "1", "2", "3", "4", "5"]
-    x, y = setting.data.train.x, setting.data.train.y
+    x, y = chunk.data.train.x, chunk.data.train.y
     for i, image in enumerate(before.images):
         first = x[np.flatnonzero(y == int(before.captions[i]))[0]]
         np.testing.assert_array_equal(image, first)
         np.testing.assert_array_equal(after.images[i], first[:, ::-1])
 
 
-def test_mixed_images_are_the_blend_that_their_labels_say(setting):
-    before, after = pictures.in_step(setting, Arm("mixup(alpha=1.0)"), setting.train)
+def test_mixed_images_are_the_blend_that_their_labels_say(chunk):
+    before, after = pictures.in_step(chunk, Arm("mixup(alpha=1.0)"), chunk.train)
     mixed = [caption for caption in after.captions if "+" in caption]
     assert len(mixed) >= 4
     for one, other, caption, own in zip(before.images, after.images, after.captions, before.captions, strict=True):
@@ -86,43 +86,43 @@ def test_mixed_images_are_the_blend_that_their_labels_say(setting):
         assert (other >= least - 1).all()
 
 
-def test_arms_of_one_group_share_the_program_and_keep_their_numbers(setting):
-    pictures.in_step(setting, Arm("flip(p=1)"), setting.train)
-    many = len(setting.base.programs)
-    before, after = pictures.in_step(setting, Arm("flip(p=0)"), setting.train)
-    assert len(setting.base.programs) == many
+def test_arms_of_one_group_share_the_program_and_keep_their_numbers(chunk):
+    pictures.in_step(chunk, Arm("flip(p=1)"), chunk.train)
+    many = len(chunk.common.programs)
+    before, after = pictures.in_step(chunk, Arm("flip(p=0)"), chunk.train)
+    assert len(chunk.common.programs) == many
     np.testing.assert_array_equal(before.images, after.images)
 
 
 @pytest.mark.parametrize("spec", ["none", "over", "focal | logit_adjust", "sampling"])
-def test_arms_without_a_transform_have_no_picture(setting, undrawn, spec):
-    pictures.draw(setting, [Arm(spec)], setting.train)
+def test_arms_without_a_transform_have_no_picture(chunk, undrawn, spec):
+    pictures.draw(chunk, [Arm(spec)], chunk.train)
     assert undrawn == {}
 
 
-def test_made_rows_stand_beside_those_they_were_made_of(setting, filled):
-    one, other, new = pictures.made(setting, filled)
+def test_made_rows_stand_beside_those_they_were_made_of(chunk, filled):
+    one, other, new = pictures.made(chunk, filled)
     assert [one.head, other.head, new.head] == ["made of", "and of", "made"]
     assert new.captions == one.captions == other.captions and new.captions[:3] == ["6", "8", "9"]
     for a, b, image in zip(one.images, other.images, new.images, strict=True):
         assert (np.minimum(a, b) <= image).all() and (image <= np.maximum(a, b)).all()
-    assert pictures.made(setting, setting.train) == []
+    assert pictures.made(chunk, chunk.train) == []
 
 
-def test_rows_that_a_later_method_dropped_are_not_shown(setting, filled):
-    rows, real = np.asarray(filled.pool.rows), len(setting.data.train.y)
+def test_rows_that_a_later_method_dropped_are_not_shown(chunk, filled):
+    rows, real = np.asarray(filled.pool.rows), len(chunk.data.train.y)
     y = np.asarray(filled.pool.new_y[0])
     lasting = rows[0][(rows[0] < real) | (y[np.maximum(rows[0] - real, 0)] == 8)]
     left = filled._replace(pool=filled.pool._replace(rows=np.stack([lasting, lasting])))
-    assert set(pictures.made(setting, left)[-1].captions) == {"8"}
+    assert set(pictures.made(chunk, left)[-1].captions) == {"8"}
     without = filled._replace(parents=np.full_like(filled.parents, -1))  # as a generator's rows
-    assert pictures.made(setting, without) == []
+    assert pictures.made(chunk, without) == []
 
 
-def test_both_kinds_are_in_one_picture_of_an_arm(setting, filled, undrawn, tmp_path):
-    there = setting._replace(workdir=tmp_path)
+def test_both_kinds_are_in_one_picture_of_an_arm(chunk, filled, undrawn, tmp_path):
+    there = chunk._replace(workdir=tmp_path)
     pictures.draw(there, [Arm("smote(to=5000) | flip(p=1)")], filled)
-    pictures.draw(there, [Arm("flip(p=1)", (("classifier.learning_rate", 0.1),))], setting.train)
+    pictures.draw(there, [Arm("flip(p=1)", (("classifier.learning_rate", 0.1),))], chunk.train)
     assert undrawn == {
         "transformed-smote(to=5000)_flip(p=1).png": {
             "rows made before the training": ["made of", "and of", "made"],
@@ -132,22 +132,22 @@ def test_both_kinds_are_in_one_picture_of_an_arm(setting, filled, undrawn, tmp_p
     }
 
 
-def test_six_arms_are_drawn_once_and_only_where_there_are_images(setting, undrawn, tmp_path, monkeypatch):
+def test_six_arms_are_drawn_once_and_only_where_there_are_images(chunk, undrawn, tmp_path, monkeypatch):
     monkeypatch.setattr(pictures, "in_step", lambda *_: [grids.Block("before", [], [])])
-    there, arms = setting._replace(workdir=tmp_path), [Arm(f"flip(p=0.{i})") for i in range(1, 9)]
+    there, arms = chunk._replace(workdir=tmp_path), [Arm(f"flip(p=0.{i})") for i in range(1, 9)]
     signal = there._replace(task=there.task._replace(shape=(300, 1)))
     four = there._replace(task=there.task._replace(shape=(28, 28, 4)))
     for other in (signal, four, there._replace(pictured=False)):
-        pictures.draw(other, arms, setting.train)
+        pictures.draw(other, arms, chunk.train)
     assert undrawn == {}
-    pictures.draw(there, arms, setting.train)
+    pictures.draw(there, arms, chunk.train)
     assert list(undrawn) == [f"transformed-flip(p=0.{i}).png" for i in range(1, 7)]
     undrawn.clear()
-    pictures.draw(there, arms, setting.train)
+    pictures.draw(there, arms, chunk.train)
     assert undrawn == {}
 
 
-def test_the_picture_is_clear_between_images(setting, tmp_path):
+def test_the_picture_is_clear_between_images(chunk, tmp_path):
     from PIL import Image
 
     grey = np.full((28, 28, 1), 200, np.uint8)

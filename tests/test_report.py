@@ -142,10 +142,10 @@ def enrich(workdir: Path) -> Path:
     """The run with what only some runs have: epochs, test rows that are also in train, figures of sources, files left out."""
     rows = json_files.read(workdir / "rows.jsonl")
     for r in rows:
-        twins = {
+        duplicates = {
             f"{name}_with_twins": None if r[name] is None else r[name] + 0.01 for name in ("accuracy", "balanced_accuracy")
         }
-        r |= {**twins, "epoch_seconds": 0.1234 + r["seed"] / 100, "epoch_selected": 8 - r["seed"]}
+        r |= {**duplicates, "epoch_seconds": 0.1234 + r["seed"] / 100, "epoch_selected": 8 - r["seed"]}
     rewrite(workdir, rows)
     expected = {
         "a paper": {"accuracy": 0.8123, "macro_f1": 0.7777, "arm": "over( to=5000 )"},

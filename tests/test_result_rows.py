@@ -142,6 +142,6 @@ def test_a_report_of_damaged_files_is_one_line(tmp_path, name, text):
 
 def test_meeting_refuses_what_the_report_refuses(tmp_path):
     path = written(tmp_path / "rows.jsonl", [ROW])
-    assert experiment.meet("start", path, test_counts=[2, 2]) == [ROW]
+    assert experiment.gather_rows("start", path, test_counts=[2, 2]) == [ROW]
     with pytest.raises(UserError, match="4 test rows"):
-        experiment.meet("start", path, test_counts=[3, 3])
+        experiment.gather_rows("start", path, test_counts=[3, 3])

@@ -45,7 +45,7 @@ def noisy_epoch(epoch, key, shared, total):
 
 @functools.cache
 def advance():
-    return lanes.over_lanes(loop.chunk(noisy_epoch), devices=jax.devices()[:1])
+    return lanes.over_lanes(loop.span_function(noisy_epoch), devices=jax.devices()[:1])
 
 
 def train(folder, told, chunk_seconds=0.0, save_seconds=0.0):
@@ -145,9 +145,9 @@ def test_rows_of_a_torn_writing_are_written_again(tmp_path, monkeypatch):
 
     ran = []
 
-    def run(setting, curves, arms, trained_gan, judged_gan):
-        ran.append(setting.seeds)
-        return [{"seed": seed, "method": arms[0].name, "accuracy": 0.5} for seed in setting.seeds]
+    def run(chunk, curves, arms, trained_gan, measured_gan):
+        ran.append(chunk.seeds)
+        return [{"seed": seed, "method": arms[0].name, "accuracy": 0.5} for seed in chunk.seeds]
 
     monkeypatch.setattr(experiment.arm_group, "run", run)
     monkeypatch.setattr(experiment.build, "build", lambda *_: Path())
@@ -164,9 +164,9 @@ def test_rows_of_a_torn_writing_are_written_again(tmp_path, monkeypatch):
 def test_a_start_that_was_killed_leaves_a_workdir_to_go_on_with(tmp_path):
     config = small.get_config()
     prepared = training_set.prepare(config, tmp_path)
-    experiment.claim(prepared)
+    experiment.write_run_files(prepared)
     (tmp_path / "config.json").unlink()  # killed between the two files
-    experiment.claim(prepared)
+    experiment.write_run_files(prepared)
     assert json_files.read_json(tmp_path / "config.json")["seeds"] == 2
 
 

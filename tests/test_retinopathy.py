@@ -95,7 +95,7 @@ def test_layouts(tmp_path, place):
     write(tmp_path / place, everything())
     found = load(tmp_path)
     assert (found.name, found.source, found.measures) == ("retinopathy", "zip" if "zip" in place else "folder", "grades")
-    assert found.class_names == ("0", "1", "2", "3", "4") and not found.left_out and not len(found.twins)
+    assert found.class_names == ("0", "1", "2", "3", "4") and not found.left_out and not len(found.duplicates)
     assert found.train.x.dtype == np.uint8 and found.train.x.shape[1:] == found.test.x.shape[1:] == (16, 16, 3)
     assert found.train.y.dtype == np.int32 and found.train.ids.dtype == found.train.groups.dtype == np.int64
     ids = np.concatenate([found.train.ids, found.test.ids])
@@ -303,8 +303,10 @@ def test_copies_under_two_patients_are_told(tmp_path):
     same = encoded(disc(24, 30, 10))
     write(tmp_path / "retinopathy", everything() | {f"train/{name}.jpeg": same for name in names()[:24:2]})
     found = load(tmp_path)
-    assert found.twins.sum() == len(found.twins) - (~found.twins).sum() > 0 and len(found.twins) == len(found.test.y)
-    assert f"{found.twins.sum()} test images are also among the training images" in found.note
+    assert found.duplicates.sum() == len(found.duplicates) - (~found.duplicates).sum() > 0 and len(found.duplicates) == len(
+        found.test.y
+    )
+    assert f"{found.duplicates.sum()} test images are also among the training images" in found.note
 
 
 def test_a_grade_of_one_patient_is_for_training(tmp_path):
@@ -416,7 +418,7 @@ def test_real_photographs():
     assert np.bincount(every).tolist() == [711, 59, 142, 22, 26] and [len(of) for of in groups] == [383, 97]
     assert np.bincount(found.train.y).tolist() == [568, 47, 114, 17, 20]
     assert np.bincount(found.test.y).tolist() == [143, 12, 28, 5, 6]
-    assert found.train.x.shape == (766, 128, 128, 3) and not found.left_out and not len(found.twins)
+    assert found.train.x.shape == (766, 128, 128, 3) and not found.left_out and not len(found.duplicates)
     assert found.source == "folder" and found.fraction == 960 / 35126 and found.measures == "grades"
     # The widest part of the disc touches the edges of nearly every square.
     touching = (found.train.x[:, 32:96, [0, -1]].max(axis=(1, 3)) > 10).all(axis=1)

@@ -52,7 +52,7 @@ def begin(config, workdir):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(context.data, "load", lambda *_, **__: black)
         begun = training_set.prepare(config, workdir)
-    experiment.claim(begun)
+    experiment.write_run_files(begun)
     return begun
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from configs import ecg_gan, fer2013_affine, methods_mnist, retinopathy_dcgan
-from imbal_jax import announcement, experiment, sweep
 from imbal_jax import arms as arms_of
+from imbal_jax import experiment, start_message, sweep
 from imbal_jax.arms import Arm
 from imbal_jax.artifacts import checkpoint, json_files
 from imbal_jax.data import batches
@@ -168,11 +168,11 @@ def test_the_work_to_come_is_counted(tmp_path):
     real, batch = sum(one.task.counts), config.classifier.batch
     config.classifier.epochs, config.gan.epochs = 3, 5
     units = sweep.missing(arms_of.arms(config), (0, 1), [{"method": "none", "seed": 1}])
-    found = sweep.work(one, units)
+    found = sweep.steps_of_units(one, units)
     lanes = 3 + 2  # seed 0 of three arms, seed 1 of two
     assert found["classifier"] == lanes * 3 * (real // batch)
     assert found["gan"] == 2 * 5 * (real // min(config.gan.batch, real))
-    assert sweep.work(one, []) == {}
+    assert sweep.steps_of_units(one, []) == {}
 
 
 def test_the_order_of_an_epoch_does_not_depend_on_the_room():
@@ -297,9 +297,9 @@ def test_a_decided_sweep_stops(tmp_path, monkeypatch):
         asked.append((len(rows), sorted(history.seeds.get("over", ())), history.plan))
         return [] if len(rows) >= 8 else ["over"]
 
-    def run(setting, curves, arms, trained_gan, judged_gan):
+    def run(chunk, curves, arms, trained_gan, measured_gan):
         return [
-            {"seed": seed, "method": arms[0].name, "accuracy": 0.5, config.metric: 0.5 + 0.1 * seed} for seed in setting.seeds
+            {"seed": seed, "method": arms[0].name, "accuracy": 0.5, config.metric: 0.5 + 0.1 * seed} for seed in chunk.seeds
         ]
 
     monkeypatch.setattr(experiment.stats, "undecided", undecided)
@@ -308,7 +308,7 @@ def test_a_decided_sweep_stops(tmp_path, monkeypatch):
     monkeypatch.setattr(experiment.terminal_table, "text", str)
     json_files.write_json(tmp_path / "results.json", {})
     experiment.run(config, tmp_path)
-    plan = interim.Plan(6, interim.PLANNED_LOOKS)
+    plan = interim.Plan(6, interim.PLANNED_ANALYSES)
     assert asked == [(4, [], plan), (8, [], plan)]  # 2 and 4 seeds could not give a verdict
     kept = json_files.read_json(tmp_path / "analyses.json")
     assert kept["plan"] == plan._asdict() and [a["seeds"] for a in kept["analyses"]] == [{"over": 2}, {"over": 4}]
@@ -319,12 +319,12 @@ def test_too_few_seeds_for_a_verdict_are_told_before_the_start(tmp_path):
     six = ("none", "over", "under", "mixup", "class_weights", "logit_adjust")
     config = config_of(seeds=5, baselines=six, method="smote")
     line = "no verdict possible with 5 seeds and 6 comparisons: add --config.seeds=8, same workdir"
-    assert announcement.verdict_warning(config, tmp_path) == line
+    assert start_message.verdict_warning(config, tmp_path) == line
     config.seeds = 8
-    assert announcement.verdict_warning(config, tmp_path) == ""
+    assert start_message.verdict_warning(config, tmp_path) == ""
     experiment.analyses.begin(tmp_path, config.to_dict())
     config.seeds = 2  # of 8 that were planned
-    line = announcement.verdict_warning(config, tmp_path)
+    line = start_message.verdict_warning(config, tmp_path)
     assert "2 seeds and 6 comparisons (8 seeds were planned): add --config.seeds=8" in line
 
 
@@ -349,23 +349,23 @@ def test_a_config_with_too_few_seeds_says_how_many_are_needed(module, variant, n
 
 def test_the_warning_knows_the_seeds_that_are_there_and_their_spread(tmp_path):
     config = config_of(seeds="2:4", baselines=("none", "under"), method="over")
-    line = announcement.verdict_warning(config, tmp_path)
+    line = start_message.verdict_warning(config, tmp_path)
     assert "no verdict possible with 2 seeds and 2 comparisons" in line and "all parts together need 7" in line
     assert "--report=DIR,DIR" in line and "spread" not in line
     gaps = {"over": (0.10, 0.13, 0.10, 0.13), "under": (-0.02, 0.02, 0.03, -0.01)}
     rows = [{"method": "none", "seed": seed, config.metric: 0.5} for seed in range(4)]
     rows += [{"method": arm, "seed": n, config.metric: 0.5 + gap} for arm, of in gaps.items() for n, gap in enumerate(of)]
     json_files.append(tmp_path / "rows.jsonl", rows)
-    line = announcement.verdict_warning(config, tmp_path)
+    line = start_message.verdict_warning(config, tmp_path)
     assert "no verdict possible with 4 seeds" in line and "\n" not in line  # two that are there, two asked for
     config = config_of(seeds=4, baselines=("none", "under"), method="over")
-    line = announcement.verdict_warning(config, tmp_path)
+    line = start_message.verdict_warning(config, tmp_path)
     history = experiment.analyses.history(experiment.analyses.read(tmp_path), config.to_dict(), [], {})
     needed = {arm: stats.pairs_needed(of, 2, config.margin, arm, history) for arm, of in gaps.items()}
     assert f"a power of 0.8 takes {needed['over']} seeds for over (+0.1150, sd 0.0173)" in line
     assert f"and {needed['under']} seeds for under (+0.0050, sd 0.0238)" in line and needed["under"] > 100 > needed["over"]
     config = config_of(seeds="4:8", baselines=("none", "under"), method="over")
-    assert announcement.verdict_warning(config, tmp_path) == ""  # eight together
+    assert start_message.verdict_warning(config, tmp_path) == ""  # eight together
 
 
 def test_a_grid_over_a_field_that_is_not_traced(tmp_path):

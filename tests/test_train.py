@@ -201,7 +201,7 @@ def judged(lane, epoch):
 def programs(inner):
     active = partial(classifier.active, patience=2)
     over = partial(lanes.over_lanes, devices=jax.devices()[:1], inner=inner)
-    return over(loop.chunk(noisy_epoch, active)), over(judged)
+    return over(loop.span_function(noisy_epoch, active)), over(judged)
 
 
 def train(folder, figures, told, inner="loop", chunk_seconds=0.0, save_seconds=0.0):
@@ -210,9 +210,9 @@ def train(folder, figures, told, inner="loop", chunk_seconds=0.0, save_seconds=0
     inputs = (lanes.lane_keys(0, range(len(figures))), jnp.asarray(figures, jnp.float32))
     start = lambda key: classifier.State(jnp.ones(3), (), {}, None, selection.start(jnp.ones(3)))  # noqa: E731
 
-    def judge(epoch, means, state):
+    def evaluate_epoch(epoch, means, state):
         state, figure, stopped = look(state, inputs, jnp.asarray(epoch, jnp.int32))
-        return loop.Judged(state, {"val": np.asarray(figure)}, bool(np.all(stopped)))
+        return loop.EpochEvaluation(state, {"val": np.asarray(figure)}, bool(np.all(stopped)))
 
     def on_epoch(epoch, means, state):
         told.append((epoch, {name: value.tolist() for name, value in means.items()}))
@@ -222,7 +222,7 @@ def train(folder, figures, told, inner="loop", chunk_seconds=0.0, save_seconds=0
 
     plan = loop.Plan("test", folder, 6, 3, chunk_seconds, save_seconds)
     state = jax.vmap(start)(inputs[0])
-    return loop.train(plan, advance, state, inputs, jnp.zeros(()), ("loss",), on_epoch, on_resume, judge)
+    return loop.train(plan, advance, state, inputs, jnp.zeros(()), ("loss",), on_epoch, on_resume, evaluate_epoch)
 
 
 @pytest.mark.parametrize("inner", ["loop", "vmap"])
@@ -232,9 +232,9 @@ def test_a_stopped_lane_keeps_its_best_whatever_the_others_do(tmp_path, inner):
     assert both.epochs == 6 and both.state.best.epoch.tolist() == [1, 6]
     losses = np.array([means["loss"] for _, means in told], np.float64)
     assert np.isfinite(losses[:3]).all() and np.isnan(losses[3:, 0]).all() and np.isfinite(losses[3:, 1]).all()
-    alone = train(tmp_path / "alone", [EARLY], [], inner)
-    assert alone.epochs == 3  # all lanes have stopped
-    for one, other in zip(jax.tree.leaves(alone.state), jax.tree.leaves(both.state), strict=True):
+    baseline_job = train(tmp_path / "alone", [EARLY], [], inner)
+    assert baseline_job.epochs == 3  # all lanes have stopped
+    for one, other in zip(jax.tree.leaves(baseline_job.state), jax.tree.leaves(both.state), strict=True):
         np.testing.assert_array_equal(one[0], other[0])
 
 
@@ -291,7 +291,7 @@ def states(steps, per_epoch, **options):
     pool = Pool(jnp.arange(len(y), dtype=jnp.int32), jnp.zeros((0, *SHAPE), jnp.uint8), jnp.zeros(0, jnp.int32))
     inputs = Inputs(jax.random.key(1), pool, jnp.asarray(COUNTS), {"learning_rate": jnp.float32(0.1)})
     init = partial(classifier.init, model=Normed(), optimizer=rule(0.1, 1), shape=SHAPE, ema=options.get("ema", 0.0))
-    run = jax.jit(loop.chunk(classifier.epoch_of(Normed(), rule, BATCH, **options)))
+    run = jax.jit(loop.span_function(classifier.epoch_of(Normed(), rule, BATCH, **options)))
     found, losses = [jax.jit(init)(inputs.key)], []
     for i in range(steps):
         carry = loop.Carry(found[-1], {name: jnp.zeros(()) for name in classifier.METRICS})
@@ -411,8 +411,8 @@ def test_groups_are_held_out_whole(tmp_path):
         np.testing.assert_allclose(np.bincount(y[mine]), 0.2 * 60, atol=3)
     assert 560 <= held.shape[1] + rows.shape[1] <= 600
     assert 2 < len({tuple(mine) for mine in held}) <= settings.SPLITS  # seeds have splits of their own
-    alone = training_set.prepare(config, tmp_path, base, seeds=(7,))  # whichever seeds there are beside it
-    assert np.array_equal(alone.validation[0], held[7]) and np.array_equal(alone.train.pool.rows[0], rows[7])
+    baseline_job = training_set.prepare(config, tmp_path, base, seeds=(7,))  # whichever seeds there are beside it
+    assert np.array_equal(baseline_job.validation[0], held[7]) and np.array_equal(baseline_job.train.pool.rows[0], rows[7])
     other = training_set.prepare(config_of(data__per_class=60, seed=1, **fields), tmp_path, base, seeds=seeds)
     assert not np.array_equal(held, np.asarray(other.validation))
 
@@ -421,8 +421,8 @@ def test_the_random_cut_of_a_lane_is_from_its_own_split(tmp_path):
     base = in_groups()
     config = config_of(data__per_class=60, data__validation=0.2, cut__draw="random")
     both = training_set.prepare(config, tmp_path, base, seeds=(0, 1, 2, 3))
-    alone = training_set.prepare(config, tmp_path, base, seeds=(2,))
-    assert np.array_equal(alone.train.pool.rows[0], both.train.pool.rows[2])
+    baseline_job = training_set.prepare(config, tmp_path, base, seeds=(2,))
+    assert np.array_equal(baseline_job.train.pool.rows[0], both.train.pool.rows[2])
     groups = base.data.train.groups
     for mine, others in zip(np.asarray(both.validation), np.asarray(both.train.pool.rows), strict=True):
         assert not set(groups[mine]) & set(groups[others])
@@ -508,8 +508,8 @@ def test_further_fields_go_to_the_data_set(monkeypatch):
 
 def test_twins_are_left_out_of_the_figures(tmp_path):
     rng = np.random.default_rng(0)
-    twins = rng.random(1000) < 0.3
-    base = begun()._replace(data=begun().data._replace(twins=twins), programs={})
+    duplicates = rng.random(1000) < 0.3
+    base = begun()._replace(data=begun().data._replace(duplicates=duplicates), programs={})
     found = prepared(tmp_path, base)
     model = toys.Linear(10)
     params = jax.vmap(lambda key: model.init(key, jnp.zeros((1, 28, 28, 1))))(found.keys)
@@ -523,9 +523,9 @@ def test_twins_are_left_out_of_the_figures(tmp_path):
     logits = np.asarray(jax.vmap(lambda params: model.apply(params, x)[0])(params))
     for lane, row in enumerate(rows):
         right = logits[lane].argmax(axis=1) == y
-        assert row["accuracy"] == pytest.approx(right[~twins].mean()) and np.sum(row["confusion"]) == (~twins).sum()
+        assert row["accuracy"] == pytest.approx(right[~duplicates].mean()) and np.sum(row["confusion"]) == (~duplicates).sum()
         assert row["accuracy_with_twins"] == pytest.approx(right.mean())
-        recalls = [[right[(y == k) & keep].mean() for k in range(10)] for keep in (~twins, y >= 0)]
+        recalls = [[right[(y == k) & keep].mean() for k in range(10)] for keep in (~duplicates, y >= 0)]
         assert row["balanced_accuracy"] == pytest.approx(np.mean(recalls[0]), rel=1e-5)
         assert row["balanced_accuracy_with_twins"] == pytest.approx(np.mean(recalls[1]), rel=1e-5)
         assert row["epoch_selected"] == (3, 5)[lane]
@@ -583,9 +583,9 @@ def test_rows_and_curves_tell_the_epoch(selected):
 
 def test_a_lane_stops_where_it_stops_alone(run, selected, tmp_path):
     config, workdir, _ = selected
-    alone = config.copy_and_resolve_references()
-    alone.seeds, alone.grid, alone.classifier.learning_rate = 1, "", 0.2
-    run(alone, tmp_path)
+    baseline_job = config.copy_and_resolve_references()
+    baseline_job.seeds, baseline_job.grid, baseline_job.classifier.learning_rate = 1, "", 0.2
+    run(baseline_job, tmp_path)
     (row,) = json_files.read(tmp_path / "rows.jsonl")
     among = [row for row in json_files.read(workdir / "rows.jsonl") if "0.2" in row["method"] and row["seed"] == 0]
     assert row["epoch_selected"] == among[0]["epoch_selected"]

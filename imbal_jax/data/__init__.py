@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imbal_jax import extensions
-from imbal_jax.data.dataset import Dataset, Rows, check_twins
+from imbal_jax.data.dataset import Dataset, Rows, check_duplicates
 from imbal_jax.fields import Field, check_group
 
 __all__ = ["Dataset", "Rows", "fields", "load", "names"]
@@ -54,5 +54,5 @@ def load(
     check_group(declared, options, f"the data set {name}")
     given = {field.name.rsplit(".", 1)[-1]: field.default for field in declared} | dict(options)
     dataset = module.load(directory, source, per_class, **given)
-    check_twins(dataset)
+    check_duplicates(dataset)
     return dataset

@@ -97,9 +97,7 @@ FIELDS = (
 )
 
 
-def load(
-    directory: str | None, source: str, per_class: int | None, *, classes: int, verify: bool
-) -> Dataset:
+def load(directory: str | None, source: str, per_class: int | None, *, classes: int, verify: bool) -> Dataset:
     """CIFAR-10 or CIFAR-100 from the first source that has it; x is uint8 [N, 32, 32, 3].
 
     Sources, in the order in which 'auto' tries them:

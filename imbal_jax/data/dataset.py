@@ -52,7 +52,7 @@ class Dataset(NamedTuple):
         test: the test rows.
         fraction: training rows at hand / training rows of the published set; 1.0 for a whole data set.
         note: what a reader of the results must know (a small subset, say), or ''.
-        twins: test rows whose very image is among the training rows of the source too, bool [N test]; of length 0 where
+        duplicates: test rows whose very image is among the training rows of the source too, bool [N test]; of length 0 where
             there are none or nobody looked.
         left_out: "path: why" of every file that could not be used.
         measures: what its field measures besides the common metrics, a kind of `evaluate.measures`.
@@ -69,7 +69,7 @@ class Dataset(NamedTuple):
     test: Rows
     fraction: float
     note: str
-    twins: np.ndarray = np.zeros(0, bool)
+    duplicates: np.ndarray = np.zeros(0, bool)
     left_out: tuple[str, ...] = ()
     measures: str = ""
     clusters: np.ndarray = np.zeros(0, np.int64)
@@ -119,10 +119,10 @@ def first_rows(data: Dataset, per_class: int | None) -> Dataset:
     return data._replace(train=train, digest=digest(train, data.test), fraction=len(train.y) / published)
 
 
-def check_twins(data: Dataset) -> None:
+def check_duplicates(data: Dataset) -> None:
     """Raise UserError where each test row is a training row too, so that nothing is left to judge by."""
-    if len(data.twins) and data.twins.all():
-        what = f"{data.name}: each of the {len(data.twins)} test rows is also a training row"
+    if len(data.duplicates) and data.duplicates.all():
+        what = f"{data.name}: each of the {len(data.duplicates)} test rows is also a training row"
         raise UserError(f"{what}, so the test set tells nothing: replace it, or remove it and let one be drawn")
 
 

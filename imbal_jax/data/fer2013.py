@@ -83,7 +83,7 @@ def load(directory: str | None, source: str, per_class: int | None, *, test: str
         per_class: keep the first so many training rows of each class; `fraction` shrinks accordingly.
         test: 'public' or 'private', the halves that the competition had, or 'all'.
         duplicates: what becomes of test rows whose image is a training image too: 'drop' leaves them out, 'flag' keeps them
-            and sets `twins`.
+            and sets `duplicates`.
 
     Raises:
         UserError: unknown source or option, no such directory, source absent or damaged, other classes.
@@ -204,14 +204,14 @@ def _dataset(source: str, faces: Faces, test: str, duplicates: str) -> Dataset:
     ids = np.arange(len(faces.y), dtype=np.int64)
     first = images.alike(faces.x)
     sides = [faces.part == TRAIN, np.isin(faces.part, TESTS[test])]
-    # A test row that shares its image with a training row has a group of the test set's own: `twins` tells of it.
+    # A test row that shares its image with a training row has a group of the test set's own: `duplicates` tells of it.
     rows = [Rows(faces.x[side], faces.y[side], ids[side], group_ids(first[side], ids[side])) for side in sides]
-    twins = np.isin(first[sides[1]], first[sides[0]])
-    note = _counts_note(faces) + _twins_note(faces.part[sides[1]], first[sides[1]], twins, duplicates)
+    repeated = np.isin(first[sides[1]], first[sides[0]])
+    note = _counts_note(faces) + _duplicates_note(faces.part[sides[1]], first[sides[1]], repeated, duplicates)
     if duplicates == "drop":
-        rows[1] = take(rows[1], ~twins)
+        rows[1] = take(rows[1], ~repeated)
     _check_classes(source, rows)
-    known = twins if duplicates == "flag" and twins.any() else np.zeros(0, bool)
+    known = repeated if duplicates == "flag" and repeated.any() else np.zeros(0, bool)
     fraction = len(rows[0].y) / TRAIN_ROWS
     return Dataset("fer2013", source, digest(*rows), CLASSES, rows[0], rows[1], fraction, note, known, faces.left_out)
 
@@ -232,12 +232,12 @@ def _counts_note(faces: Faces) -> str:
     return f"Not the published FER2013: {train:,} of {TRAIN_ROWS:,} training and {test:,} of {TEST_ROWS:,} test images. "
 
 
-def _twins_note(part: np.ndarray, first: np.ndarray, twins: np.ndarray, duplicates: str) -> str:
+def _duplicates_note(part: np.ndarray, first: np.ndarray, repeated: np.ndarray, duplicates: str) -> str:
     """What became of the test rows whose image is a training image too."""
-    if not twins.any():
+    if not repeated.any():
         return "No test image is a training image too."
     halves = {"public": PUBLIC, "private": PRIVATE, "": TEST}
-    different = {name: len(np.unique(first[twins & (part == half)])) for name, half in halves.items()}
+    different = {name: len(np.unique(first[repeated & (part == half)])) for name, half in halves.items()}
     of = ", ".join(f"{many} different ones {name}".rstrip() for name, many in different.items() if many)
     fate = "are left out of the test set" if duplicates == "drop" else "stay in the test set, flagged"
-    return f"{twins.sum()} test images ({of}) are training images too; they {fate}."
+    return f"{repeated.sum()} test images ({of}) are training images too; they {fate}."

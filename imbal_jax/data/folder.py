@@ -124,7 +124,7 @@ def load(
     drawn for it, by whole groups, the same for every experiment with the same `split_seed`. Without such a file, images
     that are equal in every pixel are a group. Vectors and signals that are equal are not, since two cases may well agree in
     all that was measured; set `group_copies` where they are copies. Test rows that are equal to a training row are kept,
-    with `twins` set.
+    with `duplicates` set.
 
     Args:
         directory: where a relative path is looked for after the current directory; None means IMBAL_DATA_DIR.
@@ -296,21 +296,21 @@ def _dataset(path: Path, kind: str, found: Found, asked: Asked) -> Dataset:
     parts = []
     for side in (~test, test):
         ids = found.ids[side]
-        # Divided so, copies on both sides, which `twins` tells of, are no group.
+        # Divided so, copies on both sides, which `duplicates` tells of, are no group.
         own = group_ids(first[side], ids) if copies else ids
         parts.append(Rows(held.x[side], found.y[side], ids, own if found.groups is None else found.groups[side]))
-    twins = np.isin(first[test], first[~test])
-    if twins.all() and not copies and found.test is None:
-        what = f"{path}: each of the {len(twins)} rows drawn for the test set is also a training row"
+    duplicates = np.isin(first[test], first[~test])
+    if duplicates.all() and not copies and found.test is None:
+        what = f"{path}: each of the {len(duplicates)} rows drawn for the test set is also a training row"
         raise UserError(f"{what}: set config.data.group_copies=True if equal rows are copies, or give a test set")
-    left = found.y[test][~twins]
+    left = found.y[test][~duplicates]
     if len(left) and len(lacking := np.setdiff1d(found.y, left)):
         what = f"{path}: each test row of class {found.class_names[lacking[0]]!r} is also a training row"
         raise UserError(f"{what}, so the test set tells nothing of that class: replace these rows")
-    note = _note(found._replace(notes=found.notes + held.notes), test, int(twins.sum()), asked)
+    note = _note(found._replace(notes=found.notes + held.notes), test, int(duplicates.sum()), asked)
     if found.test is None:
         note = " ".join([note, *split.said(found.y, test, asked.test_share, found.class_names, "Class")])
-    kept = twins if twins.any() else np.zeros(0, bool)
+    kept = duplicates if duplicates.any() else np.zeros(0, bool)
     name = files.printable(path.resolve().name if kind == "folder" else path.stem)
     own = (name, kind, digest(*parts), found.class_names, parts[0], parts[1], 1.0, note, kept, found.left_out)
     return Dataset(*own, scale=held.scale)
@@ -337,7 +337,7 @@ def _check_sides(path: Path, found: Found, test: np.ndarray) -> None:
             raise UserError(f"{path}: class {lacking!r} has no {name} rows; {why}")
 
 
-def _note(found: Found, test: np.ndarray, twins: int, asked: Asked) -> str:
+def _note(found: Found, test: np.ndarray, duplicates: int, asked: Asked) -> str:
     parts = list(found.notes)
     if found.joined:
         parts.append(f"{found.joined} images of the validation folder are joined to the training set.")
@@ -345,9 +345,9 @@ def _note(found: Found, test: np.ndarray, twins: int, asked: Asked) -> str:
         how = ", by whole groups" if found.groups is not None else ""
         drawn = f"fold {asked.fold} of {asked.folds}, {test.sum()} of {len(test)} rows, is it" if asked.folds else ""
         parts.append(f"No test set came with the data: {drawn or f'{test.sum()} of {len(test)} rows were drawn for it'}{how}.")
-    if twins:
+    if duplicates:
         what = "images are also among the training images" if found.x.ndim == 4 else "rows are also among the training rows"
-        parts.append(f"{twins} of {test.sum()} test {what}.")
+        parts.append(f"{duplicates} of {test.sum()} test {what}.")
         if found.x.ndim != 4 and found.test is None:
             parts.append("If equal rows are copies of one case, set config.data.group_copies=True.")
     if found.left_out:

@@ -66,7 +66,8 @@ def load(
 
     Kaggle's own test set has no labels in the table and is not used. The test set is drawn from the labelled images by
     patient, so that both eyes of one are on one side, and every grade on its share (`split.by_group`). The groups are the
-    patients. Rows come in the order of the table. Test images that are equal to a training image are kept, with `twins` set.
+    patients. Rows come in the order of the table. Test images that are equal to a training image are kept, and
+    `Dataset.duplicates` marks them.
 
     Args:
         directory: DIR; None means the environment variable IMBAL_DATA_DIR.
@@ -114,11 +115,13 @@ def _dataset(path: Path, kind: str, found: Photographs, asked: Asked) -> Dataset
     _check_sides(path, found.y, held)
     train, test = (Rows(found.x[side], found.y[side], found.ids[side], groups[side]) for side in (~held, held))
     first = images.alike(found.x)
-    twins = np.isin(first[held], first[~held])
-    note = " ".join([_note(found, test, twins), *split.said(found.y, held, asked.test, CLASSES, "Grade")])
+    duplicates = np.isin(first[held], first[~held])
+    note = " ".join([_note(found, test, duplicates), *split.said(found.y, held, asked.test, CLASSES, "Grade")])
     fraction = min(1.0, len(held) / PUBLISHED[found.table])
     data = Dataset("retinopathy", kind, digest(train, test), CLASSES, train, test, fraction, note)
-    return data._replace(twins=twins if twins.any() else data.twins, left_out=found.left_out, measures="grades")
+    return data._replace(
+        duplicates=duplicates if duplicates.any() else data.duplicates, left_out=found.left_out, measures="grades"
+    )
 
 
 def _check_sides(path: Path, y: np.ndarray, held: np.ndarray) -> None:
@@ -131,7 +134,7 @@ def _check_sides(path: Path, y: np.ndarray, held: np.ndarray) -> None:
         raise UserError(f"{path}: no patient could be drawn for the test set; add patients, or raise config.data.test")
 
 
-def _note(found: Photographs, test: Rows, twins: np.ndarray) -> str:
+def _note(found: Photographs, test: Rows, duplicates: np.ndarray) -> str:
     notes = []
     if found.table == APTOS:
         notes.append("The images are those of APTOS 2019, not of EyePACS.")
@@ -140,8 +143,8 @@ def _note(found: Photographs, test: Rows, twins: np.ndarray) -> str:
     patients, of = len(np.unique(test.groups)), len(np.unique(found.patients))
     notes.append(f"The test set was drawn by patient: {len(test.y):,} images of {patients:,} of {of:,} patients.")
     notes += [f"Grade {name} has no test rows." for grade, name in enumerate(CLASSES) if not (test.y == grade).any()]
-    if twins.any():
-        notes.append(f"{twins.sum()} test images are also among the training images, as other patients.")
+    if duplicates.any():
+        notes.append(f"{duplicates.sum()} test images are also among the training images, as other patients.")
     if found.alone:
         notes.append(f"{found.alone:,} images are not named <patient>_left or _right; each is taken for a patient.")
     if found.left_out:

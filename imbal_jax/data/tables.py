@@ -13,8 +13,22 @@ from imbal_jax.errors import UserError, nearest
 ENDINGS = (".csv", ".tsv", ".txt")
 # Names of the column that holds the file, the likelier first, without spaces, '_' and '-'.
 FILE_COLUMNS = (
-    "file", "filename", "filepath", "path", "image", "imagename", "imagefile", "imagepath", "imageid", "imgname", "imgid",
-    "img", "name", "id", "idcode", "isicid",
+    "file",
+    "filename",
+    "filepath",
+    "path",
+    "image",
+    "imagename",
+    "imagefile",
+    "imagepath",
+    "imageid",
+    "imgname",
+    "imgid",
+    "img",
+    "name",
+    "id",
+    "idcode",
+    "isicid",
 )
 
 

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 PLANNED = 0.95  # of the error, for the analyses up to the planned number of seeds
-UNPLANNED_LOOKS = 3  # power of the function: little is spent early, where analyses were not planned
-PLANNED_LOOKS = 1  # equal shares, where a stop rule analyses the seeds at equal steps
+UNPLANNED_ANALYSES = 3  # power of the function: little is spent early, where analyses were not planned
+PLANNED_ANALYSES = 1  # equal shares, where a stop rule analyses the seeds at equal steps
 
 
 class Plan(NamedTuple):
@@ -26,7 +26,7 @@ class Plan(NamedTuple):
     """
 
     seeds: int
-    power: int = UNPLANNED_LOOKS
+    power: int = UNPLANNED_ANALYSES
 
 
 class History(NamedTuple):

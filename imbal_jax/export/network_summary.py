@@ -5,18 +5,18 @@ import jax.numpy as jnp
 from imbal_jax import models
 from imbal_jax.models import layer_table
 from imbal_jax.stages import classifier_network, gan_training
-from imbal_jax.stages.context import Setting
+from imbal_jax.stages.context import Chunk
 
 
-def text(setting: Setting, with_gan: bool, coloured: bool = False) -> str:
+def text(chunk: Chunk, with_gan: bool, coloured: bool = False) -> str:
     """A table each of the generator, the discriminator and the classifier, for one row of the data.
 
     Args:
-        setting: of the experiment.
+        chunk: of the experiment.
         with_gan: whether it trains a GAN.
         coloured: whether to use a terminal's colours.
     """
-    config, task = setting.config, setting.task
+    config, task = chunk.config, chunk.task
     x, label = jnp.zeros((1, *task.shape)), jnp.zeros((1, len(task.counts)))
     found = []
     if with_gan:

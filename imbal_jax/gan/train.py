@@ -20,7 +20,7 @@ def init(key: jax.Array, nets: gan_step.Nets, shape: tuple[int, ...]) -> gan_ste
 
 
 def epoch_of(nets: gan_step.Nets, batch: int, order: str) -> Callable[..., Any]:
-    """The step function of an epoch, for `train.loop.chunk`.
+    """The step function of an epoch, for `train.loop.span_function`.
 
     Args:
         nets: the static part of the GAN.

@@ -66,7 +66,7 @@ def begin(folder: Path, config: Mapping[str, Any]) -> None:
 def planned(config: Mapping[str, Any]) -> interim.Plan | None:
     """The plan that a config makes; None where it does not say how many seeds."""
     many = len(seeds_of(config))
-    return interim.Plan(many, interim.PLANNED_LOOKS if config.get("stop") else interim.UNPLANNED_LOOKS) if many else None
+    return interim.Plan(many, interim.PLANNED_ANALYSES if config.get("stop") else interim.UNPLANNED_ANALYSES) if many else None
 
 
 def seeds_of(config: Mapping[str, Any]) -> range:
@@ -79,7 +79,7 @@ def history(
     config: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     now: Mapping[str, Any],
-    older_looks: int = 1,
+    earlier_analyses: int = 1,
 ) -> interim.History:
     """The earlier analyses as `stats.comparisons` takes them.
 
@@ -88,7 +88,7 @@ def history(
         config: gives the plan where the ledger has none.
         rows: as in rows.jsonl.
         now: the metric, baseline and margin of the analysis to be made.
-        older_looks: how often the stop rule of a run without a ledger asked.
+        earlier_analyses: how often the stop rule of a run without a ledger asked.
     """
     there = len({row["seed"] for row in rows})
     plan = interim.Plan(**ledger["plan"]) if ledger.get("plan") else planned(config)
@@ -98,9 +98,9 @@ def history(
     for analysis in ledger["analyses"]:
         for arm in analysis.get("spent", ()):
             spent.setdefault(arm, set()).add(int(analysis["seeds"][arm]))
-    if older_looks > 1 and not ledger["analyses"]:
-        plan = interim.Plan(plan.seeds, interim.PLANNED_LOOKS)
-        steps = min(older_looks, ENOUGH_OF_A_RULE)
+    if earlier_analyses > 1 and not ledger["analyses"]:
+        plan = interim.Plan(plan.seeds, interim.PLANNED_ANALYSES)
+        steps = min(earlier_analyses, ENOUGH_OF_A_RULE)
         spent = {str(row["method"]): {-(-plan.seeds * step // steps) for step in range(1, steps)} for row in rows}
     return interim.History(plan, spent, changed(ledger, now), joined="firsts" in ledger)
 

@@ -17,7 +17,7 @@ from imbal_jax.report.markup import name_of
 
 BASELINE = "none"
 FEW_SCALES = 4  # channels or columns whose scale is written out
-TWINS = "_with_twins"  # ends the name of a metric that counts the test rows whose image is also in the training set
+WITH_DUPLICATES = "_with_twins"  # ends the name of a metric that counts the test rows whose image is also in the training set
 PER_CLASS = ("confusion", "pr_curve", "counts_before", "counts_after")  # fields of a row that have an entry for each class
 MANY, FEW = 100, 20  # training rows: many-shot classes have more, few-shot ones fewer
 
@@ -150,7 +150,7 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
         "data": run.data,
         "seeds": sorted({row["seed"] for row in run.rows}),
         "selection": run.environment.get("selection") or selection(config),
-        "test_rows": "test set without the rows that are also in train" if _twins(run.rows) else "test set whole",
+        "test_rows": "test set without the rows that are also in train" if _with_duplicates(run.rows) else "test set whole",
         "metric": metric,
         "baseline": baseline,
         "margin": margin,
@@ -286,11 +286,11 @@ def area_key(run: Run, label: int) -> str:
 
 def _methods(run: Run) -> dict[str, Any]:
     """The aggregates of each arm, with what only some runs have: figures with twins, epochs, recall by frequency."""
-    twins, kinds = _twins(run.rows), shots(run)
+    duplicates, kinds = _with_duplicates(run.rows), shots(run)
     tested = {kind: [k for k in labels if _tested(run, k)] for kind, labels in kinds.items()}
     arms = stats.results(run.rows)
     for arm, found in arms.items():
-        found["metrics"] |= {name: stats.summary(name, values_of(run, arm, name)) for name in twins}
+        found["metrics"] |= {name: stats.summary(name, values_of(run, arm, name)) for name in duplicates}
         if kinds:
             found["shots"] = {kind: stats.summary("recall", mean_recalls(run, arm, ks)) for kind, ks in tested.items()}
         lanes = [row for row in run.rows if row["method"] == arm]
@@ -303,9 +303,9 @@ def _methods(run: Run) -> dict[str, Any]:
     return arms
 
 
-def _twins(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _with_duplicates(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     """The metrics that count the test rows whose image is also in the training set, where the rows have any."""
-    return list(dict.fromkeys(name for row in rows for name in row if name.endswith(TWINS) and row[name] is not None))
+    return list(dict.fromkeys(name for row in rows for name in row if name.endswith(WITH_DUPLICATES) and row[name] is not None))
 
 
 def _tested(run: Run, label: int) -> bool:

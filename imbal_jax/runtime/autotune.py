@@ -202,7 +202,7 @@ def _ready(pair: Pair, lanes: int, device: jax.Device, size: Size) -> Callable[[
 
 
 def _steps(form: str) -> Callable[..., Any]:
-    """Train steps of two convolutions inside a loop, as `train.loop.chunk` has them."""
+    """Train steps of two convolutions inside a loop, as `train.loop.span_function` has them."""
 
     def loss(kernels: tuple[jax.Array, jax.Array], x: jax.Array) -> jax.Array:
         hidden = jax.nn.relu(conv(x, kernels[0], padding="VALID", form=form))  # type: ignore[arg-type]

@@ -44,13 +44,13 @@ class Spread(NamedTuple):
         run: the compiled function, for a number of lanes that is a multiple of `slots`.
         lower: the same, lowered for shapes.
         slots: how many lanes run side by side, each on its own device or devices.
-        least: the fewest lanes that are run.
+        min_lanes: the fewest lanes that are run.
     """
 
     run: Callable[..., Any]
     lower: Callable[..., jax.stages.Lowered]
     slots: int
-    least: int
+    min_lanes: int
 
     def __call__(self, state: Any, inputs: Any, shared: Any) -> Any:
         """The outputs of all lanes, leaves [L, ...]."""
@@ -74,7 +74,7 @@ class Spread(NamedTuple):
 
     def filled(self, lanes: int) -> int:
         """How many lanes are run for so many."""
-        return -(-max(lanes, self.least) // self.slots) * self.slots
+        return -(-max(lanes, self.min_lanes) // self.slots) * self.slots
 
 
 def over_lanes(
@@ -84,7 +84,7 @@ def over_lanes(
     inner: str = "auto",
     devices: Sequence[jax.Device] | None = None,
     data: int = 1,
-    least: int = 1,
+    min_lanes: int = 1,
     precision: str | None = "float32",
 ) -> Spread:
     """Compile `function(lane, shared)`, written for one lane, to run on all lanes at once.
@@ -102,7 +102,7 @@ def over_lanes(
         inner: 'vmap' (lanes batched inside a device), 'loop' (one after the other) or 'auto' (see `usual_inner`).
         devices: the devices to use (see `devices_for`); all local ones by default.
         data: devices for each lane.
-        least: fewer lanes than this are filled up with copies of the last, so that a last, shorter chunk of lanes (see
+        min_lanes: fewer lanes than this are filled up with copies of the last, so that a last, shorter chunk of lanes (see
             `memory.chunks`) is the same program as those before it.
         precision: of products of float32 arrays where the function names none, in jax's words: 'float32' on every device,
             'tensorfloat32' (TF32 on a GPU), or None, the default of the device. A CPU has float32 alone.
@@ -122,7 +122,7 @@ def over_lanes(
     function = _with_precision(function, precision)
     many = _in_loop(function) if inner == "loop" else _in_vmap(function)
     run, lower = _by_shard_map(many, devices, data) if parallel == "shard_map" else _by_pmap(many, devices)
-    return Spread(run, lower, len(devices) // data, least)
+    return Spread(run, lower, len(devices) // data, min_lanes)
 
 
 def usual_inner(device: jax.Device) -> str:

@@ -111,7 +111,7 @@ def refuse_weights(what: str, size: int, device: jax.Device, advice: str) -> Non
 def chunks(seeds: Sequence[int], per_chunk: int) -> list[tuple[int, ...]]:
     """The seeds in their order, in the fewest chunks of at most `per_chunk`, whose lengths differ by at most one.
 
-    So the fewest lanes are copies if all chunks are filled up to the length of the first (`over_lanes(..., least=...)`),
+    So the fewest lanes are copies if all chunks are filled up to the length of the first (`over_lanes(..., min_lanes=...)`),
     which makes them one compilation: 9 seeds by 4 at most are 3, 3, 3 and not 4, 4, 1.
 
     Args:

@@ -16,12 +16,12 @@ from imbal_jax.methods import Context, Train
 from imbal_jax.report.curves import Curves
 from imbal_jax.runtime.lanes import purposes
 from imbal_jax.stages import classifier_training, evaluation, gan_quality, gan_selection, gan_training, pictures, second_stage
-from imbal_jax.stages.context import Setting
+from imbal_jax.stages.context import Chunk
 from imbal_jax.train import cost
 from imbal_jax.train.cost import Cost
 
 TrainedGan = Callable[[], gan_training.Fitted]
-JudgedGan = Callable[[], list[gan_quality.Figures]]  # see `judged`
+MeasuredGan = Callable[[], list[gan_quality.Figures]]  # see `judged`
 
 
 def uses_gan(spec: str) -> bool:
@@ -29,57 +29,57 @@ def uses_gan(spec: str) -> bool:
     return any(word.name == "gan_synth" for word in methods.parse(spec))
 
 
-def judged(setting: Setting, curves: Curves, trained_gan: TrainedGan) -> list[gan_quality.Figures]:
+def judged(chunk: Chunk, curves: Curves, trained_gan: TrainedGan) -> list[gan_quality.Figures]:
     """The quality of the generators of all lanes; nothing where `config.quality.samples` is 0."""
-    if not setting.config.quality.samples:
-        return [{}] * len(setting.seeds)
-    return gan_quality.measure(setting, trained_gan().gan, classifier_training.fit_reference(setting, curves))
+    if not chunk.config.quality.samples:
+        return [{}] * len(chunk.seeds)
+    return gan_quality.measure(chunk, trained_gan().gan, classifier_training.fit_reference(chunk, curves))
 
 
 def run(
-    setting: Setting, curves: Curves, arms: Sequence[Arm], trained_gan: TrainedGan, judged_gan: JudgedGan
+    chunk: Chunk, curves: Curves, arms: Sequence[Arm], trained_gan: TrainedGan, measured_gan: MeasuredGan
 ) -> list[dict[str, Any]]:
     """The rows of all arms and seeds. The arms differ in traced numbers alone, so one training set serves all."""
-    compiled = setting.base.compiling()
-    train, before = balanced(setting, curves, arms[0].spec, trained_gan)
+    compiled = chunk.common.compiling()
+    train, before = balanced(chunk, curves, arms[0].spec, trained_gan)
     with_gan = "gan" in before  # else no row is to be generated, and none is trained
     if uses_gan(arms[0].spec) and not with_gan:
-        warn_of_nothing(setting, curves, arms)
-    pictures.draw(setting, arms, train)
-    fitted = second_stage.apply(setting, classifier_training.fit(setting, curves, arms, train), arms)
-    figures = evaluation.evaluate(setting, fitted, arms)
-    lanes = len(setting.seeds)
+        warn_of_nothing(chunk, curves, arms)
+    pictures.draw(chunk, arms, train)
+    fitted = second_stage.apply(chunk, classifier_training.fit(chunk, curves, arms, train), arms)
+    figures = evaluation.evaluate(chunk, fitted, arms)
+    lanes = len(chunk.seeds)
     stages = {"resample": Cost(), "plain": Cost(), "gan": Cost(), **before}
     spent = {
         "steps": fitted.steps,
         "length": fitted.unit,
         **(trained_gan().steps if with_gan else {}),
         "epoch_seconds": fitted.epoch_seconds,
-        "compile_seconds": setting.base.compiling() - compiled,
+        "compile_seconds": chunk.common.compiling() - compiled,
         "lanes": fitted.lanes,
-        "precision": setting.precision,
-        "form": setting.base.form.conv,
-        "device": setting.base.devices[0].device_kind,
+        "precision": chunk.precision,
+        "form": chunk.common.form.conv,
+        "device": chunk.common.devices[0].device_kind,
     }
     data: dict[str, Any] = {
-        "counts_before": list(setting.task.counts),
+        "counts_before": list(chunk.task.counts),
         "counts_after": list(train.counts),
-        "source": setting.data.source,
-        "digest": setting.data.digest,
+        "source": chunk.data.source,
+        "digest": chunk.data.digest,
     }
-    of_gan = gan_quality.by_lane(judged_gan()) if with_gan else [{}] * lanes
+    of_gan = gan_quality.by_lane(measured_gan()) if with_gan else [{}] * lanes
     if with_gan:
-        data["gan_select"] = gan_selection.rule(setting, gan_training.own_classes(setting.config.gan.classes, setting.task))
-    rows, histories = [], curves.by_lane("gan", gan_training.names(setting)) if with_gan else []
+        data["gan_select"] = gan_selection.rule(chunk, gan_training.own_classes(chunk.config.gan.classes, chunk.task))
+    rows, histories = [], curves.by_lane("gan", gan_training.names(chunk)) if with_gan else []
     for arm, of_arm in zip(arms, figures, strict=True):
         whole = {**stages, "classifier": fitted.cost, "second_stage": fitted.second}
-        paid = cost.of_arm(whole, shared_stages(setting, arm, before))
-        for lane, (seed, metrics) in enumerate(zip(setting.seeds, of_arm, strict=True)):
+        paid = cost.of_arm(whole, shared_stages(chunk, arm, before))
+        for lane, (seed, metrics) in enumerate(zip(chunk.seeds, of_arm, strict=True)):
             pool = jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool)
             spread = monitor.spread(np.asarray(pool.new_x), np.asarray(pool.new_y)) if histories else {}
             why = failure(histories[lane::lanes], metrics, spread)
             if not why:
-                warn_of_alike(setting, curves, seed, arm.name, spread)
+                warn_of_alike(chunk, curves, seed, arm.name, spread)
             if why and ": NaN" in why:
                 metrics = dict.fromkeys(metrics)
             place = {"seed": seed, "method": arm.name, "point": arm.place}
@@ -87,7 +87,7 @@ def run(
     return rows
 
 
-def balanced(setting: Setting, curves: Curves, spec: str, trained_gan: TrainedGan) -> tuple[Train, dict[str, Cost]]:
+def balanced(chunk: Chunk, curves: Curves, spec: str, trained_gan: TrainedGan) -> tuple[Train, dict[str, Cost]]:
     """The training sets that the spec's resamplers make, and what making them took: each stage that was needed, once.
 
     Refused where a test row is among their parents.
@@ -102,56 +102,56 @@ def balanced(setting: Setting, curves: Curves, spec: str, trained_gan: TrainedGa
         return found.gan
 
     def made_plain() -> Any:
-        found, before["plain"] = classifier_training.fit_plain(setting, curves)
+        found, before["plain"] = classifier_training.fit_plain(chunk, curves)
         return found
 
-    clock = cost.stopwatch(setting.base.compiling)
+    clock = cost.stopwatch(chunk.common.compiling)
     context = Context(
-        shared=setting.shared,
+        shared=chunk.shared,
         trained={
             "gan": clock.without(made_gan),
-            "gan classes": lambda: gan_training.drawable_classes(setting),
+            "gan classes": lambda: gan_training.drawable_classes(chunk),
             "plain": clock.without(made_plain),
         },
-        over_lanes=setting.over_lanes,
+        over_lanes=chunk.over_lanes,
     )
-    train = methods.resample(spec, setting.task, purposes(setting.keys, "balance"), setting.train, context)
+    train = methods.resample(spec, chunk.task, purposes(chunk.keys, "balance"), chunk.train, context)
     jax.block_until_ready(train.pool)
-    before["resample"] = Cost(clock.seconds() / len(setting.seeds))
+    before["resample"] = Cost(clock.seconds() / len(chunk.seeds))
     used = np.concatenate([np.asarray(train.pool.rows).ravel(), train.parents.ravel()])
-    leakage.refuse(setting.data.train, used[used < len(setting.data.train.y)], setting.data.test)
+    leakage.refuse(chunk.data.train, used[used < len(chunk.data.train.y)], chunk.data.test)
     return train, before
 
 
-def shared_stages(setting: Setting, arm: Arm, before: Mapping[str, Cost]) -> tuple[str, ...]:
+def shared_stages(chunk: Chunk, arm: Arm, before: Mapping[str, Cost]) -> tuple[str, ...]:
     """Which stages of an arm other arms of the run use as well; `before`: those that its training set took."""
-    others = [other for other in arms_of(setting.config) if other.untraced == arm.untraced and other != arm]
-    trained = {methods.training_part(other.spec, setting.task) for other in others}
+    others = [other for other in arms_of(chunk.config) if other.untraced == arm.untraced and other != arm]
+    trained = {methods.training_part(other.spec, chunk.task) for other in others}
     found = {
         "plain": "plain" in before and "none" in trained,
         "gan": "gan" in before and any(uses_gan(other.spec) for other in others),
-        "classifier": methods.training_part(arm.spec, setting.task) in trained,
+        "classifier": methods.training_part(arm.spec, chunk.task) in trained,
     }
     return tuple(name for name, shared in found.items() if shared)
 
 
-def warn_of_nothing(setting: Setting, curves: Curves, arms: Sequence[Arm]) -> None:
+def warn_of_nothing(chunk: Chunk, curves: Curves, arms: Sequence[Arm]) -> None:
     """Say that `gan_synth` has nothing to generate: its arms are what they would be without it."""
-    able = ", ".join(setting.task.class_names[label] for label in gan_training.drawable_classes(setting))
+    able = ", ".join(chunk.task.class_names[label] for label in gan_training.drawable_classes(chunk))
     why = f"no class that has a GAN ({able}) lacks rows for its option 'to', so no GAN is trained and no row is generated"
     for arm in arms:
         message = f"{why}: the arm equals the one without gan_synth"
         logging.warning("%s: %s", arm.name, message)
-        for seed in setting.seeds:
+        for seed in chunk.seeds:
             curves.warn("gan", seed, 0, message, arm.name)
 
 
-def warn_of_alike(setting: Setting, curves: Curves, seed: int, name: str, spread: Mapping[int, float]) -> None:
+def warn_of_alike(chunk: Chunk, curves: Curves, seed: int, name: str, spread: Mapping[int, float]) -> None:
     """Say of which classes all generated rows are one and the same; the lane goes on with those of the others."""
     for label in monitor.alike(spread):
-        message = f"the rows that the GAN made of class {setting.task.class_names[label]} are all one and the same"
+        message = f"the rows that the GAN made of class {chunk.task.class_names[label]} are all one and the same"
         logging.warning("%s, seed %d: %s", name, seed, message)
-        curves.warn("gan", seed, setting.config.gan.epochs, message, name)
+        curves.warn("gan", seed, chunk.config.gan.epochs, message, name)
 
 
 def failure(histories: Sequence[list[dict[str, Any]]], metrics: dict[str, Any], spread: Mapping[int, float]) -> str | None:

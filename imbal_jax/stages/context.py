@@ -20,7 +20,7 @@ from imbal_jax.train import classifier, loop
 LOADED = {field.name.removeprefix("data.") for field in DATA}  # what every data set has
 
 
-class Base(NamedTuple):
+class Common(NamedTuple):
     """What all chunks of seeds share.
 
     Attributes:
@@ -44,7 +44,7 @@ class Base(NamedTuple):
     pace: Pace
 
 
-class Setting(NamedTuple):
+class Chunk(NamedTuple):
     """Everything that the stages of one chunk of seeds share.
 
     Attributes:
@@ -52,7 +52,7 @@ class Setting(NamedTuple):
         place: that point as text, '' without a grid.
         workdir: where results go.
         folder: where this chunk's checkpoints go.
-        base: what all chunks share.
+        common: what all chunks share.
         seeds: one per lane.
         keys: typed keys [L].
         train: the lanes' training sets after the cut, before any balancing, without the validation rows.
@@ -62,7 +62,7 @@ class Setting(NamedTuple):
             of each class.
         task: what methods are made for.
         pictured: whether pictures are drawn from this chunk: it holds the first seed.
-        least: lanes that a program is run with at least: shorter chunks are filled up, so as not to compile again.
+        min_lanes: lanes that a program is run with at least: shorter chunks are filled up, so as not to compile again.
         turn: which arms are at work, 'arm 2 of 7', for the progress line; '' where there is but one.
     """
 
@@ -70,30 +70,30 @@ class Setting(NamedTuple):
     place: str
     workdir: Path
     folder: Path
-    base: Base
+    common: Common
     seeds: tuple[int, ...]
     keys: jax.Array
     train: Train
     validation: jax.Array
     task: Task
     pictured: bool
-    least: int = 1
+    min_lanes: int = 1
     turn: str = ""
 
     @property
     def data(self) -> data.Dataset:
         """The data set, on the host."""
-        return self.base.data
+        return self.common.data
 
     @property
     def shared(self) -> Shared:
         """The real training rows, on the devices."""
-        return self.base.shared
+        return self.common.shared
 
     @property
     def precision(self) -> str:
         """What the trainings compute in on these devices: 'f32', 'tf32' or 'bf16'."""
-        return classifier.precision_on(self.base.devices[0], self.config.precision)
+        return classifier.precision_on(self.common.devices[0], self.config.precision)
 
     def over_lanes(self, function: Any, devices: list[jax.Device] | None = None, precision: str = "f32") -> Any:
         """`lanes.over_lanes` as the config asks.
@@ -106,8 +106,8 @@ class Setting(NamedTuple):
         return lanes.over_lanes(
             function,
             parallel=self.config.parallel,
-            inner=self.base.form.inner,
-            devices=devices or self.base.devices,
+            inner=self.common.form.inner,
+            devices=devices or self.common.devices,
             data=1 if devices else self.config.data_devices,
             precision=classifier.products_of(precision),
         )
@@ -116,12 +116,12 @@ class Setting(NamedTuple):
         self, label: str, folder: Path, epochs: int, per_epoch: int, steps: int = 0, per_pass: int = 0, kind: str = "gan"
     ) -> loop.Plan:
         """The plan of a training, kept in `folder`; see `loop.Plan`."""
-        config, base = self.config, self.base
+        config, common = self.config, self.common
         if (asked := steps or epochs * per_epoch) >= 2**31:
             raise UserError(f"{label}: {asked} steps are too many to count: {2**31 - 1} are possible; lower epochs or steps")
         owner = config.gan if kind == "gan" else config.classifier  # the reference has the classifier's network
         shape = "x".join(map(str, self.task.shape))
-        network = f"{owner.model} {shape}, {base.devices[0].device_kind}, {len(base.devices)} devices, {base.form.conv}"
+        network = f"{owner.model} {shape}, {common.devices[0].device_kind}, {len(common.devices)} devices, {common.form.conv}"
         return loop.Plan(
             label,
             folder,
@@ -129,21 +129,21 @@ class Setting(NamedTuple):
             per_epoch,
             config.chunk_seconds,
             config.save_seconds,
-            base.stopping,
-            base.compiling,
+            common.stopping,
+            common.compiling,
             steps,
             per_pass,
             kind,
             network,
-            base.pace,
+            common.pace,
         )
 
     def program(self, key: Any, make: Callable[[], Any]) -> Any:
         """The compiled function of that key (or whatever else is made once), made when it is first asked for."""
-        if key not in self.base.programs:
-            self.base.programs[key] = make()
-        found = self.base.programs[key]
-        return found._replace(least=self.least) if isinstance(found, lanes.Spread) else found
+        if key not in self.common.programs:
+            self.common.programs[key] = make()
+        found = self.common.programs[key]
+        return found._replace(min_lanes=self.min_lanes) if isinstance(found, lanes.Spread) else found
 
 
 def begin(
@@ -152,14 +152,14 @@ def begin(
     form: autotune.Choice | None = None,
     compiling: Callable[[], float] = lambda: 0.0,
     stopping: Callable[[], bool] = lambda: False,
-) -> Base:
+) -> Common:
     """Load the data, put its training rows on the devices, and choose how to compute.
 
     Args:
         config: the experiment's ConfigDict.
         most_lanes: that will run at once; default: all seeds.
         form: an earlier choice to keep to; default: measured, or what the config asks for.
-        compiling, stopping: see `Base`.
+        compiling, stopping: see `Common`.
 
     Raises:
         UserError: a value that no field allows, absent or damaged data.
@@ -181,7 +181,7 @@ def begin(
     products = classifier.products_of(classifier.precision_on(devices[0], config.precision))
     asked = {"conv": config.conv, "inner": config.lanes, "precision": products}
     form = form or autotune.choose(each, devices[0], environment.kept_programs(), **asked)
-    return Base(dataset, devices, shared, form, {}, compiling, stopping, Pace(environment.kept_programs()))
+    return Common(dataset, devices, shared, form, {}, compiling, stopping, Pace(environment.kept_programs()))
 
 
 def inputs_of(keys: jax.Array, pool: Pool, counts: Sequence[int], values: Mapping[str, jax.Array] | None = None) -> Inputs:

@@ -17,28 +17,28 @@ from imbal_jax.methods.recipe import corrected
 from imbal_jax.models.inference import apply_in_batches
 from imbal_jax.runtime import lanes
 from imbal_jax.stages.classifier_training import Fitted
-from imbal_jax.stages.context import Setting
+from imbal_jax.stages.context import Chunk
 from imbal_jax.stages.second_stage import of_arm, values_of
 
 MOST_GROUPS = 200  # of test rows, whose confusion is kept for each
 
 
-def evaluate(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> list[list[dict[str, Any]]]:
+def evaluate(chunk: Chunk, fitted: Fitted, arms: Sequence[Arm]) -> list[list[dict[str, Any]]]:
     """The metrics of every arm and lane on the whole test set: a flat dict each, as in rows.jsonl.
 
-    Test rows whose image is also in the training set (`Dataset.twins`) are left out, but for the two figures that end in
+    Test rows whose image is also in the training set (`Dataset.duplicates`) are left out, but for the two figures that end in
     '_with_twins'. Where the epoch was chosen by validation, 'epoch_selected' says which. Where the test rows are in groups
     (patients), 'confusion_by_group' [G, K, K] has them apart, in the groups' order.
 
     Post-hoc corrections come first; those that are fitted see the lane's validation rows, never the test set.
     """
-    task, counts, model = setting.task, fitted.train.counts, fitted.model
-    test = setting.program("test", lambda: _test(setting))
-    groups = len(groups_of_test(setting.data)[0])
+    task, counts, model = chunk.task, fitted.train.counts, fitted.model
+    test = chunk.program("test", lambda: _test(chunk))
+    groups = len(groups_of_test(chunk.data)[0])
     spec = methods.part(arms[0].spec, task, methods.AFTER)
 
     def measure(lane, shared):
-        (_, (params, rows, values)), ((x, y, alone, group), real) = lane, shared
+        (_, (params, rows, values)), ((x, y, baseline_job, group), real) = lane, shared
         recipe = methods.recipe_of(spec, task, counts, values) if spec else Recipe()
         validation = None
         if recipe.needs_validation:
@@ -50,19 +50,19 @@ def evaluate(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> list[list
             place = (group, y.astype(jnp.int32), jnp.argmax(z, axis=-1))
             tables = jnp.zeros((groups, z.shape[-1], z.shape[-1]), jnp.int32).at[place].add(1)
             everything = {**everything, "confusion_by_group": tables}
-        if alone.shape[0] == y.shape[0]:
+        if baseline_job.shape[0] == y.shape[0]:
             return everything
         both = {f"{name}_with_twins": everything[name] for name in ("accuracy", "balanced_accuracy")}
-        return {**metrics.classification(z[alone], y[alone]), **both}
+        return {**metrics.classification(z[baseline_job], y[baseline_job]), **both}
 
     key = ("evaluate", model, (methods.skeleton(spec), counts) if spec else ())
-    run = setting.program(key, lambda: setting.over_lanes(measure))
+    run = chunk.program(key, lambda: chunk.over_lanes(measure))
     found = []
     for i, arm in enumerate(arms):
-        inputs = (of_arm(fitted.params, i), setting.validation, values_of(setting, arm, methods.AFTER))
-        result = jax.tree.map(np.asarray, run((), inputs, (test, setting.shared)))
-        per_lane = [jax.tree.map(lambda leaf, lane=lane: leaf[lane], result) for lane in range(len(setting.seeds))]
-        found.append([_flat(lane, task.class_names, setting.data.measures) for lane in per_lane])
+        inputs = (of_arm(fitted.params, i), chunk.validation, values_of(chunk, arm, methods.AFTER))
+        result = jax.tree.map(np.asarray, run((), inputs, (test, chunk.shared)))
+        per_lane = [jax.tree.map(lambda leaf, lane=lane: leaf[lane], result) for lane in range(len(chunk.seeds))]
+        found.append([_flat(lane, task.class_names, chunk.data.measures) for lane in per_lane])
         if fitted.selected is not None:
             epochs = fitted.selected[i].tolist()
             found[-1] = [{**row, "epoch_selected": epoch} for row, epoch in zip(found[-1], epochs, strict=True)]
@@ -91,14 +91,14 @@ def groups_of_test(data: Dataset) -> tuple[np.ndarray, np.ndarray]:
 
 def test_counts(data: Dataset) -> list[int]:
     """Test rows of each class that the metrics are of, [K]: without those whose image is also in the training set."""
-    y = data.test.y[~data.twins] if len(data.twins) else data.test.y
+    y = data.test.y[~data.duplicates] if len(data.duplicates) else data.test.y
     return np.bincount(y, minlength=len(data.class_names)).tolist()
 
 
-def _test(setting: Setting) -> tuple[jax.Array, ...]:
+def _test(chunk: Chunk) -> tuple[jax.Array, ...]:
     """The test rows, their labels, the numbers of those whose image is not also in the training set, their groups' places."""
-    test, twins = setting.data.test, setting.data.twins
-    alone = np.flatnonzero(~twins) if len(twins) else np.arange(len(test.y))
+    test, duplicates = chunk.data.test, chunk.data.duplicates
+    baseline_job = np.flatnonzero(~duplicates) if len(duplicates) else np.arange(len(test.y))
     return lanes.replicate(
-        tuple(map(jnp.asarray, (test.x, test.y, alone, groups_of_test(setting.data)[1]))), setting.base.devices
+        tuple(map(jnp.asarray, (test.x, test.y, baseline_job, groups_of_test(chunk.data)[1]))), chunk.common.devices
     )

@@ -16,7 +16,7 @@ import numpy as np
 from imbal_jax.gan import monitor
 from imbal_jax.gan import step as gan_step
 from imbal_jax.report.curves import Curves
-from imbal_jax.stages.context import Setting
+from imbal_jax.stages.context import Chunk
 from imbal_jax.train import loop
 
 ON_FAILURE = ("warn", "stop", "restart")
@@ -64,22 +64,22 @@ def signs(
     return found
 
 
-def judge(setting: Setting, curves: Curves, names: Sequence[str | None]) -> loop.Judge:
+def evaluate_epoch(chunk: Chunk, curves: Curves, names: Sequence[str | None]) -> loop.EpochEvaluator:
     """Puts back or stops the lanes that show signs of failure, at the end of every epoch; keeps the good states of the others.
 
     Args:
-        setting: of the chunk, with room for the lanes of all GANs.
+        chunk: of the chunk, with room for the lanes of all GANs.
         curves: of the run; those of this epoch are not in it yet.
         names: of the GANs, see `stages.gan.names`.
     """
-    gan = setting.config.gan
+    gan = chunk.config.gan
     restart = gan.on_failure == "restart"
-    run = setting.program(("gan guard", str(gan)), lambda: setting.over_lanes(partial(_act, restart)))
+    run = chunk.program(("gan guard", str(gan)), lambda: chunk.over_lanes(partial(_act, restart)))
 
-    def at(epoch: int, means: Mapping[str, np.ndarray], state: gan_step.State) -> loop.Judged:
+    def at(epoch: int, means: Mapping[str, np.ndarray], state: gan_step.State) -> loop.EpochEvaluation:
         failed = jnp.asarray([bool(found) for found in signs(curves, names, epoch, means, gan.loss)])
         state = run(state, failed, (jnp.asarray(epoch, jnp.int32), jnp.asarray(epoch % gan.grid_every == 0)))
-        return loop.Judged(state, {}, bool(np.all(state.guard.stopped)))
+        return loop.EpochEvaluation(state, {}, bool(np.all(state.guard.stopped)))
 
     return at
 

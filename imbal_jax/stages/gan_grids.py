@@ -16,7 +16,7 @@ from imbal_jax.gan import sample
 from imbal_jax.gan import step as gan_step
 from imbal_jax.report import grids, signal_plots
 from imbal_jax.runtime.lanes import purpose
-from imbal_jax.stages.context import Setting
+from imbal_jax.stages.context import Chunk
 from imbal_jax.stages.training_set import class_rows
 
 MOST_SIGNALS = 200  # of a class, whose median and band are drawn
@@ -25,56 +25,56 @@ SQUARE = 7  # a side of the square of generated images that each class has where
 FEW = 3
 
 
-def draw(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path, title: str, each: int = 8) -> None:
+def draw(chunk: Chunk, nets: gan_step.Nets, weights: Any, path: Path, title: str, each: int = 8) -> None:
     """The first lane's generated rows, class by class, beside real ones of its training set; the latents never change.
 
     Args:
-        setting: of the chunk.
+        chunk: of the chunk.
         nets: the static part of the GANs.
         weights: the generators' variables, seeds stacked.
         path: the PNG to write.
         title: one line above the picture; at a point of a grid that follows.
         each: images of a class; of at most three classes each has a square of 7 x 7.
     """
-    task, x = setting.task, setting.data.train.x
-    shown, title = sample.drawable(nets), _at(setting, title)
+    task, x = chunk.task, chunk.data.train.x
+    shown, title = sample.drawable(nets), _at(chunk, title)
     names, rare = [task.class_names[label] for label in shown], {shown.index(k) for k in task.minority if k in shown}
     if len(task.shape) == 2:
-        fake = _rows(nets, MOST_SIGNALS, x.dtype, setting.keys[0], _first(weights))
-        seen = [floats(x[class_rows(setting, label)[:MOST_SIGNALS]]) for label in shown]
+        fake = _rows(nets, MOST_SIGNALS, x.dtype, chunk.keys[0], _first(weights))
+        seen = [floats(x[class_rows(chunk, label)[:MOST_SIGNALS]]) for label in shown]
         single = lambda rows: np.asarray(rows)[..., 0]  # noqa: E731  the first channel
         signal_plots.overlaid(
             path, single(floats(fake)).reshape(len(shown), MOST_SIGNALS, -1), [*map(single, seen)], names, rare, title
         )
         return
     high, wide = (SQUARE, SQUARE) if len(shown) <= FEW else (1, each)
-    fake = pixels(_rows(nets, high * wide, x.dtype, setting.keys[0], _first(weights)))
+    fake = pixels(_rows(nets, high * wide, x.dtype, chunk.keys[0], _first(weights)))
     real = np.ma.masked_all((len(shown), high * wide, *x.shape[1:]), np.uint8)
     for place, label in enumerate(shown):
-        rows = class_rows(setting, label)[: high * wide]
+        rows = class_rows(chunk, label)[: high * wide]
         real[place, : len(rows)] = pixels(x[rows])
     bands = lambda images: images.reshape(len(shown) * high, wide, *x.shape[1:])  # noqa: E731
     labels = [name if row == 0 else "" for name in names for row in range(high)]
     grids.sample_grid(path, bands(fake), bands(real), labels, {place * high for place in rare}, title)
 
 
-def film(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path) -> None:
+def film(chunk: Chunk, nets: gan_step.Nets, weights: Any, path: Path) -> None:
     """What the first lane's generator made of the same latents through the training: a row for each checkpoint kept of it.
 
     Nothing is drawn of signals, or where there are fewer than two checkpoints.
 
     Args:
-        setting: of the chunk.
+        chunk: of the chunk.
         nets: the static part of the GANs.
         weights: the generators' variables, seeds stacked: what the checkpoints hold has their form.
         path: the PNG to write.
     """
-    kept = setting.folder / "generator"
+    kept = chunk.folder / "generator"
     epochs = checkpoint.steps(kept)
-    if len(setting.task.shape) == 2 or len(epochs) < 2:
+    if len(chunk.task.shape) == 2 or len(epochs) < 2:
         return
     epochs = [epochs[i] for i in np.linspace(0, len(epochs) - 1, min(MOST_STRIP, len(epochs))).round().astype(int)]
-    each, dtype = max(1, MOST_STRIP // len(sample.drawable(nets))), setting.data.train.x.dtype
+    each, dtype = max(1, MOST_STRIP // len(sample.drawable(nets))), chunk.data.train.x.dtype
     strip = {}
     for epoch in epochs:
         try:
@@ -82,17 +82,17 @@ def film(setting: Setting, nets: gan_step.Nets, weights: Any, path: Path) -> Non
         except UserError as error:  # a picture is no reason to stop
             logging.warning("the film strip has no epoch %d: %s", epoch, error)
             continue
-        strip[f"epoch {epoch}"] = pixels(_rows(nets, each, dtype, setting.keys[0], _first(then)))
+        strip[f"epoch {epoch}"] = pixels(_rows(nets, each, dtype, chunk.keys[0], _first(then)))
     if strip:
-        names = [setting.task.class_names[label] for label in sample.drawable(nets)]
+        names = [chunk.task.class_names[label] for label in sample.drawable(nets)]
         order = f"; from left to right {', '.join(names)}" if len(names) > 1 else ""
-        title = _at(setting, f"seed {setting.seeds[0]}, the same latents through the training{order}")
+        title = _at(chunk, f"seed {chunk.seeds[0]}, the same latents through the training{order}")
         grids.sample_grid(path, np.stack([*strip.values()]), None, [*strip], None, title)
 
 
-def _at(setting: Setting, title: str) -> str:
+def _at(chunk: Chunk, title: str) -> str:
     """With the point of the grid that the generator belongs to."""
-    return f"{title} [{setting.place}]" if setting.place else title
+    return f"{title} [{chunk.place}]" if chunk.place else title
 
 
 def _first(weights: Any) -> Any:

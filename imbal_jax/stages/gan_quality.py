@@ -14,7 +14,7 @@ from imbal_jax.gan import sample
 from imbal_jax.methods.rows.gan_synth import TrainedClassifier, TrainedGan
 from imbal_jax.models.inference import apply_in_batches
 from imbal_jax.runtime.lanes import purpose
-from imbal_jax.stages.context import Setting
+from imbal_jax.stages.context import Chunk
 from imbal_jax.stages.training_set import class_rows
 
 SPACE = "last hidden layer of a {model} classifier trained on the full real training set ({source})"
@@ -23,39 +23,39 @@ SPACE = "last hidden layer of a {model} classifier trained on the full real trai
 Figures = dict[str, dict[str, float]]  # of one lane, by class
 
 
-def measure(setting: Setting, gan: TrainedGan, reference: TrainedClassifier) -> list[Figures]:
+def measure(chunk: Chunk, gan: TrainedGan, reference: TrainedClassifier) -> list[Figures]:
     """Frechet distance, precision, recall, density, coverage and nearest-neighbour figures of every lane, by class.
 
     The real side of a class is its rows in the full training set, of which the GAN saw only those that the cut left;
     the training side of the nearest-neighbour figures is what the lane's GAN saw. At most `config.quality.samples`
     rows a side. Of a lane whose weights are no numbers nothing is said.
     """
-    each, labels = setting.config.quality.samples, sample.drawable(gan.nets)
-    names = [setting.task.class_names[label] for label in labels]
-    features, figures = _programs(setting, reference)
-    y = setting.data.train.y
-    real = [setting.data.train.x[np.flatnonzero(y == label)[:each]] for label in labels]
+    each, labels = chunk.config.quality.samples, sample.drawable(gan.nets)
+    names = [chunk.task.class_names[label] for label in labels]
+    features, figures = _programs(chunk, reference)
+    y = chunk.data.train.y
+    real = [chunk.data.train.x[np.flatnonzero(y == label)[:each]] for label in labels]
     real_features = [features(jnp.asarray(x)) for x in real]
     found: list[Figures] = []
-    for lane, fakes in enumerate(_draw(setting, gan, each)):
+    for lane, fakes in enumerate(_draw(chunk, gan, each)):
         found.append({})
         if not sound(gan.generator, lane):
             continue  # it draws black images, which would pass for a generator's
         fake_features = features(jnp.asarray(fakes.reshape(-1, *fakes.shape[2:]))).reshape(len(names), each, -1)
         for place, (label, name) in enumerate(zip(labels, names, strict=True)):
-            seen = setting.data.train.x[class_rows(setting, label, lane)[:each]]
+            seen = chunk.data.train.x[class_rows(chunk, label, lane)[:each]]
             if len(seen):
                 values = figures(real_features[place], fake_features[place], flat(fakes[place]), flat(seen))
                 found[-1][name] = {key: float(value) for key, value in values.items()}
     return found
 
 
-def _programs(setting: Setting, reference: TrainedClassifier) -> tuple[Any, Any]:
+def _programs(chunk: Chunk, reference: TrainedClassifier) -> tuple[Any, Any]:
     """Rows -> their features, and `generators.quality`, compiled once for all chunks of seeds and points of a grid."""
-    model, k = reference.model, setting.config.quality.k
+    model, k = reference.model, chunk.config.quality.k
     params = jax.tree.map(lambda leaf: leaf[0], reference.params)
-    apply = setting.program(("features", model), lambda: jax.jit(lambda params, x: apply_in_batches(model, params, x)[1]))
-    return partial(apply, params), setting.program(("quality", k), lambda: jax.jit(partial(generators.quality, k=k)))
+    apply = chunk.program(("features", model), lambda: jax.jit(lambda params, x: apply_in_batches(model, params, x)[1]))
+    return partial(apply, params), chunk.program(("quality", k), lambda: jax.jit(partial(generators.quality, k=k)))
 
 
 def by_class(found: list[Figures]) -> dict[str, dict[str, float | None]]:
@@ -77,9 +77,9 @@ def sound(weights: Any, lane: int) -> bool:
     return all(np.isfinite(np.asarray(leaf[lane])).all() for leaf in jax.tree.leaves(weights))
 
 
-def _draw(setting: Setting, gan: TrainedGan, each: int) -> np.ndarray:
+def _draw(chunk: Chunk, gan: TrainedGan, each: int) -> np.ndarray:
     """[L, K, each, ...] of the real rows' dtype: generated rows of every class that has a generator, on all lanes."""
-    nets, dtype = gan.nets, setting.shared.x.dtype
+    nets, dtype = gan.nets, chunk.shared.x.dtype
     counts = sample.evenly(nets, each)
 
     def draw(lane, shared):
@@ -88,7 +88,7 @@ def _draw(setting: Setting, gan: TrainedGan, each: int) -> np.ndarray:
         rows = sample.draw(nets, params, z, counts, dtype=dtype)
         return rows.reshape(-1, each, *rows.shape[1:])
 
-    return np.asarray(setting.over_lanes(draw)((), (setting.keys, gan.generator), ()))
+    return np.asarray(chunk.over_lanes(draw)((), (chunk.keys, gan.generator), ()))
 
 
 def _mean(rows: list[dict[str, float]]) -> dict[str, float | None]:

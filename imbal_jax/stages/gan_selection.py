@@ -15,7 +15,7 @@ from imbal_jax.gan import step as gan_step
 from imbal_jax.methods.rows.gan_synth import TrainedClassifier
 from imbal_jax.models.inference import apply_in_batches
 from imbal_jax.runtime.lanes import purpose
-from imbal_jax.stages.context import Setting
+from imbal_jax.stages.context import Chunk
 from imbal_jax.train import loop, selection
 
 SELECT = ("last", "frechet")
@@ -37,15 +37,15 @@ def chosen(state: gan_step.State) -> tuple[Any, Any]:
 Anew = Callable[[tuple[Any, Any], Inputs, Shared], tuple[Any, Any]]  # a lane's generator and discriminator, with new statistics
 
 
-def judge(
-    setting: Setting,
+def evaluate_epoch(
+    chunk: Chunk,
     nets: gan_step.Nets,
     plain: TrainedClassifier,
     every: int,
     last: int,
     inputs: Inputs,
     anew: Anew = lambda variables, inputs, shared: variables,
-) -> loop.Judge:
+) -> loop.EpochEvaluator:
     """Looks at all lanes at the end of every so many epochs, and of the last, and keeps their best states.
 
     A lane's figure is the Frechet distance between its generated rows and the held-out rows of its class (of a conditional GAN
@@ -54,7 +54,7 @@ def judge(
     held-out rows of any of its classes has no figure (NaN): its last state is kept.
 
     Args:
-        setting: of the chunk, with room for the lanes of all GANs.
+        chunk: of the chunk, with room for the lanes of all GANs.
         nets: the static part of the GANs.
         plain: the classifiers of all seeds, leaves of `params` [L, ...].
         every: epochs.
@@ -62,26 +62,26 @@ def judge(
         inputs: what the lanes of the training read.
         anew: what is done to a lane's networks before they are drawn from; by default nothing.
     """
-    enough = judged_classes(setting)
-    groups = _groups(setting, nets.own)
-    each = rows_a_side(setting.config.quality.samples, [setting.train.counts[label] for labels in groups for label in labels])
-    rows = jnp.asarray(np.concatenate([_compared(setting, labels, each) for labels in groups]))
+    enough = judged_classes(chunk)
+    groups = _groups(chunk, nets.own)
+    each = rows_a_side(chunk.config.quality.samples, [chunk.train.counts[label] for labels in groups for label in labels])
+    rows = jnp.asarray(np.concatenate([_compared(chunk, labels, each) for labels in groups]))
     weights = np.array([[label in enough for label in labels] for labels in groups], np.float32)
-    counted = jnp.repeat(jnp.asarray(weights), len(setting.seeds), axis=0)
-    wanted = jnp.repeat(jnp.asarray(groups, jnp.int32), len(setting.seeds), axis=0)
+    counted = jnp.repeat(jnp.asarray(weights), len(chunk.seeds), axis=0)
+    wanted = jnp.repeat(jnp.asarray(groups, jnp.int32), len(chunk.seeds), axis=0)
     params = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(groups)), plain.params)
-    keys = jnp.concatenate([setting.keys] * len(groups))
-    run = setting.program(
-        ("gan choice", plain.model, str(setting.config.gan)),
-        lambda: setting.over_lanes(partial(_look, nets, plain.model, anew)),
+    keys = jnp.concatenate([chunk.keys] * len(groups))
+    run = chunk.program(
+        ("gan choice", plain.model, str(chunk.config.gan)),
+        lambda: chunk.over_lanes(partial(_look, nets, plain.model, anew)),
     )
 
-    def at(epoch: int, means: dict[str, np.ndarray], state: gan_step.State) -> loop.Judged:
+    def at(epoch: int, means: dict[str, np.ndarray], state: gan_step.State) -> loop.EpochEvaluation:
         if epoch % every and epoch != last:
-            return loop.Judged(state, {}, False)
+            return loop.EpochEvaluation(state, {}, False)
         given = (keys, params, rows, wanted, counted, inputs)
-        state, figure = run(state, given, (setting.shared, jnp.asarray(epoch, jnp.int32)))
-        return loop.Judged(state, {"val_frechet": np.asarray(figure)}, False)
+        state, figure = run(state, given, (chunk.shared, jnp.asarray(epoch, jnp.int32)))
+        return loop.EpochEvaluation(state, {"val_frechet": np.asarray(figure)}, False)
 
     return at
 
@@ -121,22 +121,22 @@ def rows_a_side(samples: int, counts: Sequence[int]) -> int:
     return max(2 * FEWEST, min(samples, max(ENOUGH, *counts)))
 
 
-def judged_classes(setting: Setting) -> tuple[int, ...]:
+def judged_classes(chunk: Chunk) -> tuple[int, ...]:
     """The classes with enough held-out rows for a state to be chosen by them; all seeds have equally many."""
-    held = np.bincount(setting.data.train.y[np.asarray(setting.validation[0])], minlength=len(setting.task.counts))
+    held = np.bincount(chunk.data.train.y[np.asarray(chunk.validation[0])], minlength=len(chunk.task.counts))
     return tuple(int(label) for label in np.flatnonzero(held >= FEWEST))
 
 
-def not_judged(setting: Setting, own: tuple[int, ...]) -> dict[int | None, str]:
+def not_judged(chunk: Chunk, own: tuple[int, ...]) -> dict[int | None, str]:
     """What is said of the GANs whose state is not chosen by all of their classes: class number, or None for one GAN of all.
 
     Args:
-        setting: of the chunk.
+        chunk: of the chunk.
         own: the classes with a GAN each; () for one conditional GAN.
     """
-    enough, names = judged_classes(setting), setting.task.class_names
+    enough, names = judged_classes(chunk), chunk.task.class_names
     found: dict[int | None, str] = {}
-    for labels in _groups(setting, own):
+    for labels in _groups(chunk, own):
         if lacking := [names[label] for label in labels if label not in enough]:
             few = f"fewer than {FEWEST} held-out rows of class {', '.join(lacking)} (gan.select='frechet')"
             how = "the others decide" if len(lacking) < len(labels) else "no state is chosen, the last is drawn from"
@@ -144,28 +144,28 @@ def not_judged(setting: Setting, own: tuple[int, ...]) -> dict[int | None, str]:
     return found
 
 
-def rule(setting: Setting, own: tuple[int, ...]) -> str:
+def rule(chunk: Chunk, own: tuple[int, ...]) -> str:
     """How the states of the GANs are chosen, for rows: 'last', 'frechet', or 'frechet; last for F, Q'."""
-    if setting.config.gan.select == "last":
+    if chunk.config.gan.select == "last":
         return "last"
-    enough, names = judged_classes(setting), setting.task.class_names
-    last = [", ".join(names[k] for k in labels) for labels in _groups(setting, own) if not set(labels) & set(enough)]
+    enough, names = judged_classes(chunk), chunk.task.class_names
+    last = [", ".join(names[k] for k in labels) for labels in _groups(chunk, own) if not set(labels) & set(enough)]
     if not own:
         return "last" if last else "frechet"
     return f"frechet; last for {', '.join(last)}" if 0 < len(last) < len(own) else ("last" if last else "frechet")
 
 
-def _groups(setting: Setting, own: tuple[int, ...]) -> list[tuple[int, ...]]:
+def _groups(chunk: Chunk, own: tuple[int, ...]) -> list[tuple[int, ...]]:
     """The classes of each GAN: its own, or all that have rows."""
-    return [(label,) for label in own] or [tuple(k for k, n in enumerate(setting.task.counts) if n)]
+    return [(label,) for label in own] or [tuple(k for k, n in enumerate(chunk.task.counts) if n)]
 
 
-def _compared(setting: Setting, labels: tuple[int, ...], each: int) -> np.ndarray:
+def _compared(chunk: Chunk, labels: tuple[int, ...], each: int) -> np.ndarray:
     """Row numbers int32 [L, classes, each] of held-out rows of these classes; few are repeated in turn.
 
     Of a class without any, any rows: they do not count, see `judged_classes`.
     """
-    held, y = np.asarray(setting.validation), setting.data.train.y
+    held, y = np.asarray(chunk.validation), chunk.data.train.y
     found = []
     for mine in held:
         of_class = [mine[y[mine] == label] for label in labels]

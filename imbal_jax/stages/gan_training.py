@@ -28,7 +28,7 @@ from imbal_jax.models.layers import initializer
 from imbal_jax.report.curves import Curves
 from imbal_jax.runtime import lanes
 from imbal_jax.stages import classifier_training, gan_failure, gan_grids, gan_selection, training_memory
-from imbal_jax.stages.context import Setting, init_lanes, inputs_of
+from imbal_jax.stages.context import Chunk, init_lanes, inputs_of
 from imbal_jax.train import loop, optimizer
 from imbal_jax.train.classifier import dtype_of
 from imbal_jax.train.cost import Cost
@@ -110,9 +110,9 @@ def own_classes(text: str, task: Task) -> tuple[int, ...]:
     return found
 
 
-def drawable_classes(setting: Setting) -> tuple[int, ...]:
+def drawable_classes(chunk: Chunk) -> tuple[int, ...]:
     """The classes that the GANs can make rows of, before any of them is trained."""
-    return own_classes(setting.config.gan.classes, setting.task) or tuple(range(len(setting.task.counts)))
+    return own_classes(chunk.config.gan.classes, chunk.task) or tuple(range(len(chunk.task.counts)))
 
 
 def check_data(gan: Any, task: Task) -> None:
@@ -161,12 +161,12 @@ def check_penalty(nets: gan_step.Nets, config: Any, shape: tuple[int, ...]) -> N
     )
 
 
-def names(setting: Setting) -> list[str | None]:
+def names(chunk: Chunk) -> list[str | None]:
     """What the GANs are called in metrics.jsonl: by their classes where there are several."""
-    labels = own_classes(setting.config.gan.classes, setting.task)
+    labels = own_classes(chunk.config.gan.classes, chunk.task)
     if not labels:
-        return [setting.place or None]
-    return [f"{setting.place} class {setting.task.class_names[label]}".strip() for label in labels]
+        return [chunk.place or None]
+    return [f"{chunk.place} class {chunk.task.class_names[label]}".strip() for label in labels]
 
 
 class Fitted(NamedTuple):
@@ -185,47 +185,47 @@ class Fitted(NamedTuple):
     steps: dict[str, int]
 
 
-def fit(setting: Setting, curves: Curves) -> Fitted:
+def fit(chunk: Chunk, curves: Curves) -> Fitted:
     """Train to the end of `config.gan.epochs`, resuming where an earlier run stopped."""
-    gan = setting.config.gan
-    parts = _parts(setting)
+    gan = chunk.config.gan
+    parts = _parts(chunk)
     each = max(1, len(parts.nets.own))
-    wide = setting._replace(least=setting.least * each)  # the lanes are so many times the seeds
-    judges = [gan_failure.judge(wide, curves, names(setting))] if gan.on_failure != "warn" else []
+    wide = chunk._replace(min_lanes=chunk.min_lanes * each)  # the lanes are so many times the seeds
+    judges = [gan_failure.evaluate_epoch(wide, curves, names(chunk))] if gan.on_failure != "warn" else []
     plain_cost = Cost()
     if gan.select != "last":
-        for label, message in gan_selection.not_judged(setting, parts.nets.own).items():
-            of = None if label is None else f"class {setting.task.class_names[label]}"
+        for label, message in gan_selection.not_judged(chunk, parts.nets.own).items():
+            of = None if label is None else f"class {chunk.task.class_names[label]}"
             logging.warning("gan%s: %s", "" if of is None else f", {of}", message)
-            for seed in setting.seeds:
+            for seed in chunk.seeds:
                 curves.warn("gan", seed, 0, message, of)
-        plain, plain_cost = classifier_training.fit_plain(setting, curves)
-        anew = {"anew": found} if (found := _anew(setting, parts)) else {}
-        judges.append(gan_selection.judge(wide, parts.nets, plain, gan.grid_every, gan.epochs, parts.inputs, **anew))
+        plain, plain_cost = classifier_training.fit_plain(chunk, curves)
+        anew = {"anew": found} if (found := _anew(chunk, parts)) else {}
+        judges.append(gan_selection.evaluate_epoch(wide, parts.nets, plain, gan.grid_every, gan.epochs, parts.inputs, **anew))
     renewed = _renewed(wide, parts)
     trained = loop.train(
-        setting.plan("gan", setting.folder / "gan", gan.epochs, max(parts.steps.values())),
+        chunk.plan("gan", chunk.folder / "gan", gan.epochs, max(parts.steps.values())),
         _program(wide, parts),
         init_lanes(parts.init, parts.inputs.key),
         parts.inputs,
-        setting.shared,
+        chunk.shared,
         gan_step.METRICS,
-        partial(_epoch_ended, setting, curves, parts.nets, renewed),
-        partial(curves.resume, "gan", names(setting)),
+        partial(_epoch_ended, chunk, curves, parts.nets, renewed),
+        partial(curves.resume, "gan", names(chunk)),
         loop.in_turn(judges),
     )
     state: gan_step.State = trained.state
     steps = {name: trained.epochs * count for name, count in parts.steps.items()}
     seen = sum(steps.values()) * parts.batch * (2 * parts.nets.d_steps + 1)
-    clock = loop.stopwatch(setting.base.compiling)
+    clock = loop.stopwatch(chunk.common.compiling)
     chosen = gan_selection.chosen(state)
     if state.best is None:  # else the judge has seen to that
         chosen = jax.block_until_ready(renewed(chosen))
-    cost = Cost((trained.seconds + clock()) / len(setting.seeds), seen)
+    cost = Cost((trained.seconds + clock()) / len(chunk.seeds), seen)
     generator, discriminator = (_by_seed(parts.nets, of) for of in chosen)
     if state.best is not None:
         epochs = np.asarray(_by_seed(parts.nets, state.best.epoch)).tolist()
-        checkpoint.save(setting.folder / gan_selection.FOLDER, gan.epochs, {"generator": generator}, {"epochs": epochs}, keep=1)
+        checkpoint.save(chunk.folder / gan_selection.FOLDER, gan.epochs, {"generator": generator}, {"epochs": epochs}, keep=1)
     return Fitted(TrainedGan(parts.nets, generator, discriminator), cost, plain_cost, steps)
 
 
@@ -236,17 +236,17 @@ def _by_seed(nets: gan_step.Nets, variables: Any) -> Any:
     return jax.tree.map(lambda leaf: leaf.reshape(len(nets.own), -1, *leaf.shape[1:]).swapaxes(0, 1), variables)
 
 
-def bytes_for(setting: Setting, seeds: int) -> int:
+def bytes_for(chunk: Chunk, seeds: int) -> int:
     """Memory that the GANs' training takes on each device with so many seeds; `context` is of one seed."""
-    parts = _parts(setting)
+    parts = _parts(chunk)
     many = seeds * max(1, len(parts.nets.own))
-    return training_memory.bytes_for(setting, _program(setting, parts), parts.init, parts.inputs, gan_step.METRICS, many)
+    return training_memory.bytes_for(chunk, _program(chunk, parts), parts.init, parts.inputs, gan_step.METRICS, many)
 
 
-def lane_steps(setting: Setting) -> int:
+def lane_steps(chunk: Chunk) -> int:
     """The generator steps of the GANs of one seed, as the training of them all side by side counts them."""
-    parts = _parts(setting)
-    return setting.config.gan.epochs * max(parts.steps.values()) * max(1, len(parts.nets.own))
+    parts = _parts(chunk)
+    return chunk.config.gan.epochs * max(parts.steps.values()) * max(1, len(parts.nets.own))
 
 
 class _Parts(NamedTuple):
@@ -257,20 +257,20 @@ class _Parts(NamedTuple):
     inputs: Inputs
 
 
-def _parts(setting: Setting) -> _Parts:
-    gan = setting.config.gan
-    pool, counts = training_rows(setting)
-    nets = nets_of(setting.config, setting.task, setting.base.form.conv)
-    init = partial(gan_train.init, nets=nets, shape=setting.task.shape)
+def _parts(chunk: Chunk) -> _Parts:
+    gan = chunk.config.gan
+    pool, counts = training_rows(chunk)
+    nets = nets_of(chunk.config, chunk.task, chunk.common.form.conv)
+    init = partial(gan_train.init, nets=nets, shape=chunk.task.shape)
     init = partial(_with_room, init, gan.select != "last", gan.on_failure != "warn")
-    sizes = {f"gan_steps_{setting.task.class_names[label]}": counts[label] for label in nets.own}
+    sizes = {f"gan_steps_{chunk.task.class_names[label]}": counts[label] for label in nets.own}
     sizes = sizes or {"gan_steps": pool.rows.shape[1]}
     batch = gan.batch if nets.own else min(gan.batch, max(1, sizes["gan_steps"] // nets.d_steps))
     # Each class's GAN sees its own rows once an epoch, whatever the other classes have.
     steps = {name: gan.steps_per_epoch or max(1, size // (batch * nets.d_steps)) for name, size in sizes.items()}
     if nets.own:
-        return _Parts(nets, batch, steps, init, _inputs_by_class(setting, nets.own, pool, counts, list(steps.values())))
-    return _Parts(nets, batch, steps, init, inputs_of(setting.keys, pool, counts))
+        return _Parts(nets, batch, steps, init, _inputs_by_class(chunk, nets.own, pool, counts, list(steps.values())))
+    return _Parts(nets, batch, steps, init, inputs_of(chunk.keys, pool, counts))
 
 
 def _with_room(init: Any, best: bool, guard: bool, key: jax.Array) -> gan_step.State:
@@ -279,19 +279,19 @@ def _with_room(init: Any, best: bool, guard: bool, key: jax.Array) -> gan_step.S
     return gan_selection.start(guarded) if best else guarded
 
 
-def _anew(setting: Setting, parts: _Parts) -> gan_selection.Anew | None:
+def _anew(chunk: Chunk, parts: _Parts) -> gan_selection.Anew | None:
     """New batch statistics for a lane's networks, see `gan.train.with_statistics`; None where neither has any."""
     key = ("gan norms", parts.nets.generator, parts.nets.discriminator)
-    if not any(setting.program(key, lambda: gan_train.has_batch_norm(parts.nets, setting.task.shape))):
+    if not any(chunk.program(key, lambda: gan_train.has_batch_norm(parts.nets, chunk.task.shape))):
         return None
     rows = min(STATISTICS, max(parts.steps.values()) * parts.nets.d_steps * parts.batch)
-    fixed = {"batch": parts.batch, "order": setting.config.gan.batches, "many": max(FEWEST, -(-rows // parts.batch))}
+    fixed = {"batch": parts.batch, "order": chunk.config.gan.batches, "many": max(FEWEST, -(-rows // parts.batch))}
     return partial(gan_train.with_statistics, parts.nets, **fixed)
 
 
-def _renewed(setting: Setting, parts: _Parts) -> Callable[[tuple[Any, Any]], tuple[Any, Any]]:
+def _renewed(chunk: Chunk, parts: _Parts) -> Callable[[tuple[Any, Any]], tuple[Any, Any]]:
     """The lanes' generators and discriminators -> the same with new batch statistics, to draw with and to score by."""
-    anew = _anew(setting, parts)
+    anew = _anew(chunk, parts)
     if anew is None:
         return lambda variables: variables
 
@@ -299,50 +299,50 @@ def _renewed(setting: Setting, parts: _Parts) -> Callable[[tuple[Any, Any]], tup
         _, (variables, inputs) = lane
         return anew(variables, inputs, shared)
 
-    key = ("gan batch statistics", str(setting.config.gan), parts.nets.own, parts.batch)
-    run = setting.program(key, lambda: setting.over_lanes(one))
-    return lambda variables: run((), (variables, parts.inputs), setting.shared)
+    key = ("gan batch statistics", str(chunk.config.gan), parts.nets.own, parts.batch)
+    run = chunk.program(key, lambda: chunk.over_lanes(one))
+    return lambda variables: run((), (variables, parts.inputs), chunk.shared)
 
 
-def _inputs_by_class(setting: Setting, own: tuple[int, ...], pool: Pool, counts: tuple[int, ...], steps: list[int]) -> Inputs:
+def _inputs_by_class(chunk: Chunk, own: tuple[int, ...], pool: Pool, counts: tuple[int, ...], steps: list[int]) -> Inputs:
     """The seeds of the first class's GAN, of the second's, ...: a class's GAN is the same whichever others there are.
 
     `steps` are those of each class in an epoch.
     """
-    keys = [lanes.purposes(setting.keys, f"gan of class {setting.task.class_names[label]}") for label in own]
+    keys = [lanes.purposes(chunk.keys, f"gan of class {chunk.task.class_names[label]}") for label in own]
     by_class = {"own": own, "steps": steps}
-    values = {name: jnp.repeat(jnp.asarray(each, jnp.float32), len(setting.seeds)) for name, each in by_class.items()}
+    values = {name: jnp.repeat(jnp.asarray(each, jnp.float32), len(chunk.seeds)) for name, each in by_class.items()}
     every = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(own)), pool)
     return inputs_of(jnp.concatenate(keys), every, counts, values)
 
 
-def _program(setting: Setting, parts: _Parts) -> Any:
-    order = setting.config.gan.batches
+def _program(chunk: Chunk, parts: _Parts) -> Any:
+    order = chunk.config.gan.batches
     epoch_of = gan_train.epoch_of(parts.nets, parts.batch, order)
-    precision = setting.precision
-    key = ("gan", str(setting.config.gan), parts.nets.own, parts.batch, precision)
-    active = gan_failure.active if setting.config.gan.on_failure != "warn" else None
+    precision = chunk.precision
+    key = ("gan", str(chunk.config.gan), parts.nets.own, parts.batch, precision)
+    active = gan_failure.active if chunk.config.gan.on_failure != "warn" else None
     steps_of = (lambda inputs: inputs.values["steps"].astype(jnp.int32)) if parts.nets.own else None
-    return setting.program(key, lambda: setting.over_lanes(loop.chunk(epoch_of, active, steps_of), precision=precision))
+    return chunk.program(key, lambda: chunk.over_lanes(loop.span_function(epoch_of, active, steps_of), precision=precision))
 
 
-def training_rows(setting: Setting) -> tuple[Pool, tuple[int, ...]]:
+def training_rows(chunk: Chunk) -> tuple[Pool, tuple[int, ...]]:
     """The GAN's training set: the cut rows as they are, or exactly `gan.per_class` of each class.
 
     A larger class gives its first rows, a smaller one is repeated in turn: 100 rows 50 times make 5,000. The number is
     one of the published training set and shrinks with a subset, like the cut.
     """
-    pool, counts = setting.train.pool, setting.train.counts
-    if not setting.config.gan.per_class:
+    pool, counts = chunk.train.pool, chunk.train.counts
+    if not chunk.config.gan.per_class:
         return pool, counts
-    each = max(1, round(setting.config.gan.per_class * setting.task.fraction))
+    each = max(1, round(chunk.config.gan.per_class * chunk.task.fraction))
     starts = np.cumsum((0, *counts[:-1]))
     index = np.concatenate([start + np.arange(each) % n for start, n in zip(starts, counts, strict=True) if n])
     return pool._replace(rows=pool.rows[:, index]), tuple(each if n else 0 for n in counts)
 
 
 def _epoch_ended(
-    setting: Setting,
+    chunk: Chunk,
     curves: Curves,
     nets: gan_step.Nets,
     renewed: Callable[[tuple[Any, Any]], tuple[Any, Any]],
@@ -350,7 +350,7 @@ def _epoch_ended(
     means: dict[str, np.ndarray],
     state: Any,
 ) -> None:
-    called, loss = names(setting), setting.config.gan.loss
+    called, loss = names(chunk), chunk.config.gan.loss
     found = gan_failure.signs(curves, called, epoch, means, loss)
     told = [{}] * len(found) if state.guard is None else gan_failure.told(state.guard, epoch, found)
     curves.add("gan", called, epoch, means, told, loss_name=loss)
@@ -359,10 +359,10 @@ def _epoch_ended(
             message = f"{name}: {message}" if nets.own else message
             logging.warning("gan, seed %d, epoch %d: %s", seed, epoch, message)
             curves.warn("gan", seed, epoch, message, name)
-    if epoch % setting.config.gan.grid_every == 0 or epoch == setting.config.gan.epochs:
+    if epoch % chunk.config.gan.grid_every == 0 or epoch == chunk.config.gan.epochs:
         weights = _by_seed(nets, renewed((gan_step.sampler(state), state.discriminator))[0])
-        checkpoint.save(setting.folder / "generator", epoch, {"generator": weights}, {"epoch": epoch}, keep=1000)
-        if not setting.pictured:
+        checkpoint.save(chunk.folder / "generator", epoch, {"generator": weights}, {"epoch": epoch}, keep=1000)
+        if not chunk.pictured:
             return
-        title = f"seed {setting.seeds[0]}, epoch {epoch}"
-        gan_grids.draw(setting, nets, weights, setting.workdir / "plots" / f"samples_epoch_{epoch:03d}.png", title)
+        title = f"seed {chunk.seeds[0]}, epoch {epoch}"
+        gan_grids.draw(chunk, nets, weights, chunk.workdir / "plots" / f"samples_epoch_{epoch:03d}.png", title)

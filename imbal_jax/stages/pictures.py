@@ -18,7 +18,7 @@ from imbal_jax.methods.recipe import transform
 from imbal_jax.report.grids import Block, transformed
 from imbal_jax.report.style import slug
 from imbal_jax.runtime.lanes import purpose
-from imbal_jax.stages.context import Setting
+from imbal_jax.stages.context import Chunk
 
 MOST_ARMS = 6
 NINE = 9  # images of a picture
@@ -27,31 +27,31 @@ NAMED = 0.05  # a smaller part of a mixed label is one of the others
 SHOWN = 0.005  # and a smaller one is not shown
 
 
-def draw(setting: Setting, arms: Sequence[Arm], train: Train) -> None:
+def draw(chunk: Chunk, arms: Sequence[Arm], train: Train) -> None:
     """Draw plots/transformed-ARM.png of arms that make rows from others, or change images in the training step.
 
     Only where pictures are drawn at all (the chunk with the first seed), of images with one or three channels, of six arms at
     most, and not again.
 
     Args:
-        setting: of the chunk; its first lane is shown.
+        chunk: of the chunk; its first lane is shown.
         arms: of a group, which share the training set.
         train: what the arms' resamplers made.
     """
-    shape = setting.task.shape
-    if not setting.pictured or len(shape) != 3 or shape[-1] not in (1, 3):
+    shape = chunk.task.shape
+    if not chunk.pictured or len(shape) != 3 or shape[-1] not in (1, 3):
         return
-    plots = setting.workdir / "plots"
+    plots = chunk.workdir / "plots"
     for arm in arms:
         path = plots / f"transformed-{slug(arm.name)}.png"
         if not path.exists() and len(list(plots.glob("transformed-*.png"))) < MOST_ARMS:
-            _draw(setting, arm, train, path)
+            _draw(chunk, arm, train, path)
 
 
-def _draw(setting: Setting, arm: Arm, train: Train, path: Path) -> None:
+def _draw(chunk: Chunk, arm: Arm, train: Train, path: Path) -> None:
     bands = {
-        "rows made before the training": made(setting, train),
-        "images in the training step": in_step(setting, arm, train),
+        "rows made before the training": made(chunk, train),
+        "images in the training step": in_step(chunk, arm, train),
     }
     bands = {line: blocks for line, blocks in bands.items() if blocks}
     if bands:
@@ -59,18 +59,18 @@ def _draw(setting: Setting, arm: Arm, train: Train, path: Path) -> None:
         transformed(path, arm.name, bands)
 
 
-def made(setting: Setting, train: Train) -> list[Block]:
+def made(chunk: Chunk, train: Train) -> list[Block]:
     """Nine rows that a method made of others in the first lane, after those that they were made of; [] without any."""
     if not train.parents.shape[2]:
         return []
-    real, y = setting.data.train, np.asarray(train.pool.new_y[0])
+    real, y = chunk.data.train, np.asarray(train.pool.new_y[0])
     rows = np.asarray(train.pool.rows[0])
     kept = np.unique(rows[rows >= len(real.y)]) - len(real.y)  # what is made may be dropped by a later method
     kept = kept[train.parents[0, kept, 0] >= 0]
-    nine = kept[by_turns(y[kept], setting.task.minority)]
+    nine = kept[by_turns(y[kept], chunk.task.minority)]
     if not nine.size:
         return []
-    names = [setting.task.class_names[label] for label in y[nine]]
+    names = [chunk.task.class_names[label] for label in y[nine]]
     blocks = []
     for head, parents in zip(("made of", "and of"), train.parents[0, nine].T, strict=False):
         if (parents >= 0).any():
@@ -78,9 +78,9 @@ def made(setting: Setting, train: Train) -> list[Block]:
     return [*blocks, Block("made", list(pixels(train.pool.new_x[0, nine])), names)]
 
 
-def in_step(setting: Setting, arm: Arm, train: Train) -> list[Block]:
+def in_step(chunk: Chunk, arm: Arm, train: Train) -> list[Block]:
     """Nine rows of the first lane's training set, and what the training step makes of them; [] if it changes no batch."""
-    task, counts = setting.task, train.counts
+    task, counts = chunk.task, train.counts
     step = methods.part(arm.spec, task, methods.STEP)
     if not step or not methods.recipe_of(step, task, counts).transforms:
         return []
@@ -102,10 +102,10 @@ def in_step(setting: Setting, arm: Arm, train: Train) -> list[Block]:
         first = batch_at(jnp.asarray(index))
         return first, transform(recipe, key, first, again, progress)
 
-    program = setting.program(("picture", methods.skeleton(step), counts), lambda: jax.jit(run))
+    program = chunk.program(("picture", methods.skeleton(step), counts), lambda: jax.jit(run))
     pool = jax.tree.map(lambda leaf: np.asarray(leaf[0]), train.pool)
     values = {name: jnp.float32(value) for name, value in methods.numbers(step).items()}
-    before, after = program(purpose(setting.keys[0], "picture"), pool, setting.shared, values)
+    before, after = program(purpose(chunk.keys[0], "picture"), pool, chunk.shared, values)
     return [_block("before", before, task.class_names), _block("after", after, task.class_names)]
 
 

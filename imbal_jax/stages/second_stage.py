@@ -15,14 +15,14 @@ from imbal_jax.models import head
 from imbal_jax.models.inference import in_batches
 from imbal_jax.runtime.lanes import purpose
 from imbal_jax.stages.classifier_training import Fitted
-from imbal_jax.stages.context import Setting
+from imbal_jax.stages.context import Chunk
 from imbal_jax.train import loop
 from imbal_jax.train.cost import Cost
 
 
-def apply(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> Fitted:
+def apply(chunk: Chunk, fitted: Fitted, arms: Sequence[Arm]) -> Fitted:
     """The classifiers with the last layers that their arms' second stages made of theirs."""
-    task, counts, model = setting.task, fitted.train.counts, fitted.model
+    task, counts, model = chunk.task, fitted.train.counts, fitted.model
     spec = methods.part(arms[0].spec, task, {"finetune"})
     if not spec:
         return fitted
@@ -38,18 +38,18 @@ def apply(setting: Setting, fitted: Fitted, arms: Sequence[Arm]) -> Fitted:
         features, y = in_batches(seen, (jnp.arange(pool.rows.shape[0]),), 500)
         return finetuned(recipe, purpose(key, "second stage"), Head(*head.read(params)), Stage(features, y, counts))
 
-    run = setting.program(("second stage", model, methods.skeleton(spec), counts), lambda: setting.over_lanes(one))
-    clock = loop.stopwatch(setting.base.compiling)
+    run = chunk.program(("second stage", model, methods.skeleton(spec), counts), lambda: chunk.over_lanes(one))
+    clock = loop.stopwatch(chunk.common.compiling)
     heads = [
         run(
             (),
-            (setting.keys, of_arm(fitted.params, i), fitted.train.pool, values_of(setting, arm, {"finetune"})),
-            setting.shared,
+            (chunk.keys, of_arm(fitted.params, i), fitted.train.pool, values_of(chunk, arm, {"finetune"})),
+            chunk.shared,
         )
         for i, arm in enumerate(arms)
     ]
     heads = jax.block_until_ready(jax.tree.map(lambda *leaves: jnp.stack(leaves), *heads))
-    seconds = clock() / (len(arms) * len(setting.seeds))
+    seconds = clock() / (len(arms) * len(chunk.seeds))
     rows = sum(counts)  # that the features are computed of, once
     examples = rows + sum(method.examples or 0 for method in methods.build(spec, task._replace(counts=counts)))
     return fitted._replace(params=head.replace(fitted.params, *heads), second=Cost(seconds, examples))
@@ -60,8 +60,8 @@ def of_arm(params: Any, arm: int) -> Any:
     return jax.tree.map(lambda leaf: leaf[arm], params)
 
 
-def values_of(setting: Setting, arm: Arm, hooks: Set[str]) -> dict[str, jax.Array]:
+def values_of(chunk: Chunk, arm: Arm, hooks: Set[str]) -> dict[str, jax.Array]:
     """The traced numbers of the words with these hooks, the same for all lanes: {name: [L]}."""
-    spec = methods.part(arm.spec, setting.task, hooks)
+    spec = methods.part(arm.spec, chunk.task, hooks)
     found = methods.numbers(spec) if spec else {}
-    return {name: jnp.full(len(setting.seeds), value, jnp.float32) for name, value in found.items()}
+    return {name: jnp.full(len(chunk.seeds), value, jnp.float32) for name, value in found.items()}

@@ -18,43 +18,43 @@ from imbal_jax.errors import UserError
 from imbal_jax.methods import Task, Train
 from imbal_jax.report.curves import ranges
 from imbal_jax.runtime import lanes
-from imbal_jax.stages.context import Base, Setting, begin
+from imbal_jax.stages.context import Chunk, Common, begin
 
 SPLITS = 8  # by whole groups, that lanes choose their validation rows from
 
 
 def prepare(
-    config: Any, workdir: Path, base: Base | None = None, seeds: Sequence[int] | None = None, place: str = ""
-) -> Setting:
+    config: Any, workdir: Path, common: Common | None = None, seeds: Sequence[int] | None = None, place: str = ""
+) -> Chunk:
     """Make the lanes' keys and cut their training sets.
 
     Args:
         config: the experiment's ConfigDict, at one point of its grid.
         workdir: where results go.
-        base: default: made from the config.
+        common: default: made from the config.
         seeds: one per lane; default: all of the config.
         place: the point of the grid as text.
 
     Raises:
         UserError: as `begin`; a cut that the data does not allow.
     """
-    base = base or begin(config)
-    dataset = base.data
+    common = common or begin(config)
+    dataset = common.data
     asked = seeds_asked.of(config.seeds)
     chosen = tuple(asked if seeds is None else seeds)
     keys = lanes.lane_keys(config.seed, chosen)
     rows, share = dataset.train, config.data.validation
     if share and (share >= 1 or not np.array_equal(rows.groups, rows.ids)):
         of = ("set aside", share, config.seed, *(zlib.crc32(part.tobytes()) for part in (rows.y, rows.groups)))
-        if of not in base.programs:  # once for all chunks and points of a grid
-            base.programs[of] = _set_aside(rows, share, config.seed)
-        train, validation = _cut_each(config, dataset, base.programs[of], keys)
+        if of not in common.programs:  # once for all chunks and points of a grid
+            common.programs[of] = _set_aside(rows, share, config.seed)
+        train, validation = _cut_each(config, dataset, common.programs[of], keys)
     else:
         train, validation = _hold_out(_cut(config, dataset, np.arange(len(rows.y), dtype=np.int32), keys), share, keys)
     rare = tuple(sorted(imbalance.minority(train.counts)))
     task = Task(train.counts, dataset.fraction, dataset.class_names, dataset.train.x.shape[1:], rare)
     folder = workdir / "checkpoints" / f"seeds-{ranges(chosen)}" / place  # nothing more without a grid
-    return Setting(config, place, workdir, folder, base, chosen, keys, train, validation, task, asked[0] in chosen)
+    return Chunk(config, place, workdir, folder, common, chosen, keys, train, validation, task, asked[0] in chosen)
 
 
 class Aside(NamedTuple):
@@ -158,7 +158,7 @@ def unbalanced(rows: np.ndarray, counts: tuple[int, ...], x: np.ndarray | jax.Ar
     return Train(pool, counts, np.zeros((many, 0, 0), np.int32))
 
 
-def class_rows(setting: Setting, label: int, lane: int = 0) -> np.ndarray:
+def class_rows(chunk: Chunk, label: int, lane: int = 0) -> np.ndarray:
     """The row numbers of a class in a lane's cut training set."""
-    start = sum(setting.train.counts[:label])
-    return np.asarray(setting.train.pool.rows[lane, start : start + setting.train.counts[label]])
+    start = sum(chunk.train.counts[:label])
+    return np.asarray(chunk.train.pool.rows[lane, start : start + chunk.train.counts[label]])

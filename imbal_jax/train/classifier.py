@@ -88,7 +88,7 @@ def init(
 
 
 def active(state: State, patience: int) -> jax.Array:
-    """Whether a lane still trains, bool []; for `train.loop.chunk`."""
+    """Whether a lane still trains, bool []; for `train.loop.span_function`."""
     assert state.best is not None, "patience without a best epoch is refused before the training"
     return ~selection.stopped(state.best, patience)
 
@@ -124,7 +124,7 @@ def epoch_of(
     ema: float = 0.0,
     dtype: Any = jnp.float32,
 ) -> Callable[..., Any]:
-    """The step function of an epoch, for `train.loop.chunk`.
+    """The step function of an epoch, for `train.loop.span_function`.
 
     What differs between the lanes of a sweep is traced, so that all of them, and arms that differ in the training set
     alone, are one program: the counts and the values in `batches.Inputs`, among them 'learning_rate'.

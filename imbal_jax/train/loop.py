@@ -82,7 +82,7 @@ class Trained(NamedTuple):
     steps: int
 
 
-class Judged(NamedTuple):
+class EpochEvaluation(NamedTuple):
     """What is found at the end of an epoch.
 
     Attributes:
@@ -96,11 +96,13 @@ class Judged(NamedTuple):
     over: bool
 
 
-Judge = Callable[[int, dict[str, np.ndarray], Any], Judged]  # (number of the epoch that ended, from 1; its means; the state)
+EpochEvaluator = Callable[
+    [int, dict[str, np.ndarray], Any], EpochEvaluation
+]  # (number of the epoch that ended, from 1; its means; the state)
 Step = Callable[[Any, jax.Array, jax.Array], tuple[Any, dict[str, jax.Array]]]
 
 
-def chunk(
+def span_function(
     pass_of: Callable[[jax.Array, Any, Any, jax.Array], Step],
     active: Callable[[Any], jax.Array] | None = None,
     steps_of: Callable[[Any], jax.Array] | None = None,
@@ -169,13 +171,13 @@ def train(
     metric_names: tuple[str, ...],
     on_epoch: Callable[[int, dict[str, np.ndarray], Any], None],
     on_resume: Callable[[int], None],
-    judge: Judge = lambda epoch, means, state: Judged(state, {}, False),
+    evaluate_epoch: EpochEvaluator = lambda epoch, means, state: EpochEvaluation(state, {}, False),
 ) -> Trained:
     """Train all lanes to the end of the plan, or until none trains any more, going on from the newest checkpoint.
 
     Args:
         plan: length and place.
-        advance: `over_lanes(chunk(...))`.
+        advance: `over_lanes(span_function(...))`.
         state: the lanes' initial state, leaves [L, ...].
         inputs: what the lanes read, leaves [L, ...].
         shared: what all lanes read.
@@ -183,7 +185,7 @@ def train(
         on_epoch: called with the number of the epoch that ended (from 1), its mean metrics and the judge's figures
             {name: [L]}, and the state.
         on_resume: called first with the number of epochs that are already complete.
-        judge: looks at the state after each epoch, before `on_epoch`; the state given to it may be donated.
+        evaluate_epoch: looks at the state after each epoch, before `on_epoch`; the state given to it may be donated.
 
     Raises:
         Interrupted: `plan.stopping` said so; the state is saved.
@@ -216,7 +218,7 @@ def train(
             means = {name: np.asarray(value) for name, value in carry.sums.items()}
             means = {name: value / (step - first) for name, value in means.items()}
             if step == end:
-                judged = judge(epoch, means, carry.state)
+                judged = evaluate_epoch(epoch, means, carry.state)
                 spent = clock()
                 on_epoch(epoch, {**means, **judged.figures}, judged.state)
                 carry, over = Carry(judged.state, {name: jnp.zeros(lanes) for name in metric_names}), judged.over
@@ -243,18 +245,18 @@ def _identity(advance: Any, state: Any, inputs: Any) -> Any:
     return id(getattr(advance, "run", advance)), many, tuple(leaf.shape[1:] for leaf in jax.tree.leaves((state, inputs)))
 
 
-def in_turn(judges: Sequence[Judge]) -> Judge:
+def in_turn(judges: Sequence[EpochEvaluator]) -> EpochEvaluator:
     """One judge of several: each sees the state that the one before it goes on with."""
 
-    def judge(epoch: int, means: dict[str, np.ndarray], state: Any) -> Judged:
+    def evaluate_epoch(epoch: int, means: dict[str, np.ndarray], state: Any) -> EpochEvaluation:
         figures: dict[str, np.ndarray] = {}
         over = False
         for each in judges:
             state, more, ends = each(epoch, means, state)
             figures, over = {**figures, **more}, over or ends
-        return Judged(state, figures, over)
+        return EpochEvaluation(state, figures, over)
 
-    return judge
+    return evaluate_epoch
 
 
 def stopwatch(compiling: Callable[[], float]) -> Callable[[], float]:

@@ -13,7 +13,7 @@ from imbal_jax.data import Rows, split
 from imbal_jax.evaluate import interim, stats
 from imbal_jax.report import analyses, terminal_table
 from imbal_jax.report.run import baseline_of
-from imbal_jax.stages.context import Setting
+from imbal_jax.stages.context import Chunk
 from imbal_jax.stages.evaluation import test_counts
 
 FEW = 20  # test rows of a class
@@ -22,11 +22,11 @@ CLASS = 38  # characters of a class's name in the table of classes
 MOST_FILES = 20  # that are named at the start of those that cannot be used
 
 
-def announce(setting: Setting) -> None:
+def print_data_summary(chunk: Chunk) -> None:
     """Say what the experiment runs on, where the data comes from, how it is split, and what the cut left."""
-    data, names = setting.data, setting.task.class_names
-    devices = setting.base.devices
-    print(f"device: {len(devices)} x {devices[0].device_kind}, jax {jax.__version__}, precision {setting.precision}")
+    data, names = chunk.data, chunk.task.class_names
+    devices = chunk.common.devices
+    print(f"device: {len(devices)} x {devices[0].device_kind}, jax {jax.__version__}, precision {chunk.precision}")
     if warning := idle_accelerator(devices[0].platform):
         print(f"warning: {warning}")
     if data.note:
@@ -40,25 +40,25 @@ def announce(setting: Setting) -> None:
         print(f"left out: {line}")
     if (more := len(data.left_out) - MOST_FILES) > 0:
         print(f"left out: {more} more, see environment.json")
-    print("\n".join(_classes(setting, before, test)))
+    print("\n".join(_classes(chunk, before, test)))
     few = [f"{name} ({many})" for name, many in zip(names, test, strict=True) if many < FEW]
     if few:
         why = "one row more or less that is right changes their recall by 5 points or more"
         print(f"warning: fewer than {FEW} test rows of {', '.join(few[:MOST_FILES])}: {why}")
-    for line in not_matched(setting):
+    for line in not_matched(chunk):
         print(f"warning: {line}")
-    if warning := verdict_warning(setting.config, setting.workdir):
+    if warning := verdict_warning(chunk.config, chunk.workdir):
         print(warning)
 
 
-def _classes(setting: Setting, before: np.ndarray, test: list[int]) -> list[str]:
+def _classes(chunk: Chunk, before: np.ndarray, test: list[int]) -> list[str]:
     """A line for each class with its rows: at hand, in training, in the test set; names that are cut in full below."""
-    called, legend = terminal_table.shortened(setting.task.class_names, CLASS)
+    called, legend = terminal_table.shortened(chunk.task.class_names, CLASS)
     width = max(12, *map(len, called.values()))
     lines = [f"{'class':>{width}} {'at hand':>9} {'training':>9} {'test':>9}"]
-    for label, (name, old, tested) in enumerate(zip(setting.task.class_names, before, test, strict=True)):
-        mark = "  minority" if label in setting.task.minority else ""
-        lines.append(f"{called[name]:>{width}} {old:>9} {setting.task.counts[label]:>9} {tested:>9}{mark}")
+    for label, (name, old, tested) in enumerate(zip(chunk.task.class_names, before, test, strict=True)):
+        mark = "  minority" if label in chunk.task.minority else ""
+        lines.append(f"{called[name]:>{width}} {old:>9} {chunk.task.counts[label]:>9} {tested:>9}{mark}")
     return lines + legend
 
 
@@ -76,16 +76,16 @@ def idle_accelerator(platform: str, root: Path = Path("/")) -> str:
     return f"{there[0]} is an accelerator, and jax computes on the CPU: {advice}"
 
 
-def not_matched(setting: Setting) -> list[str]:
+def not_matched(chunk: Chunk) -> list[str]:
     """The classes of which another share is held out for validation than was asked for, a line each."""
-    rows, share = setting.data.train, setting.config.data.validation
+    rows, share = chunk.data.train, chunk.config.data.validation
     if not 0 < share < 1 or np.array_equal(rows.groups, rows.ids):
         return []
-    names = setting.task.class_names
+    names = chunk.task.class_names
     return [
         f"validation: {out} of {of} rows of class {names[label]} are held out ({out / of:.3f}; {share:g} asked): its rows lie "
         "in too few groups, or in groups with rows of other classes"
-        for label, out, of in split.unmatched(rows.y, np.asarray(setting.validation[0]), share)
+        for label, out, of in split.unmatched(rows.y, np.asarray(chunk.validation[0]), share)
     ]
 
 
