@@ -21,6 +21,7 @@ from imbal_jax.models import precise_batch_norm as normalisation
 from imbal_jax.models.layers import BatchNorm, Dropout
 from imbal_jax.report.curves import Curves
 from imbal_jax.runtime import lanes
+from imbal_jax.stages import classifier_network
 from imbal_jax.stages import classifier_training as stage
 from imbal_jax.stages.context import inputs_of
 from imbal_jax.stages.training_set import prepare
@@ -223,7 +224,7 @@ def test_the_number_of_batches():
 @pytest.mark.parametrize("chosen", [pytest.param("last", marks=pytest.mark.slow), "best"])
 def test_what_a_training_gives_is_evaluated_by_new_statistics(tmp_path, monkeypatch, chosen):
     """The stage: two seeds, over-sampling, averages of weights; with `best`, each epoch is judged by them as well."""
-    monkeypatch.setattr(stage, "model_of", lambda config, classes, form, shape: Two(classes=classes))
+    monkeypatch.setattr(classifier_network, "model_of", lambda config, classes, form, shape: Two(classes=classes))
     config = small.get_config()
     config.data.per_class, config.data.validation, config.cut.profile = 20, 0.3, "none"
     config.classifier.update({"select": chosen, "ema": 0.9, "epochs": 4, "learning_rate": 0.05})

@@ -548,7 +548,7 @@ def run(tmp_path_factory):
         json_files.write_json(workdir / "results.json", {})
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stage, "model_of", lambda config, classes, form, shape: toys.Linear(classes))
+        patch.setattr(classifier_network, "model_of", lambda config, classes, form, shape: toys.Linear(classes))
         patch.setattr(experiment.build, "build", page)
         patch.setattr(experiment.terminal_table, "text", str)
         yield experiment.run
