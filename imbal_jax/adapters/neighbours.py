@@ -12,7 +12,7 @@ import numpy as np
 
 from imbal_jax.adapters.draws import labels_of
 
-LIMIT = 2**33  # the largest `cost` without jax: about two seconds on two cores, as loading jax and compiling take
+LIMIT = 2**32  # the largest `cost` without jax: below a second on two cores; loading jax and compiling take a few
 TREE_WIDTH = 15  # numbers in a row up to which a tree is faster than the comparison of all rows,
 NARROW, FEW = 6, 4000  # but with more than NARROW numbers in a row only up to FEW rows
 LEAF = 32  # rows in a leaf of the tree
