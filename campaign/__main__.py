@@ -3,6 +3,8 @@
     python -m campaign            goes on with the first unfinished run
     python -m campaign --list     says what is finished
     python -m campaign --update   first moves the pinned code to the present commit
+    python -m campaign --minutes=30   gives each unfinished run so long, one after the other, so that all of them get on
+    python -m campaign --only=NAME    this run alone
     touch campaign/PAUSE          stops the run at its next checkpoint; remove the file and start again to go on
 
 The code that runs is a git worktree of one commit (runs/campaign/code), so that editing the checkout disturbs nothing. Each
@@ -26,8 +28,9 @@ from campaign.runs import RUNS, Run
 ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "runs" / "campaign"
 PAUSE = ROOT / "campaign" / "PAUSE"
-SECONDS = 5.0  # between two looks at PAUSE
-Start = Callable[[Run, Path], int]  # trains what a run lacks in a workdir; the exit status, 143: paused
+SECONDS = 5.0  # between two checks for PAUSE
+TURN_OVER = -1000  # no exit status of a process: the run was ended because its time was over
+Start = Callable[[Run, Path], int]  # trains what a run lacks in a workdir; the exit status, 143: paused, or TURN_OVER
 Collect = Callable[[Run, Path], None]
 
 
@@ -36,12 +39,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m campaign")
     parser.add_argument("--list", action="store_true", help="say what is finished, and stop")
     parser.add_argument("--update", action="store_true", help="move the pinned code to the present commit")
+    parser.add_argument("--minutes", type=float, metavar="N", help="end each run after so long, and go on with the next")
+    parser.add_argument("--only", choices=[run.name for run in RUNS], help="this run alone")
     options = parser.parse_args(argv)
     if options.list:
         print("\n".join(f"{'finished' if finished(run, PLACE) else 'to come':>9}  {run.name}: {run.why}" for run in RUNS))
         return 0
     code = pinned(PLACE / "code", update=options.update)
-    failed = go_on(RUNS, PLACE, partial(train, code), partial(collect, code))
+    runs = [run for run in RUNS if options.only in (None, run.name)]
+    failed = go_on(runs, PLACE, partial(train, code, options.minutes), partial(collect, code))
     for name in failed:
         print(f"failed: {name}, see {PLACE / name / 'log.txt'}")
     return 1 if failed else 0
@@ -75,6 +81,8 @@ def go_on(
             collect(run, workdir)
         if status == 0:
             _done(workdir).write_text(json.dumps(run.arguments) + "\n")
+        elif status == TURN_OVER:
+            print(f"{run.name}: its time is over; it resumes at its next turn", flush=True)
         elif status == 143:
             print(f"paused in {run.name}: it goes on from its last checkpoint")
             return failed
@@ -108,8 +116,8 @@ def _git(*arguments: str) -> None:
     subprocess.run(["git", "-C", str(ROOT), *arguments], check=True)
 
 
-def train(code: Path, run: Run, workdir: Path) -> int:
-    """Train what is missing, with the pinned code; a pause ends it at its next checkpoint."""
+def train(code: Path, minutes: float | None, run: Run, workdir: Path) -> int:
+    """Train what is missing, with the pinned code; a pause, or the end of its time, ends it at its next checkpoint."""
     folder = ROOT / "docs" / "results" / run.name
     data = os.environ.get("IMBAL_DATA_DIR", "")
     arguments = [argument.replace("{data}", data) for argument in run.arguments]
@@ -123,11 +131,13 @@ def train(code: Path, run: Run, workdir: Path) -> int:
     with open(workdir / "log.txt", "a") as log:
         process = subprocess.Popen(command, cwd=code, stdout=log, stderr=log, start_new_session=True)
         _behind_all_else(process.pid)
+        end = time.monotonic() + (minutes or float("inf")) * 60
         try:
             while process.poll() is None:
-                if PAUSE.exists():
+                if PAUSE.exists() or time.monotonic() > end:
                     process.terminate()
-                    return process.wait()
+                    status = process.wait()
+                    return TURN_OVER if status == 143 and not PAUSE.exists() else status
                 time.sleep(SECONDS)
         except BaseException:
             process.terminate()

@@ -5,7 +5,7 @@ import json
 import pytest
 from absl import flags as absl_flags
 
-from campaign.__main__ import finished, go_on
+from campaign.__main__ import TURN_OVER, finished, go_on
 from campaign.runs import RUNS, Run
 from imbal_jax.flags import define, parse
 
@@ -45,6 +45,15 @@ def test_a_paused_run_is_collected_and_goes_on_at_the_next_start(tmp_path):
     later = Fake()
     go_on(THREE, tmp_path, later.start, later.collect, paused=lambda: False)
     assert later.started == ["b", "c"]
+
+
+def test_a_run_whose_time_is_over_is_collected_and_the_next_begins(tmp_path):
+    fake = Fake(a=TURN_OVER)
+    assert go_on(THREE, tmp_path, fake.start, fake.collect, paused=lambda: False) == []
+    assert fake.started == fake.collected == ["a", "b", "c"] and not finished(THREE[0], tmp_path)
+    later = Fake()
+    go_on(THREE, tmp_path, later.start, later.collect, paused=lambda: False)
+    assert later.started == ["a"]
 
 
 def test_nothing_starts_while_the_pause_is_asked_for(tmp_path):
