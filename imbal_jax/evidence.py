@@ -128,7 +128,7 @@ def collect(workdir: Path, into: Path | None = None, replace: bool = False) -> P
     folder = into or Path(_continued(mark)["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     with records.alone(folder):
-        config = _config(workdir)
+        config = kept_config.filled(_config(workdir))
         if replace:
             retire(folder, config, rows)
         config = merged_config(folder, config)
