@@ -129,7 +129,7 @@ def collect(workdir: Path, into: Path | None = None, replace: bool = False) -> P
     folder = into or Path(_continued(mark)["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     with json_files.alone(folder):
-        config = _config(workdir)
+        config = saved_config.filled(_config(workdir))
         if replace:
             retire(folder, config, rows)
         config = merged_config(folder, config)

@@ -233,7 +233,7 @@ def check_workdir(config: Any, workdir: Path) -> None:
         raise UserError(f"cannot write to the workdir {workdir}; mend its permissions or choose another --workdir")
     path = workdir / "config.json"
     kept = saved_config.filled(json_files.read_object(path)) if path.exists() else None
-    if kept and (different := differences(json.loads(json.dumps(config.to_dict())), json.loads(json.dumps(kept)))):
+    if kept and (different := differences(json.loads(json.dumps(config.to_dict())), kept)):
         raise UserError(
             f"{workdir} holds a different experiment: {'; '.join(different)}. Use another --workdir, or the same config"
         )

@@ -39,14 +39,14 @@ def restored(kept: Mapping[str, Any]) -> Any:
 
 
 def filled(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of config.json, as plain values, and the defaults of those that it lacks."""
+    """The fields of config.json and the defaults of those that it lacks, all in JSON's types: lists, no tuples."""
     group = kept.get("data")
     name = group.get("name") if isinstance(group, Mapping) else None
     try:
         schema = defaults(str(name))
     except UserError:  # a data set that is not there any more
         schema = defaults("")
-    return _filled(kept, schema)
+    return _filled(kept, json.loads(json.dumps(schema)))
 
 
 def _filled(kept: Mapping[str, Any], schema: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -149,6 +149,18 @@ def test_arms_that_were_measured_wrongly_are_replaced(whole, tmp_path):
     assert (kept["classifier"]["epochs_of"], kept["seeds"], kept["baselines"]) == ("real", 5, ["over"])
 
 
+def test_a_workdir_of_before_there_was_a_field_is_collected_and_replaced(whole, tmp_path):
+    folder = evidence.collect(whole, tmp_path / "folder")
+    older = shutil.copytree(whole, tmp_path / "older")
+    config = json.loads((older / "config.json").read_text())
+    del config["classifier"]["beta2"], config["gan"]["tricks"]
+    (older / "config.json").write_text(json.dumps(config))
+    before = (folder / "rows.jsonl").read_bytes()
+    for replace in (False, True):
+        evidence.collect(older, folder, replace=replace)
+        assert (folder / "rows.jsonl").read_bytes() == before
+
+
 def test_what_cannot_be_continued_or_collected_is_said(whole, tmp_path):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no rows"):
