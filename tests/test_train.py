@@ -19,9 +19,9 @@ from imbal_jax.config import validate
 from imbal_jax.data.batches import Inputs, Pool, Shared
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.runtime import environment, lanes
+from imbal_jax.stages import classifier_network, evaluation, training_set
 from imbal_jax.stages import classifier_training as stage
 from imbal_jax.stages import context as settings
-from imbal_jax.stages import evaluation, training_set
 from imbal_jax.train import classifier, loop, optimizer, selection
 from imbal_jax.train.cost import Cost
 from tests import small, toys
