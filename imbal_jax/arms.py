@@ -30,20 +30,25 @@ class Arm(NamedTuple):
     point: tuple[tuple[str, Value], ...] = ()
 
     @property
-    def place(self) -> str:
-        """The point as text: 'classifier.learning_rate=0.003, gan.loss=hinge', or ''."""
-        texts = ((field, value if isinstance(value, str) else f"{value:g}") for field, value in self.point)
-        return ", ".join(f"{field}={text}" for field, text in texts)
+    def point_text(self) -> str:
+        """The point as text, see `point_text`."""
+        return point_text(self.point)
 
     @property
     def name(self) -> str:
-        """What rows and pictures call the arm."""
-        return f"{self.spec} [{self.place}]" if self.point else self.spec
+        """The arm's name in rows and pictures: 'gan_synth [gan.loss=hinge]'."""
+        return f"{self.spec} [{self.point_text}]" if self.point else self.spec
 
     @property
     def untraced(self) -> tuple[tuple[str, Value], ...]:
         """The part of the point that needs programs of its own."""
         return tuple((field, value) for field, value in self.point if field not in TRACED)
+
+
+def point_text(point: Iterable[tuple[str, Value]]) -> str:
+    """A point as text for titles and names: 'classifier.learning_rate=0.003, gan.loss=hinge', or ''."""
+    texts = ((field, value if isinstance(value, str) else f"{value:g}") for field, value in point)
+    return ", ".join(f"{field}={text}" for field, text in texts)
 
 
 def arms(config: Any) -> list[Arm]:

@@ -15,7 +15,7 @@ import numpy as np
 
 from imbal_jax import methods, models, saved_config, seed_range, start_message, sweep
 from imbal_jax.arms import Arm, arms, at
-from imbal_jax.artifacts import json_files
+from imbal_jax.artifacts import json_files, point_file
 from imbal_jax.config import validate
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, result_rows, stats
@@ -149,7 +149,8 @@ def run_unit(
     for number, members in enumerate(unit.groups):
         expect(unit._replace(groups=unit.groups[number:]))
         point = members[0].untraced
-        chunk = prepare(at(config, point), workdir, common, unit.seeds, Arm("", point).place)._replace(min_lanes=min_lanes)
+        chunk = prepare(at(config, point), workdir, common, unit.seeds, point)._replace(min_lanes=min_lanes)
+        point_file.write(chunk.folder, chunk.seeds, dict(point))
         if len(names) > 1:
             chunk = chunk._replace(turn=turn([names.index(arm.name) for arm in members], len(names)))
         if point not in gans:

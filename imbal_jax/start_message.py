@@ -99,7 +99,7 @@ def verdict_warning(config: Any, workdir: Path) -> str:
 
     The rows that the workdir holds count, and tell how many seeds the spread of their differences asks for.
     """
-    every = [{"method": arm.name, "point": arm.place} for arm in arms(config)]
+    every = [{"method": arm.name, "point": arm.point_text} for arm in arms(config)]
     names, baseline = [arm["method"] for arm in every], baseline_of(config)
     compared = {arm["method"]: other for arm in every if (other := stats.opponent(arm, baseline, names))}
     asked = analyses.seeds_of(config.to_dict())

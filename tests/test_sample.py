@@ -15,7 +15,7 @@ from PIL import Image
 
 import launch
 from imbal_jax import arms, experiment
-from imbal_jax.artifacts import checkpoint, json_files
+from imbal_jax.artifacts import checkpoint, json_files, point_file
 from imbal_jax.data.dataset import Dataset, Rows
 from imbal_jax.data.storage_types import kept
 from imbal_jax.export import generator_checkpoints, samples
@@ -53,6 +53,7 @@ def begin(config, workdir):
         patch.setattr(context.data, "load", lambda *_, **__: black)
         begun = training_set.prepare(config, workdir)
     experiment.write_run_files(begun)
+    point_file.write(begun.folder, begun.seeds, {})
     return begun
 
 
@@ -76,6 +77,7 @@ def beats(tmp_path_factory):
     config.conv = "lax"  # compiles sooner
     json_files.write_json(workdir / "config.json", config.to_dict())
     json_files.write_json(workdir / "environment.json", {"data": BEATS})
+    point_file.write(workdir / "checkpoints" / "seeds-4", (4,), {})
     nets = gan_training.nets_of(
         *generator_checkpoints._described(workdir / "checkpoints" / "seeds-4" / "generator")[1:3], "gemm"
     )
@@ -238,9 +240,11 @@ def test_folders_without_a_checkpoint(digits, tmp_path):
     wrong("generator/9 is no folder", folder=digits[0] / CHUNK / "generator" / "9")
     (tmp_path / "generator").mkdir()
     shutil.copytree(digits[0] / CHUNK / "generator" / "3", tmp_path / "generator" / "3")
-    wrong("no folder 'seeds-...' above it", folder=tmp_path)
-    shutil.move(tmp_path / "generator", tmp_path / "seeds-0-1" / "generator")
+    wrong(f"{tmp_path} has no point.json (an earlier version wrote none)", '{"seeds": [0, 1], "point": ', folder=tmp_path)
+    point_file.write(tmp_path, (0, 1), {})
     wrong("no config.json above it", folder=tmp_path)
+    (tmp_path / "point.json").write_text('{"seeds": [0, -1], "point": {}}')
+    wrong(f"{tmp_path / 'point.json'} is damaged ('seeds' is [0, -1])", folder=tmp_path)
 
 
 def test_seeds_and_epochs_that_are_not_there(digits):
@@ -263,6 +267,7 @@ def test_classes_that_cannot_be_drawn(digits, beats):
 
 def test_several_trainings(copy):
     shutil.copytree(copy / CHUNK, copy / "checkpoints" / "seeds-2,5")
+    point_file.write(copy / "checkpoints" / "seeds-2,5", (2, 5), {})
     wrong("several trainings", "--seed", "checkpoints/seeds-0-1; checkpoints/seeds-2,5", folder=copy)
     assert generator_checkpoints.load(copy, seed=5).seed == 5
     assert generator_checkpoints.load(copy / "checkpoints" / "seeds-2,5").seed == 2
@@ -270,13 +275,21 @@ def test_several_trainings(copy):
 
 
 def test_a_point_of_a_sweep_has_its_own_network(copy, digits):
-    folder = copy / CHUNK / "gan.latent=6, gan.ema=0.9"
+    """Texts stay texts, with commas in them; the folder's name says nothing."""
+    point = {"gan.latent": 6, "gan.loss": "hinge", "gan.augment": "translation, cutout", "gan.r1": 1e-05}
+    folder = copy / CHUNK / "any name"
     nets = digits[1]._replace(latent=6, generator=digits[1].generator.clone(latent=6))
     checkpoint.save(folder / "generator", 2, {"generator": weights(nets, (2,), 0)}, {})
-    generator = generator_checkpoints.load(folder)
-    assert (generator.nets.latent, generator.nets.ema, generator.epoch, generator.run) == (6, 0.9, 2, copy)
-    folder.rename(folder.with_name("gan.latency=6"))
-    wrong("config.json", "latency", folder=folder.with_name("gan.latency=6"))
+    point_file.write(folder, (3, 4), point)
+    generator = generator_checkpoints.load(folder, seed=4)
+    assert (generator.nets.latent, generator.nets.r1, generator.nets.augment) == (6, 1e-05, ("translation", "cutout"))
+    assert (generator.seed, generator.epoch, generator.run) == (4, 2, copy)
+    config = generator_checkpoints._described(folder / "generator")[1]
+    assert config.gan.to_dict() == arms.at(small.get_config(), point.items()).gan.to_dict() and config.gan.loss == "hinge"
+    samples.draw(samples.Wanted(folder, copy / "drawn", ("4",), 1))
+    assert (copy / "drawn" / "4_0000.png").is_file()
+    point_file.write(folder, (3, 4), {"gan.latency": 6})
+    wrong("config.json", "latency", folder=folder)
 
 
 # --- files that do not fit ----------------------------------------------------------------------------------------------
@@ -382,12 +395,3 @@ def test_the_whole_command(digits, beats, tmp_path, monkeypatch, capsys):
     assert out.endswith(f"drawing: 2 of each of S, V\nsamples: {tmp_path}\n") and not err
     with np.load(tmp_path / "samples.npz") as file:
         assert file["x"].shape == (4, 200, 1) and json.loads(str(file["metadata"]))["latent_seed"] == 3
-
-
-def test_a_point_over_texts_is_read_from_its_folder():
-    """Texts stay texts, with commas in them; numbers are those that the folder's name was made from."""
-    config = small.get_config()
-    point = (("gan.loss", "hinge"), ("gan.augment", "translation, cutout"), ("gan.latent", 64), ("gan.r1", 1e-05))
-    place = arms.Arm("gan_synth", point).place
-    assert generator_checkpoints._point(config, place) == list(point)
-    assert arms.at(config, generator_checkpoints._point(config, place)).gan.to_dict() == arms.at(config, point).gan.to_dict()

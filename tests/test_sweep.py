@@ -18,7 +18,7 @@ from configs import ecg_gan, fer2013_affine, methods_mnist, retinopathy_dcgan
 from imbal_jax import arms as arms_of
 from imbal_jax import experiment, start_message, sweep
 from imbal_jax.arms import Arm
-from imbal_jax.artifacts import checkpoint, json_files
+from imbal_jax.artifacts import checkpoint, json_files, point_file
 from imbal_jax.data import batches
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.evaluate import interim, stats
@@ -375,7 +375,8 @@ def test_a_grid_over_a_field_that_is_not_traced(tmp_path):
     rows = json_files.read(tmp_path / "rows.jsonl")
     assert [row["method"] for row in rows] == ["over [classifier.epochs=1]", "over [classifier.epochs=2]"]
     assert rows[1]["examples_seen"] == 2 * rows[0]["examples_seen"]
-    assert (tmp_path / "checkpoints" / "seeds-0" / "classifier.epochs=2" / "classifier").is_dir()
+    folder = tmp_path / "checkpoints" / "seeds-0" / "classifier.epochs=2"
+    assert (folder / "classifier").is_dir() and point_file.read(folder) == ([0], {"classifier.epochs": 2})
 
 
 def test_asked_to_end_it_saves_and_goes_on_later(tmp_path):

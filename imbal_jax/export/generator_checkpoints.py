@@ -1,8 +1,6 @@
 """The generator that a run has kept, rebuilt from its files alone: checkpoints, config.json, environment.json."""
 
 import hashlib
-import re
-from operator import attrgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,12 +9,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax.arms import at
-from imbal_jax.artifacts import checkpoint, json_files
+from imbal_jax.artifacts import checkpoint, json_files, point_file
 from imbal_jax.errors import UserError
 from imbal_jax.gan.step import Nets
 from imbal_jax.methods import Task
 from imbal_jax.ops.conv import resolve_form
-from imbal_jax.report.curves import ranges, seeds_of
+from imbal_jax.report.curves import ranges
 from imbal_jax.stages import gan_quality, gan_selection, gan_training
 
 FOLDER = "generator"  # where a training keeps them, a step for each epoch
@@ -128,17 +126,9 @@ def _chosen(folder: Path, seed: int | None) -> Path:
     return with_seed[0]
 
 
-def _chunk(folder: Path) -> Path:
-    """The folder of the chunk of seeds that a training belongs to: above its own and, in a sweep, that of its point."""
-    found = next((path for path in folder.parents if re.fullmatch(r"seeds-\d[\d,-]*", path.name)), None)
-    if found is None:
-        raise UserError(f"{folder}: no folder 'seeds-...' above it says whose generators these are; leave it in its workdir")
-    return found
-
-
 def _seeds(folder: Path) -> list[int]:
-    """The seeds of the lanes, in order."""
-    return seeds_of(_chunk(folder).name)
+    """The seeds of the lanes of a folder of generator checkpoints, in order."""
+    return point_file.read(folder.parent).seeds
 
 
 def _epoch(folder: Path, place: Path, asked: int | None) -> int:
@@ -168,20 +158,13 @@ def _described(folder: Path) -> tuple[Path, Any, Task, np.dtype, dict[str, Any] 
     if run is None:
         raise UserError(f"{folder}: no config.json above it says what network it is; leave the checkpoints in their workdir")
     content, data = json_files.read_object(run / "config.json"), _data(run / "environment.json")
-    point = folder.parent.relative_to(_chunk(folder)).as_posix()  # 'gan.latent=64, gan.ema=0.9', or '.'
+    point = point_file.read(folder.parent).point
     try:
-        config = ConfigDict(content)
-        config = at(config, _point(config, point) if point != "." else [])
+        config = at(ConfigDict(content), point.items())
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise _unfit(run, error) from error
     task = Task(tuple(data["counts"]), 1.0, tuple(data["class_names"]), tuple(data["shape"]), tuple(data["minority"]))
     return run, config, task, np.dtype(data["dtype"]), data.get("scale")
-
-
-def _point(config: Any, place: str) -> list[tuple[str, float | str]]:
-    """The point of a grid from the name of its folder: 'gan.latent=64, gan.augment=translation, cutout, gan.ema=0.9'."""
-    pairs = [text.split("=", 1) for text in re.split(r", (?=[\w.]+=)", place)]
-    return [(field, text if isinstance(attrgetter(field)(config), str) else float(text)) for field, text in pairs]
 
 
 def _data(path: Path) -> dict[str, Any]:

@@ -82,8 +82,8 @@ def run(
                 warn_of_alike(chunk, curves, seed, arm.name, spread)
             if why and ": NaN" in why:
                 metrics = dict.fromkeys(metrics)
-            place = {"seed": seed, "method": arm.name, "point": arm.place}
-            rows.append({**place, **metrics, **of_gan[lane], "failed": why, **paid, **spent, **data})
+            head = {"seed": seed, "method": arm.name, "point": arm.point_text}
+            rows.append({**head, **metrics, **of_gan[lane], "failed": why, **paid, **spent, **data})
     return rows
 
 

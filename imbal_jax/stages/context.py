@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from imbal_jax import data
 from imbal_jax import seed_range as seeds_asked
+from imbal_jax.arms import Value, point_text
 from imbal_jax.config import DATA, validate
 from imbal_jax.data.batches import Inputs, Pool, Shared
 from imbal_jax.errors import UserError
@@ -49,7 +50,7 @@ class Chunk(NamedTuple):
 
     Attributes:
         config: the experiment's ConfigDict, at one point of its grid, read only.
-        place: that point as text, '' without a grid.
+        point: (field, value) of that point that need programs of their own; () without a grid over fields.
         workdir: where results go.
         folder: where this chunk's checkpoints go.
         common: what all chunks share.
@@ -67,7 +68,7 @@ class Chunk(NamedTuple):
     """
 
     config: Any
-    place: str
+    point: tuple[tuple[str, Value], ...]
     workdir: Path
     folder: Path
     common: Common
@@ -79,6 +80,11 @@ class Chunk(NamedTuple):
     pictured: bool
     min_lanes: int = 1
     turn: str = ""
+
+    @property
+    def point_text(self) -> str:
+        """The point as text, '' without a grid over fields."""
+        return point_text(self.point)
 
     @property
     def data(self) -> data.Dataset:

@@ -92,7 +92,7 @@ def film(chunk: Chunk, nets: gan_step.Nets, weights: Any, path: Path) -> None:
 
 def _at(chunk: Chunk, title: str) -> str:
     """With the point of the grid that the generator belongs to."""
-    return f"{title} [{chunk.place}]" if chunk.place else title
+    return f"{title} [{chunk.point_text}]" if chunk.point else title
 
 
 def _first(weights: Any) -> Any:

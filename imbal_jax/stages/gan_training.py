@@ -165,8 +165,8 @@ def names(chunk: Chunk) -> list[str | None]:
     """What the GANs are called in metrics.jsonl: by their classes where there are several."""
     labels = own_classes(chunk.config.gan.classes, chunk.task)
     if not labels:
-        return [chunk.place or None]
-    return [f"{chunk.place} class {chunk.task.class_names[label]}".strip() for label in labels]
+        return [chunk.point_text or None]
+    return [f"{chunk.point_text} class {chunk.task.class_names[label]}".strip() for label in labels]
 
 
 class Fitted(NamedTuple):

@@ -11,6 +11,7 @@ import numpy as np
 
 from imbal_jax import data
 from imbal_jax import seed_range as seeds_asked
+from imbal_jax.arms import Value, point_text
 from imbal_jax.data import imbalance, split
 from imbal_jax.data.batches import Pool
 from imbal_jax.data.dataset import rank_in_class
@@ -24,7 +25,11 @@ SPLITS = 8  # by whole groups, that lanes choose their validation rows from
 
 
 def prepare(
-    config: Any, workdir: Path, common: Common | None = None, seeds: Sequence[int] | None = None, place: str = ""
+    config: Any,
+    workdir: Path,
+    common: Common | None = None,
+    seeds: Sequence[int] | None = None,
+    point: tuple[tuple[str, Value], ...] = (),
 ) -> Chunk:
     """Make the lanes' keys and cut their training sets.
 
@@ -33,7 +38,7 @@ def prepare(
         workdir: where results go.
         common: default: made from the config.
         seeds: one per lane; default: all of the config.
-        place: the point of the grid as text.
+        point: (field, value) of that point that need programs of their own.
 
     Raises:
         UserError: as `begin`; a cut that the data does not allow.
@@ -53,8 +58,8 @@ def prepare(
         train, validation = _hold_out(_cut(config, dataset, np.arange(len(rows.y), dtype=np.int32), keys), share, keys)
     rare = tuple(sorted(imbalance.minority(train.counts)))
     task = Task(train.counts, dataset.fraction, dataset.class_names, dataset.train.x.shape[1:], rare)
-    folder = workdir / "checkpoints" / f"seeds-{ranges(chosen)}" / place  # nothing more without a grid
-    return Chunk(config, place, workdir, folder, common, chosen, keys, train, validation, task, asked[0] in chosen)
+    folder = workdir / "checkpoints" / f"seeds-{ranges(chosen)}" / point_text(point)  # nothing more without a grid
+    return Chunk(config, point, workdir, folder, common, chosen, keys, train, validation, task, asked[0] in chosen)
 
 
 class Aside(NamedTuple):
