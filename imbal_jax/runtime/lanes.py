@@ -1,7 +1,7 @@
 """Lanes: one seed's run of an experiment each, stacked on a leading axis and spread over the devices."""
 
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
@@ -15,13 +15,54 @@ from imbal_jax.errors import UserError
 
 Tree = TypeVar("Tree")
 
+# What each name is folded into a key for. A name never changes: results depend on it. Most are folded into a lane's key; those
+# after a comment are folded into the key that the comment names. A module outside of the package is free to use other names.
+PURPOSES: Mapping[str, str] = {
+    "subset": "which rows of a class the induced imbalance leaves, where config.cut.draw is 'random'",
+    "validation": "which rows of the training set are held out, or which of the splits by whole groups",
+    "balance": "all resampling of a lane's training set, before the training",
+    "weights": "initial weights of the classifier, and of the new last layer in 'crt'",
+    "order": "order of an epoch's rows, and the classes and rows of a balanced batch",
+    "dropout": "dropout masks of the classifier, and of both networks of the GAN",
+    "transform": "augmentation and mixing of batches, in the training and in the batch statistics of the arm",
+    "rows": "rows of batches with sampled classes, and the rows that 'affine_over' transforms",
+    "batch statistics": "batches that the classifier's batch statistics are computed from after the training",
+    "second stage": "the second stage of an arm",
+    "gan_weights": "initial weights of the GAN",
+    "gan": "the GAN's training: its batches, noise and augmentation",
+    "gan of class ": "with config.gan.classes, all randomness of one class's GAN; the class's name follows",
+    "gan batch statistics": "batches that the GAN's batch statistics are computed from",
+    "noise": "latent vectors of the GAN's training and of its batch statistics",
+    "choice": "latent vectors of the rows by which config.gan.select chooses a state",
+    "quality": "latent vectors of the rows that the generator's quality is measured on",
+    "grid": "latent vectors of the sample grids, the same at every epoch",
+    "picture": "the batch that the pictures of transformed images show",
+    # Of the key of the feature extractor, which has seed 0 in every run:
+    "reference": "the classifier that is the feature extractor of the generator's quality",
+    # Of the key that `--latent_seed` makes:
+    "drawing": "latent vectors of `--sample`",
+    # Of the key that a resampler gets:
+    "base": "rows that SMOTE and its variants start from",
+    "neighbour": "the neighbour of each of them",
+    "weight": "how far towards the neighbour a new row lies",
+    "smote": "the over-sampling of a method that cleans afterwards",
+    "clean": "that cleaning",
+    "refill": "real rows that take the places of removed ones",
+    "transforms": "affine maps of 'affine_over'",
+    "synthesis": "latent vectors of 'gan_synth'",
+    "drop": "rows that 'gan_synth(filter=random)' drops",
+    # Of the key of a second stage:
+    "crt": "initial weights and batches of 'crt'",
+    "lws": "batches of 'lws'",
+}
+
 
 def purpose(key: jax.Array, name: str) -> jax.Array:
-    """A key for one named purpose ('subset', 'weights', 'order', ...), so that randomness stays separate.
+    """A key for one named purpose, so that adding or leaving out one use of randomness changes no other.
 
     Args:
         key: a typed key, shape [] (map over lanes with `jax.vmap`).
-        name: the purpose; its CRC-32 is folded in, so adding a purpose never shifts the others.
+        name: one of `PURPOSES`; its CRC-32 is folded in.
     """
     return jax.random.fold_in(key, zlib.crc32(name.encode()))
 
