@@ -107,7 +107,7 @@ def test_no_two_purposes_are_one():
 
 @pytest.mark.parametrize("bad", [{"parallel": "threads"}, {"inner": "unroll"}])
 def test_unknown_ways_are_refused(bad):
-    with pytest.raises(UserError, match="use '"):
+    with pytest.raises(UserError, match="must be '"):
         lanes.over_lanes(walk, **bad)
 
 

@@ -1,4 +1,4 @@
-"""Lanes: one seed's run of an experiment each, stacked on a leading axis and spread over the devices."""
+"""Lanes: each is one seed's run of an experiment; they are stacked on a leading axis and spread over the devices."""
 
 import zlib
 from collections.abc import Callable, Mapping, Sequence
@@ -73,7 +73,7 @@ def purposes(keys: jax.Array, name: str) -> jax.Array:
 
 
 def lane_keys(root: int, seeds: Sequence[int]) -> jax.Array:
-    """Typed keys [L], one for each lane's seed: a lane's key depends on the root and its own seed alone."""
+    """Typed keys [L], one for each lane's seed: a lane's key depends only on the root and its own seed."""
     base = jax.random.key(root)
     return jax.vmap(lambda seed: jax.random.fold_in(base, seed))(jnp.asarray(seeds, jnp.uint32))
 
@@ -83,9 +83,9 @@ class Spread(NamedTuple):
 
     Attributes:
         run: the compiled function, for a number of lanes that is a multiple of `slots`.
-        lower: the same, lowered for shapes.
-        slots: how many lanes run side by side, each on its own device or devices.
-        min_lanes: the fewest lanes that are run.
+        lower: the same function, lowered for shapes.
+        slots: number of lanes that run in parallel, each on its own device or devices.
+        min_lanes: the smallest number of lanes that is run.
     """
 
     run: Callable[..., Any]
@@ -97,7 +97,7 @@ class Spread(NamedTuple):
         """The outputs of all lanes, leaves [L, ...]."""
         lanes = _leading((state, inputs))
         missing = self.filled(lanes) - lanes
-        if missing:  # equal shares: the last lane is repeated and its copies are dropped
+        if missing:  # equal shares: copies of the last lane are added, and dropped from the result
             state, inputs = jax.tree.map(partial(_repeat_last, times=missing), (state, inputs))
         out = self.run(state, inputs, shared)
         return jax.tree.map(lambda leaf: leaf[:lanes], out) if missing else out
@@ -107,14 +107,13 @@ class Spread(NamedTuple):
 
         Args:
             state, inputs: arrays or ShapeDtypeStructs, leaves [L, ...] (see `shapes`).
-            shared: best the arrays that the call will have: then the call does not compile again. ShapeDtypeStructs
-                otherwise.
+            shared: the arrays of the later call, which then does not compile again, or ShapeDtypeStructs.
         """
         total = self.filled(_leading((state, inputs)))
         return self.lower(*shapes((state, inputs), total), shared)
 
     def filled(self, lanes: int) -> int:
-        """How many lanes are run for so many."""
+        """The number of lanes that are run for so many lanes, copies included."""
         return -(-max(lanes, self.min_lanes) // self.slots) * self.slots
 
 
@@ -133,9 +132,9 @@ def over_lanes(
     The result is called as `(state, inputs, shared)`: the leaves of the first two have a leading axis L; `shared` is read
     by all lanes (see `replicate`). It returns the lanes' outputs with the leading axis L. `state` is donated.
 
-    With `data` = D above 1 each lane has D devices, and whatever the function passes through `split_batch` is divided among
-    them; everything else is there D times. The compiler adds up what it divided, so sums, means and batch statistics are
-    those of the whole batch, and random numbers are those of one device.
+    With `data` = D above 1 each lane has D devices. Arrays that the function passes through `split_batch` are divided among
+    them; all others are replicated. The compiler adds the reductions, so sums, means and batch statistics are those of the
+    whole batch, and random numbers are those of one device.
 
     Args:
         function: ((state, inputs), shared) -> outputs, of one lane.
@@ -143,33 +142,33 @@ def over_lanes(
         inner: 'vmap' (lanes batched inside a device), 'loop' (one after the other) or 'auto' (see `usual_inner`).
         devices: the devices to use (see `devices_for`); all local ones by default.
         data: devices for each lane.
-        min_lanes: fewer lanes than this are filled up with copies of the last, so that a last, shorter chunk of lanes (see
-            `memory.chunks`) is the same program as those before it.
-        precision: of products of float32 arrays where the function names none, in jax's words: 'float32' on every device,
-            'tensorfloat32' (TF32 on a GPU), or None, the default of the device. A CPU has float32 alone.
+        min_lanes: fewer lanes than this are filled up with copies of the last lane, so that a shorter last chunk of lanes (see
+            `memory.chunks`) uses the same program as the chunks before it.
+        precision: of products of float32 arrays where the function sets none, by jax's names: 'float32' on every device,
+            'tensorfloat32' (TF32 on a GPU), or None, the default of the device. A CPU has only float32.
 
     Raises:
         UserError: an unknown value of `parallel` or `inner`; `data` does not divide the number of devices.
     """
     devices = list(devices or jax.local_devices())
     if inner not in ("auto", "vmap", "loop"):
-        raise UserError(f"config.lanes is {inner!r}: use 'auto', 'vmap' or 'loop'")
+        raise UserError(f"config.lanes must be 'auto', 'vmap' or 'loop' (got {inner!r})")
     if parallel not in ("shard_map", "pmap"):
-        raise UserError(f"config.parallel is {parallel!r}: use 'shard_map' or 'pmap'")
+        raise UserError(f"config.parallel must be 'shard_map' or 'pmap' (got {parallel!r})")
     if parallel == "pmap" and data > 1:
-        raise UserError(f"config.parallel 'pmap' spreads lanes only: with config.data_devices={data} use 'shard_map'")
+        raise UserError(f"config.parallel must be 'shard_map' with config.data_devices={data} (got 'pmap')")
     _check_data(data, len(devices))
     inner = usual_inner(devices[0]) if inner == "auto" else inner
     function = _with_precision(function, precision)
-    many = _in_loop(function) if inner == "loop" else _in_vmap(function)
-    run, lower = _by_shard_map(many, devices, data) if parallel == "shard_map" else _by_pmap(many, devices)
+    all_lanes = _in_loop(function) if inner == "loop" else _in_vmap(function)
+    run, lower = _by_shard_map(all_lanes, devices, data) if parallel == "shard_map" else _by_pmap(all_lanes, devices)
     return Spread(run, lower, len(devices) // data, min_lanes)
 
 
 def usual_inner(device: jax.Device) -> str:
-    """How lanes run inside a device unless something was measured.
+    """How lanes run inside a device if nothing was measured.
 
-    'loop' on a CPU, where one lane fills the machine and its working set stays in cache, 'vmap' elsewhere.
+    'loop' on a CPU, where one lane uses all cores and its working set stays in the cache; otherwise 'vmap'.
     """
     return "loop" if device.platform == "cpu" else "vmap"
 
@@ -180,7 +179,7 @@ def shapes(tree: Any, many: int) -> Any:
 
 
 def devices_for(lanes: int, data: int = 1) -> list[jax.Device]:
-    """The local devices that so many lanes can keep busy, with `data` devices for each.
+    """The local devices that so many lanes can use, with `data` devices for each.
 
     Raises:
         UserError: `data` does not divide the number of local devices.
@@ -191,7 +190,7 @@ def devices_for(lanes: int, data: int = 1) -> list[jax.Device]:
 
 
 def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
-    """The arrays of `tree`, once on each device, so that no call has to send them again."""
+    """The arrays of `tree`, copied to each device once, so that calls do not transfer them again."""
     if len(devices) == 1:
         return jax.device_put(tree, devices[0])
     return jax.device_put(tree, NamedSharding(_mesh(devices), P()))
@@ -200,7 +199,7 @@ def replicate(tree: Any, devices: Sequence[jax.Device]) -> Any:
 def split_batch(data: int, batch: int) -> Callable[[Tree], Tree]:
     """A function that divides arrays [batch, ...] among the `data` devices of a lane, inside `over_lanes(..., data=data)`.
 
-    It changes no value: it only says where the rows lie, and the compiler divides what is computed from them. With
+    It changes no value: it only sets the sharding of the rows, and the compiler divides what is computed from them. With
     data = 1 it does nothing.
 
     Raises:
@@ -209,14 +208,14 @@ def split_batch(data: int, batch: int) -> Callable[[Tree], Tree]:
     if data == 1:
         return lambda tree: tree
     if batch % data:
-        raise UserError(f"config.data_devices is {data}, which does not divide a batch of {batch} rows: change one of them")
+        raise UserError(f"config.data_devices must divide the batch of {batch} rows (got {data}): change one of them")
     return lambda tree: jax.tree.map(lambda leaf: jax.lax.with_sharding_constraint(leaf, P("data")), tree)
 
 
 def _check_data(data: int, devices: int) -> None:
     if data < 1 or devices % data:
         fitting = ", ".join(str(n) for n in range(1, devices + 1) if devices % n == 0)
-        raise UserError(f"config.data_devices is {data}, which does not divide the {devices} devices: use {fitting}")
+        raise UserError(f"config.data_devices must divide the {devices} devices (got {data}): use {fitting}")
 
 
 def _mesh(devices: Sequence[jax.Device], data: int = 1) -> Mesh:
@@ -249,7 +248,7 @@ def _in_vmap(function):
 
 def _in_loop(function):
     def run(state, inputs, shared):
-        if _leading((state, inputs)) == 1:  # no loop around a single lane: it would copy its state
+        if _leading((state, inputs)) == 1:  # without a loop for a single lane, which would copy its state
             single = jax.tree.map(lambda leaf: leaf[0], (state, inputs))
             return jax.tree.map(lambda leaf: leaf[None], function(single, shared))
         return jax.lax.map(lambda lane: function(lane, shared), (state, inputs))
@@ -257,50 +256,52 @@ def _in_loop(function):
     return run
 
 
-def _by_shard_map(many, devices, data):
+def _by_shard_map(all_lanes, devices, data):
     mesh = _mesh(devices, data)
     lanes = P("lanes")
-    # Lanes are spread by hand; the axis 'data' is left to the compiler, which follows `split_batch`.
-    by_hand = {"lanes"} if data > 1 else {"lanes", "data"}
-    mapped = jax.shard_map(many, mesh=mesh, in_specs=(lanes, lanes, P()), out_specs=lanes, axis_names=by_hand, check_vma=False)
-    placed = NamedSharding(mesh, lanes)  # from the first call on, or the second would compile again
-    compiled = jax.jit(mapped, donate_argnums=0, out_shardings=placed, compiler_options=_kept_barriers(devices[0]))
+    # shard_map spreads the lanes; the axis 'data' is left to the compiler, which follows `split_batch`.
+    manual_axes = {"lanes"} if data > 1 else {"lanes", "data"}
+    mapped = jax.shard_map(
+        all_lanes, mesh=mesh, in_specs=(lanes, lanes, P()), out_specs=lanes, axis_names=manual_axes, check_vma=False
+    )
+    lane_sharding = NamedSharding(mesh, lanes)  # from the first call on; otherwise the second call would compile again
+    compiled = jax.jit(mapped, donate_argnums=0, out_shardings=lane_sharding, compiler_options=_kept_barriers(devices[0]))
 
     def run(state, inputs, shared):
-        return compiled(*jax.device_put((state, inputs), placed), shared)
+        return compiled(*jax.device_put((state, inputs), lane_sharding), shared)
 
     def lower(state, inputs, shared):
-        state, inputs = jax.tree.map(partial(_shape, sharding=placed), (state, inputs))
-        everywhere = NamedSharding(mesh, P())
-        shared = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else _shape(leaf, everywhere), shared)
+        state, inputs = jax.tree.map(partial(_shape, sharding=lane_sharding), (state, inputs))
+        replicated = NamedSharding(mesh, P())
+        shared = jax.tree.map(lambda leaf: leaf if isinstance(leaf, jax.Array) else _shape(leaf, replicated), shared)
         return compiled.lower(state, inputs, shared)
 
     return run, lower
 
 
 def _kept_barriers(device: jax.Device) -> dict[str, str] | None:
-    """Compiler options with which `optimization_barrier` holds on a CPU.
+    """Compiler options that make `optimization_barrier` effective on a CPU.
 
-    Before 0.12, jax's CPU compiler drops barriers before it fuses (openxla/xla issue 20440), and what they were to keep from
-    being computed again is computed in each operation that reads it: the gradient of a pool and the dropout mask in every
-    part of the convolution's gradient, say.
+    Before 0.12, jax's CPU compiler drops barriers before fusion (openxla/xla issue 20440). Values behind a barrier are then
+    recomputed in every operation that reads them, such as the gradient of a pooling or the dropout mask in each part of the
+    convolution's gradient.
     """
     if device.platform != "cpu" or jax.__version_info__ >= (0, 12):
         return None
     return {"xla_disable_hlo_passes": "cse_barrier_expander"}
 
 
-def _by_pmap(many, devices):
-    mapped = jax.pmap(many, in_axes=(0, 0, None), devices=devices)
-    used = len(devices)
+def _by_pmap(all_lanes, devices):
+    mapped = jax.pmap(all_lanes, in_axes=(0, 0, None), devices=devices)
+    device_count = len(devices)
 
     def run(state, inputs, shared):
-        split = partial(jax.tree.map, lambda leaf: leaf.reshape(used, leaf.shape[0] // used, *leaf.shape[1:]))
+        split = partial(jax.tree.map, lambda leaf: leaf.reshape(device_count, leaf.shape[0] // device_count, *leaf.shape[1:]))
         out = mapped(split(state), split(inputs), shared)
         return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:]), out)
 
     def lower(state, inputs, shared):
-        split = lambda leaf: jax.ShapeDtypeStruct((used, leaf.shape[0] // used, *leaf.shape[1:]), leaf.dtype)  # noqa: E731
+        split = lambda leaf: jax.ShapeDtypeStruct((device_count, leaf.shape[0] // device_count, *leaf.shape[1:]), leaf.dtype)  # noqa: E731
         return mapped.lower(*jax.tree.map(split, (state, inputs)), shared)
 
     return run, lower
