@@ -285,7 +285,7 @@ def validate(config: Any) -> None:
         check_value(declared[name], value)
     if missing := [name for name in declared if name not in values]:
         raise UserError(
-            f"the config has no field {missing[0]!r}: begin it with get_config of configs/base.py, which sets all fields"
+            f"the config has no field {missing[0]!r}: begin with get_config of configs/base.py, which sets all fields"
         )
     for rule in RULES:
         rule(config)

@@ -140,7 +140,7 @@ def test_a_workdir_of_before_there_was_a_field_is_the_same_experiment_at_its_def
     config = small.get_config()
     experiment.check_workdir(config, tmp_path)
     config.classifier.beta2 = 0.99
-    with pytest.raises(UserError, match=r"holds a different experiment \(config.classifier.beta2 is 0.999 there and 0.99 now\)"):
+    with pytest.raises(UserError, match=r"a different experiment \(config.classifier.beta2 is 0.999 there and 0.99 now\)"):
         experiment.check_workdir(config, tmp_path)
 
 
