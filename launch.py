@@ -1,13 +1,13 @@
 """Run an experiment: python launch.py --config=configs/mnist_cgan.py [--workdir=DIR] [--config.seeds=8 ...].
 
 python launch.py --list_methods prints every balancing method with its options.
-python launch.py --help_config[=gan.epochs] prints what config fields there are, with their defaults and bounds.
+python launch.py --help_config[=gan.epochs] prints the config fields with their defaults and bounds.
 python launch.py --config=configs/mnist_cgan.py --summary prints the networks, layer by layer.
-python launch.py --continue=docs/results/NAME [--config.seeds=16 ...] trains what those results lack, on any machine.
-python launch.py --collect=WORKDIR [--into=docs/results/NAME] writes a workdir's rows back to its folder.
-python launch.py --report=DIR[,DIR ...] writes a report anew, or joins several workdirs, without training.
+python launch.py --continue=docs/results/NAME [--config.seeds=16 ...] trains the missing arms and seeds, on any machine.
+python launch.py --collect=WORKDIR [--into=docs/results/NAME] adds a workdir's rows to its folder.
+python launch.py --report=DIR[,DIR ...] writes a report again, or joins several workdirs, without training.
 python launch.py --sample=DIR [--class=NAME --count=64 ...] draws rows from a run's generator.
-With --distributed, the same command on every host shares the seeds among them.
+With --distributed, the same command on every host divides the seeds among the hosts.
 """
 
 from imbal_jax.runtime import interrupts
@@ -29,11 +29,11 @@ from imbal_jax.flags import define, parse
 from imbal_jax.runtime import cpu_devices, environment, streams
 
 USERS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
-LOST_STATUS = 6  # as where C++ code ends the process, see `hosts`
+LOST_STATUS = 6  # the same status as after an abort in C++ code, see `multihost`
 
 
 def main(argv: list[str]) -> None:
-    """Run what the flags ask for."""
+    """Run the command that the flags select."""
     interrupts.by_exception()
     logging.set_verbosity(logging.WARNING)
     values = flags.FLAGS
@@ -60,45 +60,47 @@ def main(argv: list[str]) -> None:
     except Lost as error:
         print(f"error: {error}", file=sys.stderr, flush=True)
         sys.stdout.flush()
-        os._exit(LOST_STATUS)  # at a usual exit, jax would wait for the lost process or abort
+        os._exit(LOST_STATUS)  # a normal exit would wait for the lost process, or abort
     except UserError as error:
         _stop(str(error))
     except OSError as error:
         if error.errno not in USERS:
             raise
-        _stop(f"cannot write {error.filename or workdir}: {os.strerror(error.errno)}; then run the same command again")
+        _stop(
+            f"cannot write {error.filename or workdir} ({os.strerror(error.errno)}): solve this and run the same command again"
+        )
     except Interrupted as stopped:
-        _stop(f"asked to end: {stopped}; the same command goes on from here", 128 + stopped.number)
+        _stop(f"ended by a signal: {stopped}; the same command resumes the run", 128 + stopped.number)
     except KeyboardInterrupt:
-        _stop("interrupted: the same command goes on from here", 130)
+        _stop("interrupted: the same command resumes the run", 130)
 
 
 def _workdir(values: flags.FlagValues) -> Path:
-    """Where results go: what was asked for, or a folder in runs/."""
+    """The folder of the results: the one that a flag names, or a new one in runs/."""
     if (folder := values["continue"].value) and not values.workdir:
-        return Path("runs", Path(folder).name).absolute()  # the same command goes on there
+        return Path("runs", Path(folder).name).absolute()  # the same command resumes there
     name = next((word for word in ("report", "sample", "collect") if values[word].value), None) or values.config.name
     return Path(values.workdir or values.out or values.sample or f"runs/{name}-{time.strftime('%Y%m%d-%H%M%S')}").absolute()
 
 
 def _run(values: flags.FlagValues, workdir: Path) -> Path:
     print(f"workdir: {workdir}", flush=True)
-    asked: list[int] = []
-    interrupts.listen(asked)
+    signals: list[int] = []
+    interrupts.listen(signals)
     environment.enable_compilation_cache(Path(values.compilation_cache) if values.compilation_cache else None)
-    cpu_devices.use(len(seed_range.or_none(values.config.seeds)))  # whoever asks for a wrong number is told below
-    from imbal_jax import experiment  # after the flags, so that a mistake in them is answered at once
-    from imbal_jax.runtime import multihost  # after the flags, so that a mistake in them is answered at once
+    cpu_devices.use(len(seed_range.or_none(values.config.seeds)))  # a wrong value is reported below
+    from imbal_jax import experiment  # slow imports, after the flags have been checked
+    from imbal_jax.runtime import multihost
 
     if values.distributed:
         multihost.start(values.coordinator, values.processes, values.process)
-        interrupts.listen(asked)  # again: jax may have taken SIGTERM for itself
+        interrupts.listen(signals)  # again: jax may have replaced the handler of SIGTERM
     try:
         _begin_from(values["continue"].value, workdir)
-        report = experiment.run(values.config, workdir, stopping=multihost.stopping(asked))
+        report = experiment.run(values.config, workdir, stopping=multihost.stopping(signals))
     except Interrupted as stopped:
         multihost.finish()
-        raise Interrupted(str(stopped), *asked[:1]) from stopped
+        raise Interrupted(str(stopped), *signals[:1]) from stopped
     except Exception as problem:
         multihost.finish(problem)
         raise
@@ -107,7 +109,7 @@ def _run(values: flags.FlagValues, workdir: Path) -> Path:
 
 
 def _begin_from(folder: str | None, workdir: Path) -> None:
-    """Fill an empty workdir with a folder of docs/results, where --continue names one; the first process does it for all."""
+    """Fill the workdir from a folder of docs/results, if --continue names one; process 0 does it for all."""
     import jax
 
     from imbal_jax import evidence
@@ -130,7 +132,7 @@ def _report(values: flags.FlagValues, others: list[str], out: Path) -> Path:
 
 
 def _listed(text: str) -> list[str]:
-    """The folders of 'A,B'; a folder may have a comma in its name."""
+    """The folders of 'A,B'; the name of an existing folder may have a comma in it."""
     parts = [part for part in text.split(",") if part]
     return parts if parts and not Path(text).exists() else [text]
 

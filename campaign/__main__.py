@@ -1,15 +1,15 @@
-"""Runs what is unfinished of campaign/runs.py, one run after the other, at low priority: make campaign.
+"""Runs the unfinished runs of campaign/runs.py, one after the other, at low priority: make campaign.
 
-    python -m campaign            goes on with the first unfinished run
-    python -m campaign --list     says what is finished
-    python -m campaign --update   first moves the pinned code to the present commit
-    python -m campaign --minutes=30   gives each unfinished run so long, one after the other, so that all of them get on
-    python -m campaign --only=NAME    this run alone
-    touch campaign/PAUSE          stops the run at its next checkpoint; remove the file and start again to go on
+    python -m campaign            continues with the first unfinished run
+    python -m campaign --list     lists the finished and unfinished runs
+    python -m campaign --update   first moves the pinned code to the current commit
+    python -m campaign --minutes=30   gives each unfinished run at most 30 minutes, in turn, so that all of them advance
+    python -m campaign --only=NAME    only this run
+    touch campaign/PAUSE          stops the run at its next checkpoint; to continue, remove the file and start again
 
-The code that runs is a git worktree of one commit (runs/campaign/code), so that editing the checkout disturbs nothing. Each
-run has a workdir of its own in runs/campaign/ and resumes where it stopped. After each run, and at a pause, what it has
-finished is collected into docs/results/NAME; `make results` then renders the tables.
+The code is a git worktree of one commit (runs/campaign/code), so that edits of the checkout do not affect the runs. Each run
+has its own workdir in runs/campaign/ and resumes where it stopped. After each run, and at a pause, its finished rows are
+collected into docs/results/NAME; `make results` then renders the tables.
 """
 
 import argparse
@@ -29,21 +29,21 @@ ROOT = Path(__file__).resolve().parent.parent
 PLACE = ROOT / "runs" / "campaign"
 PAUSE = ROOT / "campaign" / "PAUSE"
 SECONDS = 5.0  # between two checks for PAUSE
-TURN_OVER = -1000  # no exit status of a process: the run was ended because its time was over
-Start = Callable[[Run, Path], int]  # trains what a run lacks in a workdir; the exit status, 143: paused, or TURN_OVER
+TURN_OVER = -1000  # not the exit status of a process: the run was stopped because its time was over
+Start = Callable[[Run, Path], int]  # trains the missing rows of a run in a workdir; the exit status, 143: paused, or TURN_OVER
 Collect = Callable[[Run, Path], None]
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the campaign; returns 1 where a run failed."""
     parser = argparse.ArgumentParser(prog="python -m campaign")
-    parser.add_argument("--list", action="store_true", help="say what is finished, and stop")
-    parser.add_argument("--update", action="store_true", help="move the pinned code to the present commit")
-    parser.add_argument("--minutes", type=float, metavar="N", help="end each run after so long, and go on with the next")
-    parser.add_argument("--only", choices=[run.name for run in RUNS], help="this run alone")
+    parser.add_argument("--list", action="store_true", help="list the finished and unfinished runs")
+    parser.add_argument("--update", action="store_true", help="move the pinned code to the current commit")
+    parser.add_argument("--minutes", type=float, metavar="N", help="stop each run after N minutes, and continue with the next")
+    parser.add_argument("--only", choices=[run.name for run in RUNS], help="only this run")
     options = parser.parse_args(argv)
     if options.list:
-        print("\n".join(f"{'finished' if finished(run, PLACE) else 'to come':>9}  {run.name}: {run.why}" for run in RUNS))
+        print("\n".join(f"{'finished' if finished(run, PLACE) else 'open':>9}  {run.name}: {run.why}" for run in RUNS))
         return 0
     code = pinned(PLACE / "code", update=options.update)
     runs = [run for run in RUNS if options.only in (None, run.name)]
@@ -56,13 +56,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 def go_on(
     runs: Sequence[Run], place: Path, start: Start, collect: Collect, paused: Callable[[], bool] = PAUSE.exists
 ) -> list[str]:
-    """Run what is unfinished, in order; a run that fails does not hold up the others.
+    """Run the unfinished runs in order; after a failure the others follow.
 
     Args:
         runs: all of them.
-        place: where their workdirs are.
+        place: the folder of their workdirs.
         start, collect: see `Start` and `Collect`.
-        paused: whether to stop.
+        paused: whether to stop, checked before each run.
 
     Returns:
         the names of those that failed.
@@ -72,7 +72,7 @@ def go_on(
         if finished(run, place):
             continue
         if paused():
-            print(f"paused before {run.name}: remove {PAUSE} and start again")
+            print(f"paused before {run.name}: remove {PAUSE} and start again to continue")
             return failed
         workdir = place / run.name
         workdir.mkdir(parents=True, exist_ok=True)
@@ -84,7 +84,7 @@ def go_on(
         elif status == TURN_OVER:
             print(f"{run.name}: its time is over; it resumes at its next turn", flush=True)
         elif status == 143:
-            print(f"paused in {run.name}: it goes on from its last checkpoint")
+            print(f"paused in {run.name}: it resumes from its last checkpoint")
             return failed
         else:
             failed.append(run.name)
@@ -92,7 +92,7 @@ def go_on(
 
 
 def finished(run: Run, place: Path) -> bool:
-    """Whether a run has come to its end with the arguments that it has now."""
+    """Whether a run was finished with its current arguments."""
     path = _done(place / run.name)
     return path.exists() and json.loads(path.read_text()) == list(run.arguments)
 
@@ -102,7 +102,7 @@ def _done(workdir: Path) -> Path:
 
 
 def pinned(code: Path, update: bool) -> Path:
-    """The worktree whose code runs: of the commit that it was made from, or was last moved to."""
+    """The worktree of the pinned code; made from the current commit, or moved to it if `update`."""
     if not code.exists():
         _git("worktree", "prune")
         _git("worktree", "add", "--detach", str(code), "HEAD")
@@ -117,12 +117,12 @@ def _git(*arguments: str) -> None:
 
 
 def train(code: Path, minutes: float | None, run: Run, workdir: Path) -> int:
-    """Train what is missing, with the pinned code; a pause, or the end of its time, ends it at its next checkpoint."""
+    """Train the missing rows with the pinned code; a pause, or the end of its time, stops the run at its next checkpoint."""
     folder = ROOT / "docs" / "results" / run.name
     data = os.environ.get("IMBAL_DATA_DIR", "")
     arguments = [argument.replace("{data}", data) for argument in run.arguments]
     fresh = not (workdir / "rows.jsonl").exists() or (workdir / "continues.json").exists()
-    if fresh and (folder / "rows.jsonl").exists():  # of another machine, or of an earlier version
+    if fresh and (folder / "rows.jsonl").exists():  # rows of another machine, or of an earlier version
         begin = "import sys, pathlib; from imbal_jax import evidence; evidence.begin(*map(pathlib.Path, sys.argv[1:]))"
         if status := subprocess.run([sys.executable, "-c", begin, str(folder), str(workdir)], cwd=code).returncode:
             return status
@@ -147,17 +147,17 @@ def train(code: Path, minutes: float | None, run: Run, workdir: Path) -> int:
 
 
 def _behind_all_else(process: int) -> None:
-    """Lower the priority of a process's session.
+    """Give a process's session the lowest priority.
 
-    Linux shares the CPU among sessions first ("autogroup"), and a nice value counts inside its session only: of itself it
-    would leave a background run an equal share beside each terminal.
+    Linux first divides the CPU among sessions ("autogroup"), and a nice value counts only within its session. With a nice
+    value alone, a background run would get the same share as each terminal.
     """
-    with contextlib.suppress(OSError):  # no such kernel, or no such right
+    with contextlib.suppress(OSError):  # another kernel, or no permission
         Path(f"/proc/{process}/autogroup").write_text("19")
 
 
 def collect(code: Path, run: Run, workdir: Path) -> None:
-    """Write what a run has finished into docs/results, with the pinned code."""
+    """Write a run's finished rows into docs/results, with the pinned code."""
     into = ROOT / "docs" / "results" / run.name
     subprocess.run([sys.executable, "launch.py", f"--collect={workdir}", f"--into={into}"], cwd=code, check=False)
 

@@ -1,4 +1,4 @@
-"""What every config starts from: all fields with their defaults, as imbal_jax/config.py declares them."""
+"""The base of every config: all fields with their defaults, as imbal_jax/config.py declares them."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ def get_config(data_name: str, **fields: Any) -> ConfigDict:
     """A config with all fields.
 
     Args:
-        data_name: the data set, whose own options are among the fields.
-        fields: values of groups of fields, such as `classifier={"epochs": 10}`, and of single ones, such as `seeds=5`.
+        data_name: the data set; its own options are added to the fields.
+        fields: values of groups of fields, such as `classifier={"epochs": 10}`, and of single fields, such as `seeds=5`.
     """
     config = ConfigDict(defaults(data_name), convert_dict=True)
     config.update(fields)

@@ -1,36 +1,38 @@
-"""Long-tailed CIFAR: the published comparison of losses, samplers and mixes, in the setting of Cao et al.
+"""Long-tailed CIFAR: the published comparison of losses, samplers and mixes, in the experiment of Cao et al.
 
     python launch.py --config=configs/cifar_lt.py          CIFAR-10, the rarest class with a hundredth of the images
     python launch.py --config=configs/cifar_lt.py:100      CIFAR-100
 
-Test accuracy on the balanced test set after the last epoch; the published figures stand beside ours in the report. Needs CIFAR
-in config.data.dir, and a GPU.
+Test accuracy on the balanced test set after the last epoch; the report shows the published figures beside the results. Needs
+CIFAR in config.data.dir, and a GPU.
 
-As in the code of Cao et al. 2019, "Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss" (LDAM-DRW):
+The same as in the code of Cao et al. 2019, "Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss"
+(LDAM-DRW):
 - int(n_max 100^(-i / (K - 1))) images of class i (Cui et al. 2019).
-- Inputs standardised by the means .4914 .4822 .4465 and deviations .2023 .1994 .2010, after crops of 4 padded pixels and flips.
+- Inputs standardised by means .4914 .4822 .4465 and deviations .2023 .1994 .2010, after random crops (4 padded pixels) and
+  flips.
 - ResNet-32 with shortcuts that have no parameters (option A), He's normal initial weights.
-- 200 epochs, batch 128, SGD .1, momentum .9, weight decay 2e-4 on all parameters; five epochs of warm-up; the rate times .01
-  from epoch 161 on and once more from epoch 181 on.
+- 200 epochs, batch 128, SGD .1, momentum .9, weight decay 2e-4 on all parameters; five epochs of warm-up; the learning rate is
+  multiplied by .01 at epoch 161 and again at epoch 181.
 - LDAM: largest margin .5, scale 30, a last layer of normalised features and weights without bias.
-- DRW: class-balanced weights with beta .9999, adding up to K, from epoch 161 on; the loss is the weighted mean.
+- DRW: class-balanced weights with beta .9999 and sum K, from epoch 161 on; the loss is the weighted mean.
 
-Not as there:
-- The first images of each class are kept, where theirs are drawn once; the same for all seeds in both.
-- The warm-up rises in every step, theirs at each epoch. The last, smaller batch of an epoch is left out.
-- Initial weights are cut off at two standard deviations; the last layer's bias begins at 0, not at random.
-- Running averages have the batch's variance over n, PyTorch's over n - 1.
-- Their code reports the epoch that is best on the test set. Ours is the last one, chosen on nothing, so its figure is lower.
+Different:
+- The first images of each class are kept; theirs are drawn at random once. Both are the same for all seeds.
+- The warm-up increases the rate in every step, theirs in every epoch. The last, smaller batch of an epoch is left out.
+- Initial weights are truncated at two standard deviations; the last layer's bias is initialised to 0, not at random.
+- Running averages use the batch variance with n, PyTorch's with n - 1.
+- Their code reports the epoch that is best on the test set. Here it is the last epoch, which gives lower figures.
 
-The other published figures were made in other settings, which these arms do not repeat:
-- Logit adjustment (Menon et al. 2021): 1,241 epochs (1,419 for CIFAR-100), pixels less .5, crops of 2 padded pixels, Nesterov's
-  momentum, 20 epochs of warm-up, the rate times .1 at epochs 604, 926 and 1,128.
-- Balanced softmax (Ren et al. 2020): their code has batches of 512, 13,000 steps of cosine decay, weight decay 5e-4,
+The other published figures are from other training settings, which these arms do not reproduce:
+- Logit adjustment (Menon et al. 2021): 1,241 epochs (1,419 for CIFAR-100), pixels minus .5, crops with 2 padded pixels,
+  Nesterov momentum, 20 epochs of warm-up, the rate multiplied by .1 at epochs 604, 926 and 1,128.
+- Balanced softmax (Ren et al. 2020): their code uses batches of 512, 13,000 steps of cosine decay, weight decay 5e-4,
   AutoAugment and Cutout.
-- cRT and tau-normalisation (Kang et al. 2020; CIFAR is not in their code): there the last layer is trained on images that are
-  distorted anew, with weight decay 5e-4; here on features computed once. tau is 1 here, chosen by validation there.
-- mixup, alone and with DRW: one lambda for a batch there, one for each example here; the weights of both classes of a mixed
-  example are in one weighted mean here, in one each there. Remix was not compared with its code.
+- cRT and tau-normalisation (Kang et al. 2020; CIFAR is not in their code): their last layer is trained on newly augmented
+  images, with weight decay 5e-4; here on features computed once. tau is 1 here; theirs is chosen by validation.
+- mixup, alone and with DRW: they draw one lambda per batch, here it is one per example; they compute one weighted mean for
+  each of the two classes of a mixed example, here it is one for both. Remix was not compared with its code.
 """
 
 import re

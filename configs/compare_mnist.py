@@ -1,4 +1,4 @@
-"""Which cure works on MNIST with 6, 8, 9 cut to 100 images: methods x seeds, compared in pairs with doing nothing.
+"""Methods on MNIST with 6, 8, 9 reduced to 100 images, compared with the baseline (no balancing) in pairs of equal seeds.
 
     python launch.py --config=configs/compare_mnist.py --config.seeds=32
     python launch.py --config=configs/compare_mnist.py --config.seeds=100 --config.stop='decided(margin=0.002)'
@@ -16,7 +16,7 @@ def get_config() -> ConfigDict:
     """The config; more methods with --config.baselines."""
     config = base.get_config("mnist")
     config.name = "compare_mnist"
-    config.seeds = 8  # the fewest with which six comparisons can be decided
+    config.seeds = 8  # the smallest number that can decide six comparisons
     config.baselines = ("none", "over", "smote", "mixup", "logit_adjust", "over | affine")
     config.method = "affine | logit_adjust"
     config.cut.profile = "{6: 100, 8: 100, 9: 100}"

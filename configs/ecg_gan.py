@@ -1,26 +1,27 @@
-"""MIT-BIH heartbeats: one 1-D GAN for each rare class, all trained at once, against what costs less; judged between patients.
+"""MIT-BIH heartbeats: one 1-D GAN for each rare class, trained together, against cheaper methods; tested on other patients.
 
     python launch.py --config=configs/ecg_gan.py               inter-patient: de Chazal's DS1 for training, DS2 for the test
-    python launch.py --config=configs/ecg_gan.py:intra         the source's split by beat, which leaks: patients on both sides
+    python launch.py --config=configs/ecg_gan.py:intra         the source's split by beat, with the same patients on both sides
     python launch.py --config=configs/ecg_gan.py:better        one conditional GAN: hinge loss, spectral norm, moving average
     python launch.py --config=configs/ecg_gan.py:amounts       the source's GAN and SMOTE at 0.1, 0.5 and 1 of full balance
-    python launch.py --config=configs/ecg_gan.py:rr            a classifier that sees the RR intervals too; no GAN
+    python launch.py --config=configs/ecg_gan.py:rr            a classifier that also gets the RR intervals; no GAN
 
-Five seeds allow no verdict on so many arms: --config.seeds=9 is the fewest that do (`:better`, `:amounts`, `:rr`: 8).
-On two cores: --config.gan.epochs=150 --config.gan.grid_every=15. Joined with the first report: launch.py --report=DIR DIR.
+Five seeds allow no verdict on so many arms: at least --config.seeds=9 are needed (`:better`, `:amounts`, `:rr`: 8). On two
+cores: --config.gan.epochs=150 --config.gan.grid_every=15. To join two reports: launch.py --report=DIR,DIR.
 
 Published by the source: GAN beats made its classifier much worse than SMOTE beats (by beat, no figures). Published between
 patients on DS2 (accuracy, mean sensitivity, j-kappa): de Chazal .862 .832 .612, Mar .899 .802 .649, Zhang .883 .868 .663, an
 ensemble of SVMs .945 .703 .773.
 
-As in the source: wavelet db5 at level 9, the two finest levels zeroed and a soft threshold; windows from R-99 to R+201, each
-beat scaled to [-1, 1]; AAMI's classes; a GAN for each of S, V, F, Q on training beats alone, with its networks, Adam (beta1 .5;
-1e-3 and 2e-4), real labels .9, batch 128, 1,000 epochs, a checkpoint every 100.
-Not as there, or not known of it: training and test are other patients (`:intra` is its split by beat); the checkpoint is chosen
-by the Frechet distance to held-out beats, not by eye, and is the last one for a class with fewer than ten of them (Q);
-to=0.1 of N, the classifier and its training are ours; batch normalisation has Keras's constants.
+The same as in the source: wavelet db5 at level 9, the two finest levels zeroed and a soft threshold; windows from R-99 to
+R+201, each beat scaled to [-1, 1]; AAMI's classes; a GAN for each of S, V, F, Q on training beats alone, with its networks,
+Adam (beta1 .5; 1e-3 and 2e-4), real labels .9, batch 128, 1,000 epochs, a checkpoint every 100.
+Different, or not published: training and test have different patients (`:intra` is the source's split by beat); the checkpoint
+is chosen by the Frechet distance to held-out beats, not by eye, and is the last one for a class with fewer than ten of them
+(Q); to=0.1 of N, the classifier and its training are our choice; batch normalisation has Keras's constants.
 
-Needs the 48 records (100.dat, 100.hea, 100.atr, ...) in DIR/mitdb, DIR being config.data.dir; else they are downloaded.
+Needs the 48 records (100.dat, 100.hea, 100.atr, ...) in DIR/mitdb, where DIR is config.data.dir; otherwise they are
+downloaded.
 """
 
 from ml_collections import ConfigDict
@@ -83,7 +84,7 @@ def _classifier(config: ConfigDict, variant: str) -> None:
 
 
 def _gan(config: ConfigDict) -> None:
-    """The source's: a pair of networks for each class."""
+    """The source's GAN: a pair of networks for each class."""
     config.gan.model = "s1_gan"
     config.gan.classes = "minority"
     config.gan.latent = 112

@@ -1,4 +1,4 @@
-"""Fashion-MNIST with mixup and without: what one run each could not tell.
+"""Fashion-MNIST with and without mixup, over many seeds; the source compared one run of each.
 
     python launch.py --config=configs/fashion_mixup.py                    20 pairs of seeds, the source's training
     python launch.py --config=configs/fashion_mixup.py:alpha              mixup's alpha from 0.05 to 1, one compilation
@@ -7,11 +7,11 @@
 
 Published by the source, one run each, test accuracy after the last epoch: 85.82 % with mixup, 86.92 % without; another run of
 the same script: 86.80 % and 86.45 %. Both arms of a seed start from the same weights. 2,000 training images are held out, as
-there; nothing is chosen on them.
+in the source; nothing is chosen by them.
 
-As in the source: lambda from Beta(.2, .2) for each example, images and one-hot labels mixed alike; the network with Keras's
-unpadded convolutions and Glorot's initial weights; batch 64, 10 epochs, Adam 1e-3.
-Not as there: the second image of a pair is drawn with replacement, where the source shuffles the set a second time; the last,
+The same as in the source: lambda from Beta(.2, .2) for each example, the same lambda for images and one-hot labels; the
+network with Keras's unpadded convolutions and Glorot's initial weights; batch 64, 10 epochs, Adam 1e-3.
+Different: the second image of a pair is drawn with replacement, where the source shuffles the set a second time; the last,
 smaller batch of an epoch is left out; Adam's epsilon is 1e-8, Keras's 1e-7.
 """
 
@@ -39,7 +39,7 @@ def get_config(variant: str = "source") -> ConfigDict:
         "source, second run, without": ConfigDict({"accuracy": 0.8645, "arm": "none"}),
     })  # fmt: skip
     config.metric = "accuracy"
-    config.data.validation = 2000.0  # the first of the training set
+    config.data.validation = 2000.0  # the first rows of the training set
     config.classifier.model = "s4_cnn"
     config.classifier.init = "glorot_uniform"
     config.classifier.epochs = 10
@@ -56,7 +56,7 @@ def get_config(variant: str = "source") -> ConfigDict:
 
 
 def _longtail(config: ConfigDict) -> None:
-    """Where the ways of mixing should part: the rarest class has a hundredth of the images of the most frequent one."""
+    """A long tail, on which the ways of mixing should differ: the rarest class has a hundredth of the largest one's images."""
     config.seeds = 6
     config.baselines = ("none", MIXUP, "remix", "over", "over | mixup", "logit_adjust")
     config.method = "balanced_mixup"

@@ -1,20 +1,20 @@
-"""FER2013 faces: affine over-sampling, made once or anew in each step, against what costs less.
+"""FER2013 faces: affine over-sampling, made once or in every step, against cheaper methods.
 
-    python launch.py --config=configs/fer2013_affine.py                 a small EfficientNet, fit for two cores
+    python launch.py --config=configs/fer2013_affine.py                 a small EfficientNet, for two cores
     python launch.py --config=configs/fer2013_affine.py:b0              EfficientNet-B0: for a GPU
 
-One seed, as published, allows no verdict: --config.seeds=8 is the fewest that do.
+One seed, as published, allows no verdict: at least --config.seeds=8 are needed.
 
-Published by the source, one run each: 0.617 validation accuracy in 2,004 s without, 0.617 in 4,094 s with 7 x 7,215 images made
-by rotating (30 degrees), shearing (20) and zooming (0.8): twice the time for nothing.
+Published by the source, one run each: 0.617 validation accuracy in 2,004 s without, 0.617 in 4,094 s with 7 x 7,215 images
+made by rotation (30 degrees), shear (20) and zoom (0.8): twice the time without an improvement.
 
-As in the source: all classes filled up to 7,215 images, each extra one a real image rotated (up to 30 degrees), sheared (20)
-and zoomed (.8) in this order, once and for all (`affine_over`); its under-sampling to the smallest class beside it.
-Not as there, or not known of it: its EfficientNet's size, epochs, rate and batch are not published, so neither network here is
-its own; its figure is validation accuracy, ours the test images'; a tenth of the training images is held out here.
+The same as in the source: all classes filled up to 7,215 images with real images that are rotated (up to 30 degrees), sheared
+(20) and zoomed (.8) in this order, once before the training (`affine_over`); also its under-sampling to the smallest class.
+Different, or not published: size, epochs, learning rate and batch of its EfficientNet are not published, so neither network
+here is the same; its figure is validation accuracy, ours is test accuracy; a tenth of the training images is held out here.
 
-Needs fer2013.zip (or its folder, or fer2013.csv) in config.data.dir. Test images whose very image is also in the training
-set are left out (`duplicates='drop'`), or told apart in the figures (`'flag'`, as here).
+Needs fer2013.zip (or its folder, or fer2013.csv) in config.data.dir. Test images that are also in the training set (train-test
+duplicates) are dropped (`duplicates='drop'`), or reported separately (`'flag'`, as here).
 """
 
 from ml_collections import ConfigDict
@@ -23,7 +23,7 @@ from configs import base
 
 RANGES = "rotation=30, shear=20, zoom='0.8,0.8', translation=0, fill=nearest"
 MATERIALISED = f"affine_over({RANGES})"
-ONLINE = f"over | affine({RANGES})"  # the same class frequencies, transformed anew in each step
+ONLINE = f"over | affine({RANGES})"  # the same class frequencies, with new transforms in every step
 
 
 def get_config(variant: str = "small") -> ConfigDict:

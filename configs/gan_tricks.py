@@ -1,19 +1,19 @@
-"""Which of the advice for training a DCGAN holds: each piece switched in turn, its generator judged, on grade 4.
+"""The published advice for training a DCGAN, tested one item at a time by the quality of the generator, on grade 4.
 
-    python launch.py --config=configs/gan_tricks.py              as the source has it: 128 pixels, 320 epochs; for a GPU
+    python launch.py --config=configs/gan_tricks.py              as in the source: 128 pixels, 320 epochs; for a GPU
     python launch.py --config=configs/gan_tricks.py:small        32 pixels, a generator a quarter as wide: for two cores
-    python launch.py --config=configs/gan_tricks.py:later        what came after the source's list instead, each switched on
-    python launch.py --config=configs/gan_tricks.py:small_later  the same in small
+    python launch.py --config=configs/gan_tricks.py:later        later advice instead of the source's, each item switched on
+    python launch.py --config=configs/gan_tricks.py:small_later  the same in the size of `:small`
     python launch.py --config=configs/gan_tricks.py --config.metric=gan_frechet
 
-One arm is the source's setting, the others differ from it in one switch (`config.gan.tricks`) and are compared with it on the
-same seeds: coverage, Frechet distance and the other figures of the generator, in the features of a classifier of all five
-grades, and how many lanes failed. Batch normalisation is off in the source's setting, so there the other arm has it on. The
-last piece of advice, to watch for failure, changes no training: its signs are told for every arm.
+One arm is the source's setting. The others differ from it in one switch (`config.gan.tricks`) and are compared with it on the
+same seeds: coverage, Frechet distance and the other metrics of the generator, in the features of a classifier of all five
+grades, and the number of failed seeds. Batch normalisation is off in the source's setting, so its arm switches it on. The last
+item of advice, to watch for signs of failure, changes no training: warnings about them are given for every arm.
 
-Later advice: DiffAugment, spectral normalisation, the hinge loss, R1 and a moving average, each alone and then all together.
+Later advice: DiffAugment, spectral normalisation, the hinge loss, R1 and a moving average, each alone, and all together.
 
-The classifier that the arms go on to is trained for an epoch only; `retinopathy_dcgan.py` is about that.
+The classifier is trained for one epoch only; for its results see `retinopathy_dcgan.py`.
 """
 
 from ml_collections import ConfigDict
@@ -27,7 +27,7 @@ LATER = {
     "gan.tricks.spectral": 1,
     "gan.loss": "hinge",
     "gan.r1": 10.0,
-    "gan.ema": 0.99,  # of the last 100 steps or so, for 18 images make 320 in all
+    "gan.ema": 0.99,  # over about the last 100 steps; 18 images make 320 steps in all
 }
 
 
@@ -48,7 +48,7 @@ def get_config(variant: str = "full") -> ConfigDict:
     config.classifier.model = "s4_cnn"
     config.classifier.epochs = 1
     config.quality.samples = 200
-    config.gan.select = "last"  # the end of a training is what the advice is about
+    config.gan.select = "last"  # the advice is about the end of the training
     if variant.startswith("small"):
         config.data.size = 32
         config.gan.g_width = 0.25

@@ -1,13 +1,13 @@
-"""Every balancing method on MNIST with 6, 8, 9 cut to 100 images: the same split, network, optimiser and seeds for all.
+"""Every balancing method on MNIST with 6, 8, 9 reduced to 100 images: the same split, network, optimiser and seeds for all.
 
     python launch.py --config=configs/methods_mnist.py
-    python launch.py --config=configs/methods_mnist.py:best          the best combination found, and what its last word adds
+    python launch.py --config=configs/methods_mnist.py:best          the best combination, with and without its last method
     python launch.py --config=configs/methods_mnist.py --config.seeds=8 --config.classifier.epochs=10
 
-Five seeds compare means and allow no verdict: with all methods --config.seeds=11 is the fewest that do, at twice the time.
+Five seeds allow a comparison of means but no verdict: with all methods at least --config.seeds=11 are needed.
 
-The split and the classifier are those of mnist_cgan.py, the GAN is its variant 'better'; the optimiser is Adam, 1e-3 with
-a cosine schedule, for all arms.
+The split and the classifier are those of mnist_cgan.py, the GAN is its variant 'better'; the optimiser is Adam, 1e-3 with a
+cosine schedule, for all arms.
 """
 
 from ml_collections import ConfigDict
@@ -15,11 +15,11 @@ from ml_collections import ConfigDict
 from configs import base, mnist_cgan
 
 VARIANTS = ("every", "best")
-# A share of the images is left as it is: transformed ones are less sharp than those of the test.
+# A share of the images is not transformed: transformed images are less sharp than the test images.
 BEST = "over | affine(rotation=20, shear=15, zoom=0.2, translation=0.1, p=0.7) | elastic(strength=20, p=0.5) | mixup"
 METHODS = (
     "none",
-    "posthoc_logit_adjust",  # this and the next three share the training of 'none'
+    "posthoc_logit_adjust",  # this method and the next three share the training of 'none'
     "crt",
     "lws",
     "tau_norm",

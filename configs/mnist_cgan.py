@@ -1,19 +1,20 @@
-"""MNIST with 6, 8, 9 cut to 100 images, a conditional GAN that fills them up, a retrained classifier.
+"""MNIST with 6, 8, 9 reduced to 100 images, a conditional GAN that fills up these classes, a classifier on the result.
 
-    python launch.py --config=configs/mnist_cgan.py                experiment 1: the GAN sees the imbalanced set
-    python launch.py --config=configs/mnist_cgan.py:oversampled    experiment 2: it sees 5,000 images of every digit
-    python launch.py --config=configs/mnist_cgan.py:better         what makes a GAN good on 100 images
-    python launch.py --config=configs/mnist_cgan.py:demo           experiment 1 in small: narrow networks, few images
+    python launch.py --config=configs/mnist_cgan.py                experiment 1: the GAN is trained on the imbalanced set
+    python launch.py --config=configs/mnist_cgan.py:oversampled    experiment 2: it is trained on 5,000 images of every digit
+    python launch.py --config=configs/mnist_cgan.py:better         a better GAN for 100 images
+    python launch.py --config=configs/mnist_cgan.py:demo           a small version of `:better`: narrow networks, few images
 
-Published by the source, one run each: experiment 1 84.87%, experiment 2 84.53% test accuracy. It drew the latent vectors
-for synthesis uniformly, though the GAN was trained with normal ones: `latent=uniform` is that, `normal` the mended form.
+Published by the source, one run each: experiment 1 84.87%, experiment 2 84.53% test accuracy. Its latent vectors for synthesis
+are uniform, though the GAN was trained with normal ones: `latent=uniform` reproduces that, `latent=normal` draws from the
+training distribution.
 
-As in the source (experiments 1 and 2): the first 100 images of 6, 8 and 9, all of the others, the whole test set; both networks
-of the GAN and the classifier; Adam 3e-4 for both (Keras's other defaults), binary cross-entropy from logits, batch 128, 30 and
-40 epochs, Glorot's initial weights; 4,900 images each for 6, 8 and 9; 60 epochs of SGD on the cross-entropy.
-Not as there, or not known of it: the classifier's rate (.01, Keras's default) and batch (128) are not published; Adam's epsilon
-is 1e-8, Keras's 1e-7; the last, smaller batch of an epoch is left out; it does not say which epoch its figures are of: ours are
-of the last.
+The same as in the source (experiments 1 and 2): the first 100 images of 6, 8 and 9, all of the others, the whole test set;
+both networks of the GAN and the classifier; Adam 3e-4 for both (Keras's other defaults), binary cross-entropy from logits,
+batch 128, 30 and 40 epochs, Glorot's initial weights; 4,900 images each for 6, 8 and 9; 60 epochs of SGD on the cross-entropy.
+Different, or not published: the classifier's learning rate (.01, Keras's default) and batch (128) are not published; Adam's
+epsilon is 1e-8, Keras's 1e-7; the last, smaller batch of an epoch is left out; the epoch of the source's figures is not
+published: ours are of the last one.
 """
 
 from ml_collections import ConfigDict
@@ -61,7 +62,7 @@ def _oversampled(config: ConfigDict) -> None:
 
 
 def _better(config: ConfigDict) -> None:
-    """A better GAN; its filters against a control that drops as many rows at random."""
+    """A better GAN; its filters against a control that drops the same number of rows at random."""
     config.name = "mnist_cgan_better"
     better_gan(config)
     config.method = "gan_synth(to=5000, filter=classifier)"

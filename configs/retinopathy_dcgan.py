@@ -1,24 +1,24 @@
-"""Diabetic retinopathy: a DCGAN for the rarest grade, against what costs less; judged on other patients.
+"""Diabetic retinopathy: a DCGAN for the rarest grade, against cheaper methods; tested on other patients.
 
-    python launch.py --config=configs/retinopathy_dcgan.py              the GAN makes grade 4
-    python launch.py --config=configs/retinopathy_dcgan.py:grades34     a GAN each for grades 3 and 4
+    python launch.py --config=configs/retinopathy_dcgan.py              the GAN generates grade 4
+    python launch.py --config=configs/retinopathy_dcgan.py:grades34     one GAN each for grades 3 and 4
     python launch.py --config=configs/retinopathy_dcgan.py --config.gan.classes='2,3,4'
 
-Three seeds allow no verdict: --config.seeds=9 is the fewest that do.
+Three seeds allow no verdict: at least --config.seeds=9 are needed.
 
 Published by the source after 320 epochs, about 30 minutes on an 8 GB GPU, with about 600 images of grade 4: its discriminator
-took 35 % of the real and 57 % of the generated images for what they are. It says that such images improve a classifier,
-and gives no figure.
+classified 35 % of the real and 57 % of the generated images correctly. It states that such images improve a classifier,
+without a figure.
 
-As in the source: 128 x 128 x 3 in [-1, 1], both networks by their counts of parameters, latent 100, 320 epochs, rates 1e-4 and
-1e-3, two steps of the discriminator for each of the generator, half of the generator's numbers dropped, real and generated
-images in batches of their own, a checkpoint every 10 epochs.
-Not as there, or not known of it: batches of 16 (its log counts 10 an epoch of about 600 images); Adam's beta1 (.5) and the
+The same as in the source: 128 x 128 x 3 in [-1, 1], both networks by their counts of parameters, latent 100, 320 epochs, rates
+1e-4 and 1e-3, two discriminator steps for each generator step, dropout of 0.5 in the generator, real and generated images in
+separate batches, a checkpoint every 10 epochs.
+Different, or not published: batches of 16 (its log counts 10 an epoch of about 600 images); Adam's beta1 (.5) and the
 discriminator's dropout (.2) are not published; the state is chosen by the Frechet distance to held-out images, or is the last
-one where a grade has fewer than ten; the grade classifier, its training and the split by patient are ours. It advises batch
-normalisation, which its networks do not have.
+one where a grade has fewer than ten; the grade classifier, its training and the split by patient are our choice. The source
+advises batch normalisation, which its networks do not have.
 
-Needs trainLabels.csv beside a folder of the photographs in DIR/retinopathy, DIR being config.data.dir.
+Needs trainLabels.csv beside a folder of the photographs in DIR/retinopathy, where DIR is config.data.dir.
 """
 
 from ml_collections import ConfigDict
@@ -47,7 +47,7 @@ def get_config(variant: str = "grade4") -> ConfigDict:
         "focal",
         "logit_adjust",
         f"over | {TRANSFORMS}",
-        f"gan_synth | over | {TRANSFORMS}",  # beside the one before: do generated images of the rare grade add to copies?
+        f"gan_synth | over | {TRANSFORMS}",  # against the arm before: do generated images of the rare grade improve on copies?
     )
     config.method = "gan_synth"
     config.data.validation = 0.15
@@ -69,11 +69,11 @@ def _gan(config: ConfigDict, grades: str) -> None:
     config.gan.d_learning_rate = 1e-3
     config.gan.beta1 = 0.5
     config.gan.grid_every = 10
-    config.gan.select = "frechet"  # with fewer than ten validation images of a grade the last state is taken
+    config.gan.select = "frechet"  # with fewer than ten validation images of a grade, the last state is used
     config.gan.tricks = ConfigDict()  # 1 or 0, see gan/tricks.py
     config.gan.tricks.strided = 1
     config.gan.tricks.no_hidden = 1
-    config.gan.tricks.batch_norm = 0  # advised by the source, but by their counts of parameters its networks have none
+    config.gan.tricks.batch_norm = 0  # advised by the source, but by the numbers of parameters its networks have none
     config.gan.tricks.leaky = 1
     config.gan.tricks.centred = 1
     config.gan.tricks.two_rates = 1

@@ -1,8 +1,8 @@
-"""Many seeds of a small classifier in minutes on two cores: how much a figure owes to its seed.
+"""Many seeds of a small classifier in minutes on two cores: how much a result depends on the seed.
 
     python launch.py --config=configs/seed_sweep.py
 
-400 images of each digit (7 of 6, 8, 9), drawn anew for each seed; a classifier a quarter as wide, five epochs.
+400 images of each digit (7 of 6, 8, 9), drawn for each seed; a classifier of a quarter of the width, five epochs.
 """
 
 from ml_collections import ConfigDict
@@ -11,7 +11,7 @@ from configs import base
 
 
 def get_config() -> ConfigDict:
-    """64 seeds of doing nothing, random over-sampling and logit adjustment."""
+    """64 seeds of the baseline without balancing, random over-sampling and logit adjustment."""
     config = base.get_config("mnist")
     config.name = "seed_sweep"
     config.seeds = 64

@@ -10,19 +10,19 @@ from imbal_jax import methods
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.spec import literal
 
-TRACED = ("classifier.learning_rate",)  # fields of the config in which the lanes of one program may differ
-FIXED = ("seed", "seeds", "lanes_per_device", "data_devices", "margin")  # numbers that are no part of an arm
-TEXTS = ("classifier", "gan")  # groups of the config whose texts arms may differ in
+TRACED = ("classifier.learning_rate",)  # fields of the config that may differ between the lanes of one compiled program
+FIXED = ("seed", "seeds", "lanes_per_device", "data_devices", "margin")  # numbers that a grid must not change
+TEXTS = ("classifier", "gan")  # groups of the config whose texts a grid may change
 MOST_ARMS = 10_000
-LARGEST = 1e9  # number in a grid
+LARGEST = 1e9  # absolute value of a number in a grid
 Value = float | str
 
 
 class Arm(NamedTuple):
-    """What is compared: a method spec, at a point of the grid over config fields.
+    """One of the things compared: a method spec, at a point of the grid over config fields.
 
     Attributes:
-        spec: with the grid's options in it.
+        spec: the methods with their options, those of the grid included.
         point: (field, value) of the config; () without a grid over its fields.
     """
 
@@ -30,20 +30,25 @@ class Arm(NamedTuple):
     point: tuple[tuple[str, Value], ...] = ()
 
     @property
-    def place(self) -> str:
-        """The point as text: 'classifier.learning_rate=0.003, gan.loss=hinge', or ''."""
-        texts = ((field, value if isinstance(value, str) else f"{value:g}") for field, value in self.point)
-        return ", ".join(f"{field}={text}" for field, text in texts)
+    def point_text(self) -> str:
+        """The point as text, see `point_text`."""
+        return point_text(self.point)
 
     @property
     def name(self) -> str:
-        """What rows and pictures call the arm."""
-        return f"{self.spec} [{self.place}]" if self.point else self.spec
+        """The arm's name in rows and pictures: 'gan_synth [gan.loss=hinge]'."""
+        return f"{self.spec} [{self.point_text}]" if self.point else self.spec
 
     @property
     def untraced(self) -> tuple[tuple[str, Value], ...]:
-        """The part of the point that needs programs of its own."""
+        """The fields of the point that are compiled into the programs."""
         return tuple((field, value) for field, value in self.point if field not in TRACED)
+
+
+def point_text(point: Iterable[tuple[str, Value]]) -> str:
+    """A point as text for titles and names: 'classifier.learning_rate=0.003, gan.loss=hinge', or ''."""
+    texts = ((field, value if isinstance(value, str) else f"{value:g}") for field, value in point)
+    return ", ".join(f"{field}={text}" for field, text in texts)
 
 
 def arms(config: Any) -> list[Arm]:
@@ -55,19 +60,19 @@ def arms(config: Any) -> list[Arm]:
     changes one thing at a time.
 
     Raises:
-        UserError: a spec that is no text, an unreadable grid, a name that is no such field of the config and no option of a
-            method in use, or a number where a text belongs, or the other way round.
+        UserError: a spec that is not a text, a malformed grid, a name that is neither such a field of the config nor an
+            option of a method in use, or a value of the wrong type.
     """
     for spec in (*config.baselines, config.method):
         if not isinstance(spec, str):
-            raise UserError(f"a method is a word in quotes, not {spec!r:.100} (config.baselines)")
+            raise UserError(f"config.baselines must hold methods as texts in quotes (got {spec!r:.100})")
     specs = list(dict.fromkeys((*config.baselines, config.method)))
     grids = _grids(config.grid)
     most = len(specs) * sum(math.prod(len(values) for values in grid.values()) for grid in grids)
     if most > MOST_ARMS:
-        raise UserError(f"config.grid makes up to {most} arms of {len(specs)} methods: at most {MOST_ARMS} are possible")
-    found = [arm for grid in grids for arm in _arms_of(config, specs, grid)]
-    return list(dict.fromkeys(found))
+        raise UserError(f"config.grid must give at most {MOST_ARMS} arms (got up to {most} from {len(specs)} methods)")
+    expanded = [arm for grid in grids for arm in _arms_of(config, specs, grid)]
+    return list(dict.fromkeys(expanded))
 
 
 def _arms_of(config: Any, specs: list[str], grid: dict[str, tuple[Value, ...]]) -> list[Arm]:
@@ -80,16 +85,16 @@ def _arms_of(config: Any, specs: list[str], grid: dict[str, tuple[Value, ...]]) 
     return [Arm(expanded, point) for spec in specs for expanded in _expanded(spec, options) for point in points]
 
 
-def groups(every: Iterable[Arm]) -> list[list[Arm]]:
-    """The arms that differ in traced numbers alone, together: each group is one program; in order of first appearance."""
-    found: dict[Any, list[Arm]] = {}
-    for arm in every:
-        found.setdefault((arm.untraced, methods.skeleton(arm.spec)), []).append(arm)
-    return list(found.values())
+def groups(arms: Iterable[Arm]) -> list[list[Arm]]:
+    """Groups of arms that differ in traced numbers alone and share one compiled program, in order of first appearance."""
+    by_program: dict[Any, list[Arm]] = {}
+    for arm in arms:
+        by_program.setdefault((arm.untraced, methods.skeleton(arm.spec)), []).append(arm)
+    return list(by_program.values())
 
 
 def at(config: Any, point: Iterable[tuple[str, Value]]) -> Any:
-    """The config with the fields of a point."""
+    """The config with the field values of a point; the config given is not changed."""
     if not (point := tuple(point)):
         return config
     changed = config.copy_and_resolve_references()
@@ -107,10 +112,12 @@ def _grids(text: str) -> list[dict[str, tuple[Value, ...]]]:
         content = literal(text)
     except ValueError:
         content = None
-    several: Sequence[Any] = content if isinstance(content, (list, tuple)) and content else [content]
-    if not all(isinstance(one, dict) for one in several):
-        raise UserError(f"config.grid is {text!r:.200}: write a dict such as {{'mixup.alpha': (0.1, 0.4)}}, or a list of dicts")
-    return [_grid(one) for one in several]
+    dicts: Sequence[Any] = content if isinstance(content, (list, tuple)) and content else [content]
+    if not all(isinstance(part, dict) for part in dicts):
+        raise UserError(
+            f"config.grid must be a dict such as {{'mixup.alpha': (0.1, 0.4)}}, or a list of dicts (got {text!r:.200})"
+        )
+    return [_grid(part) for part in dicts]
 
 
 def _grid(content: dict[Any, Any]) -> dict[str, tuple[Value, ...]]:
@@ -118,35 +125,37 @@ def _grid(content: dict[Any, Any]) -> dict[str, tuple[Value, ...]]:
     for name, values in content.items():
         values = values if isinstance(values, (tuple, list)) else (values,)
         if not isinstance(name, str) or not values or not all(map(_is_value, values)):
-            raise UserError(f"config.grid: {name!r:.60}: {values!r:.100} is not a name with a tuple of numbers or texts")
+            raise UserError(f"config.grid must map names to tuples of numbers or texts (got {name!r:.60}: {values!r:.100})")
         grid[name] = tuple(dict.fromkeys(values))
     return grid
 
 
 def _is_value(value: Any) -> bool:
-    return isinstance(value, str) or (type(value) in (int, float) and abs(value) <= LARGEST)  # NaN is caught as well
+    return isinstance(value, str) or (type(value) in (int, float) and abs(value) <= LARGEST)  # False for NaN
 
 
 def _expanded(spec: str, options: dict[str, tuple[Value, ...]]) -> list[str]:
     words = {word.name for word in methods.parse(spec)}
-    mine = {name: values for name, values in options.items() if name.rpartition(".")[0] in words}
+    own_options = {name: values for name, values in options.items() if name.rpartition(".")[0] in words}
     return [
-        methods.with_options(spec, dict(zip(mine, values, strict=True))) if mine else spec
-        for values in itertools.product(*mine.values())
+        methods.with_options(spec, dict(zip(own_options, values, strict=True))) if own_options else spec
+        for values in itertools.product(*own_options.values())
     ]
 
 
 def _check_field(config: Any, name: str, values: tuple[Value, ...], used: set[str]) -> None:
-    known = {field: value for field, value in _fields(config.to_dict()) if _may_differ(field, value)}
-    if name not in known:
-        hint = nearest(name, known) or f"; methods in use: {', '.join(sorted(used))}"
-        what = f"is no number of the config, no text of {' or '.join(TEXTS)}, and no option of a method in use"
+    defaults = {field: value for field, value in _fields(config.to_dict()) if _may_differ(field, value)}
+    if name not in defaults:
+        hint = nearest(name, defaults) or f"; methods in use: {', '.join(sorted(used))}"
+        what = (
+            f"is neither a number of the config, a text of config.{' or config.'.join(TEXTS)}, nor an option of a method in use"
+        )
         raise UserError(f"config.grid: {name!r} {what}{hint}")
-    kind = str if isinstance(known[name], str) else (int, float)
+    kind = str if isinstance(defaults[name], str) else (int, float)
     if wrong := [value for value in values if not isinstance(value, kind)]:
-        raise UserError(f"config.grid: {name!r} is {wrong[0]!r:.100}: it must be a {'text' if kind is str else 'number'}")
-    if type(known[name]) is int and (parts := [value for value in values if isinstance(value, float) and value % 1]):
-        raise UserError(f"config.grid: {name!r} is {parts[0]!r}: it must be a whole number")
+        raise UserError(f"config.grid: {name!r} must be a {'text' if kind is str else 'number'} (got {wrong[0]!r:.100})")
+    if type(defaults[name]) is int and (fractions := [value for value in values if isinstance(value, float) and value % 1]):
+        raise UserError(f"config.grid: {name!r} must be a whole number (got {fractions[0]!r})")
 
 
 def _may_differ(field: str, value: Any) -> bool:

@@ -1,4 +1,4 @@
-"""Errors that the user can mend."""
+"""Errors that the user can correct."""
 
 import difflib
 import signal
@@ -9,11 +9,11 @@ LONGEST = 2000  # characters of a message
 
 
 class UserError(Exception):
-    """One clear line: what was wrong, where, and what to do. `launch.py` prints it and exits with 2.
+    """A mistake in the input, in one line: what is wrong, where, and what to do. `launch.py` prints it and exits with 2.
 
     Args:
-        message: whatever it quotes of a file, line ends become spaces, other control characters are escaped, and the middle
-            of a message beyond `LONGEST` characters is left out.
+        message: line ends become spaces, other control characters are escaped, and the middle of a message beyond
+            `LONGEST` characters is left out.
     """
 
     def __init__(self, message: str) -> None:
@@ -21,15 +21,15 @@ class UserError(Exception):
 
 
 class Lost(UserError):
-    """Another process of the experiment is lost; `launch.py` exits with 6: the same command on every host goes on."""
+    """Another process of the experiment is lost; `launch.py` exits with 6. The same command on every host resumes the run."""
 
 
 class Interrupted(Exception):
-    """The process was asked to end; what was under way is saved, and the same command goes on from there.
+    """The process was told to end by a signal; the state is saved, and the same command resumes from there.
 
     Args:
         message: where it stopped.
-        number: of the signal that asked; `launch.py` exits with 128 more.
+        number: of the signal; `launch.py` exits with 128 more.
     """
 
     def __init__(self, message: str, number: int = signal.SIGTERM) -> None:
@@ -44,7 +44,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
 
 
 def one_line(text: str, longest: int = LONGEST) -> str:
-    """The text with its control characters escaped, as \\n, and without its middle where it is longer."""
+    """The text with its control characters escaped, as \\n; the middle of a longer text is left out."""
     if len(text) > longest:
         text = f"{text[: longest // 2]} ... {text[-(longest // 2 - 5) :]}"
     return "".join(c.encode("unicode_escape").decode() if unicodedata.category(c) in ("Cc", "Zl", "Zp") else c for c in text)

@@ -1,4 +1,4 @@
-"""An experiment from its config to its report: load, cut, then for each chunk of seeds balance, train, evaluate; report."""
+"""An experiment from its config to its report: load the data, then balance, train and evaluate for each chunk of seeds."""
 
 import itertools
 import json
@@ -15,7 +15,7 @@ import numpy as np
 
 from imbal_jax import methods, models, saved_config, seed_range, start_message, sweep
 from imbal_jax.arms import Arm, arms, at
-from imbal_jax.artifacts import json_files
+from imbal_jax.artifacts import json_files, point_file
 from imbal_jax.config import validate
 from imbal_jax.errors import Interrupted, UserError, nearest
 from imbal_jax.evaluate import measures, metrics, result_rows, stats
@@ -36,51 +36,53 @@ from imbal_jax.stages import (
 from imbal_jax.stages.context import Chunk, Common, begin
 from imbal_jax.stages.training_set import prepare
 
-# What may change from one start to the next: more of the same, or how it is computed.
+# Fields that may change between two starts in one workdir: they add arms or seeds, or choose how to compute.
 ADDABLE = {f"config.{name}" for name in ("baselines", "method", "expected", "grid", "seeds", "stop", "baseline", "metric")} | {
     f"config.{name}" for name in ("margin", "unequal_steps", "lanes", "conv", "parallel", "lanes_per_device", "data_devices")
 }
 
 
 def run(config: Any, workdir: Path, stopping: Callable[[], bool] = lambda: False) -> Path:
-    """Run the experiment, or what is left of it, and write its report.
+    """Run the experiment, or what an earlier run left unfinished, and write its report.
 
     Args:
         config: a ConfigDict as the files in configs/ make it.
-        workdir: where everything is kept; the same command goes on where an earlier run stopped.
-        stopping: asked now and then: whether the process has to end, as a machine that is taken back says by SIGTERM.
+        workdir: the folder of all results; the same command resumes where an earlier run stopped.
+        stopping: whether the process has to end, as on SIGTERM when a machine is pre-empted; called regularly.
 
     Returns:
-        the path of report.html; of several processes, the first writes it.
+        the path of report.html; of several processes, process 0 writes it.
 
     Raises:
         UserError: a mistake in the config, the data or the workdir.
-        Interrupted: `stopping` said so; everything is saved.
+        Interrupted: `stopping` returned True; the state is saved.
     """
-    own = workdir if jax.process_index() == 0 else workdir / f"process-{jax.process_index()}"
-    check_workdir(config, own)
-    with json_files.alone(own):
-        return _run(config, own, stopping)
+    own_folder = workdir if jax.process_index() == 0 else workdir / f"process-{jax.process_index()}"
+    check_workdir(config, own_folder)
+    with json_files.alone(own_folder):
+        return _run(config, own_folder, stopping)
 
 
 def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     clock = environment.start_compile_clock()
     common = start(config, workdir, lambda: clock()["compile_seconds"] + clock()["trace_seconds"], stopping)
-    one = prepare(config, workdir, common, seed_range.of(config.seeds)[:1])
-    every = checked_arms(one)
-    write_run_files(one)
-    start_message.print_data_summary(one)
-    rule, own = sweep.stop_rule(config), workdir / "rows.jsonl"
-    tested = evaluation.test_counts(common.data)
-    known = gather_rows("start", own, _left_by_others(workdir), tested, stopping)
-    rounds = sweep.rounds(config, sweep.lanes_at_once(one, every))
+    first = prepare(config, workdir, common, seed_range.of(config.seeds)[:1])
+    compared = checked_arms(first)
+    write_run_files(first)
+    start_message.print_data_summary(first)
+    rule, rows_path = sweep.stop_rule(config), workdir / "rows.jsonl"
+    test_counts = evaluation.test_counts(common.data)
+    rows = gather_rows("start", rows_path, _left_by_others(workdir), test_counts, stopping)
+    rounds = sweep.rounds(config, sweep.lanes_at_once(first, compared))
     for number, chunks in enumerate(rounds):
-        units, *later = [_units(every, of_round, known) for of_round in rounds[number:]]
+        units, *later = [_units(compared, of_round, rows) for of_round in rounds[number:]]
         for place, unit in enumerate(units, 1):
-            after = sweep.steps_of_units(one, [*units[place:], *itertools.chain(*later)])
-            run_unit(config, common, workdir, unit, full=max(map(len, chunks)), expect=partial(_expect, one, bool(rule), after))
-        known = gather_rows(f"round {number}", own, stopping=stopping)
-        if rule and not undecided(config, rule, every, known, own.parent, number):
+            after = sweep.steps_of_units(first, [*units[place:], *itertools.chain(*later)])
+            run_unit(
+                config, common, workdir, unit, full=max(map(len, chunks)), expect=partial(_expect, first, bool(rule), after)
+            )
+        rows = gather_rows(f"round {number}", rows_path, stopping=stopping)
+        if rule and not undecided(config, rule, compared, rows, rows_path.parent, number):
             break
     report = build.build(workdir, clock()) if jax.process_index() == 0 else workdir
     if jax.process_index() == 0:
@@ -88,14 +90,14 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     return report
 
 
-def _units(every: list[Arm], chunks: list[tuple[int, ...]], known: list[dict[str, Any]]) -> list[sweep.Unit]:
-    """What this process has to run of these chunks of seeds."""
-    return [unit for chunk in multihost.share(chunks) for unit in sweep.missing(every, chunk, known)]
+def _units(compared: list[Arm], chunks: list[tuple[int, ...]], rows: list[dict[str, Any]]) -> list[sweep.Unit]:
+    """The units of these chunks of seeds that this process has to run."""
+    return [unit for chunk in multihost.share(chunks) for unit in sweep.missing(compared, chunk, rows)]
 
 
-def _expect(one: Chunk, may_end: bool, after: Counter[str], unit: sweep.Unit) -> None:
-    """Say which trainings are still to come: those of a unit, and those after it."""
-    one.common.pace.expect(sweep.steps_of_units(one, [unit]) + after, may_end)
+def _expect(first: Chunk, may_end: bool, after: Counter[str], unit: sweep.Unit) -> None:
+    """Tell the time estimate which trainings are left: those of a unit, and those after it."""
+    first.common.pace.expect(sweep.steps_of_units(first, [unit]) + after, may_end)
 
 
 def networks(config: Any, coloured: bool = False) -> str:
@@ -109,18 +111,18 @@ def networks(config: Any, coloured: bool = False) -> str:
 
 
 def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: Callable[[], bool]) -> Common:
-    """Load the data and choose how to compute, as the workdir's earlier runs on such a device did."""
-    kept = workdir / "environment.json"
-    before = json_files.read_object(kept)
-    form = None
-    if before.get("device_kind") == jax.devices()[0].device_kind and "form" in before:
-        earlier = autotune.restored(before["form"], kept)
-        if config.conv in ("auto", earlier.conv) and config.lanes in ("auto", earlier.inner):
-            form = earlier
+    """Load the data and choose how to compute; an earlier choice in the workdir on the same kind of device is kept."""
+    path = workdir / "environment.json"
+    earlier_run = json_files.read_object(path)
+    choice = None
+    if earlier_run.get("device_kind") == jax.devices()[0].device_kind and "form" in earlier_run:
+        saved_choice = autotune.restored(earlier_run["form"], path)
+        if config.conv in ("auto", saved_choice.conv) and config.lanes in ("auto", saved_choice.inner):
+            choice = saved_choice
     wanted = -(-len(seed_range.or_none(config.seeds)) // jax.process_count()) or 1
     if config.lanes_per_device > 0:
         wanted = min(wanted, config.lanes_per_device * jax.local_device_count())
-    return begin(config, wanted, form, compiling, stopping)
+    return begin(config, wanted, choice, compiling, stopping)
 
 
 def run_unit(
@@ -131,41 +133,44 @@ def run_unit(
     full: int,
     expect: Callable[[sweep.Unit], None] = lambda unit: None,
 ) -> None:
-    """Train and evaluate groups of arms on one chunk of seeds; each group's rows are kept as soon as it is done.
+    """Train and evaluate groups of arms on one chunk of seeds; each group's rows are written as soon as it is finished.
 
     Args:
         config: the experiment's ConfigDict.
         common: what all chunks share.
-        workdir: where results go.
+        workdir: the folder of the results.
         unit: the seeds and the groups.
-        full: seeds in the longest chunk; one that lacks few is filled up to it, so that its programs serve.
-        expect: told before each group what of the unit is still to be trained, that group included.
+        full: seeds in the longest chunk; a chunk with one seed less is filled up to it, to use the same compiled programs.
+        expect: called before each group with the part of the unit that is left, that group included.
     """
     min_lanes = full if len(unit.seeds) == full - 1 else 1
     curves = Curves(workdir / "metrics.jsonl", unit.seeds)
     gans: dict[Any, tuple[arm_group.TrainedGan, arm_group.MeasuredGan]] = {}
-    shown = False
+    drawn = False
     names = [arm.name for arm in arms(config)]
     for number, members in enumerate(unit.groups):
         expect(unit._replace(groups=unit.groups[number:]))
         point = members[0].untraced
-        chunk = prepare(at(config, point), workdir, common, unit.seeds, Arm("", point).place)._replace(min_lanes=min_lanes)
+        chunk = prepare(at(config, point), workdir, common, unit.seeds, point)._replace(min_lanes=min_lanes)
+        point_file.write(chunk.folder, chunk.seeds, dict(point))
         if len(names) > 1:
             chunk = chunk._replace(turn=turn([names.index(arm.name) for arm in members], len(names)))
         if point not in gans:
             trained = cache(partial(gan_training.fit, chunk, curves))
             gans[point] = trained, cache(partial(arm_group.judged, chunk, curves, trained))
         rows = arm_group.run(chunk, curves, members, *gans[point])
-        if "gan_select" in rows[0] and chunk.pictured and not shown:  # else no GAN: gan_synth may have nothing to generate
+        if (
+            "gan_select" in rows[0] and chunk.pictured and not drawn
+        ):  # no GAN is trained where gan_synth has nothing to generate
             show_generator(chunk, *gans[point])
-            shown = True
+            drawn = True
         json_files.append(workdir / "rows.jsonl", rows)
         if common.stopping():
             raise Interrupted("stopped between two trainings")
 
 
 def turn(places: list[int], many: int) -> str:
-    """Which arms are at work, counted from 1: 'arm 2 of 7', 'arms 2-4 of 7', 'arms 2, 5 of 7'."""
+    """The arms that are trained now, counted from 1: 'arm 2 of 7', 'arms 2-4 of 7', 'arms 2, 5 of 7'."""
     if len(places) == 1:
         return f"arm {places[0] + 1} of {many}"
     return f"arms {ranges([place + 1 for place in places]).replace(',', ', ')} of {many}"
@@ -178,69 +183,69 @@ def gather_rows(
     test_counts: list[int] | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
-    """The rows of all processes, each once; the first process keeps them all.
+    """The rows of all processes, each once; process 0 writes all of them into its file.
 
     Args:
-        name: of this meeting.
-        path: of this process's own rows.
-        more: rows found elsewhere.
-        test_counts: test rows of each class, for a check of the rows on the disk.
+        name: of this exchange, used once.
+        path: of this process's own rows.jsonl.
+        more: further rows, such as those of an earlier run's processes.
+        test_counts: test rows of each class, to check the rows on the disk against.
         stopping: whether this process has to end.
     """
-    own = result_rows.read(path, test_counts)
-    everyone = multihost.gather(name, [*own, *(more or [])], stopping)
-    known: dict[tuple[str, int], dict[str, Any]] = {}
-    for row in (*own, *everyone):
-        known.setdefault((row["method"], row["seed"]), row)
-    rows = list(known.values())
+    own_rows = result_rows.read(path, test_counts)
+    gathered = multihost.gather(name, [*own_rows, *(more or [])], stopping)
+    by_arm_and_seed: dict[tuple[str, int], dict[str, Any]] = {}
+    for row in (*own_rows, *gathered):
+        by_arm_and_seed.setdefault((row["method"], row["seed"]), row)
+    rows = list(by_arm_and_seed.values())
     if jax.process_index() == 0:
-        json_files.append(path, rows[len({(row["method"], row["seed"]) for row in own}) :])
+        json_files.append(path, rows[len({(row["method"], row["seed"]) for row in own_rows}) :])
     return rows
 
 
 def _left_by_others(workdir: Path) -> list[dict[str, Any]]:
-    """Rows that other processes of an earlier run wrote and could not tell any more."""
+    """Rows that other processes of an earlier run wrote without passing them on."""
     if jax.process_index():
         return []
     return [row for path in sorted(workdir.glob("process-*/rows.jsonl")) for row in result_rows.read(path)]
 
 
 def undecided(
-    config: Any, rule: sweep.Stop, every: list[Arm], rows: list[dict[str, Any]], workdir: Path, number: int
+    config: Any, rule: sweep.Stop, compared: list[Arm], rows: list[dict[str, Any]], workdir: Path, number: int
 ) -> list[str]:
-    """The arms of which more seeds could still tell something; this is an interim analysis, and is recorded as one."""
-    key, names = jax.random.key(config.seed), [arm.name for arm in every]
-    mine = [row for row in rows if row["method"] in names]
-    fixed = {"metric": config.metric, "baseline": baseline_of(config), "margin": float(config.margin)}
+    """The arms whose comparison more seeds could still decide; this is an interim analysis and is recorded as one."""
+    key, names = jax.random.key(config.seed), [arm.name for arm in compared]
+    own_rows = [row for row in rows if row["method"] in names]
+    criteria = {"metric": config.metric, "baseline": baseline_of(config), "margin": float(config.margin)}
     ledger = analyses.read(workdir)
-    if jax.process_count() > 1:  # all decide alike: by what the first process has recorded
+    if jax.process_count() > 1:  # all processes decide by the analyses that process 0 has recorded
         ledger = multihost.gather(f"analyses {number}", [ledger] if jax.process_index() == 0 else [])[0]
-    history = analyses.history(ledger, config.to_dict(), mine, fixed)
-    options: dict[str, Any] = {"baseline": fixed["baseline"], "margin": rule.margin, "history": history}
+    history = analyses.history(ledger, config.to_dict(), own_rows, criteria)
+    options: dict[str, Any] = {"baseline": criteria["baseline"], "margin": rule.margin, "history": history}
     options["unequal_steps"] = config.unequal_steps
-    found = stats.comparisons(mine, key, metrics=(config.metric,), **options)
-    analyses.record(workdir, ledger, history.plan, analyses.analysis(found, fixed))
-    return stats.undecided(mine, key, config.metric, methods=names, **options)
+    comparisons = stats.comparisons(own_rows, key, metrics=(config.metric,), **options)
+    analyses.record(workdir, ledger, history.plan, analyses.analysis(comparisons, criteria))
+    return stats.undecided(own_rows, key, config.metric, methods=names, **options)
 
 
 def check_workdir(config: Any, workdir: Path) -> None:
-    """Find that the workdir can be written to and holds no other experiment."""
+    """Raise UserError where the workdir cannot be written to, or holds another experiment."""
     try:
         (workdir / "plots").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the workdir {workdir}: {error.strerror}; choose another --workdir") from error
+        raise UserError(f"--workdir={workdir} cannot be created ({error.strerror}): choose another folder") from error
     if not os.access(workdir, os.W_OK):
-        raise UserError(f"cannot write to the workdir {workdir}; mend its permissions or choose another --workdir")
+        raise UserError(f"--workdir={workdir} is not writable: change its permissions or choose another folder")
     path = workdir / "config.json"
-    kept = saved_config.filled(json_files.read_object(path)) if path.exists() else None
-    if kept and (different := differences(json.loads(json.dumps(config.to_dict())), kept)):
+    saved = saved_config.filled(json_files.read_object(path)) if path.exists() else None
+    if saved and (different := differences(json.loads(json.dumps(config.to_dict())), saved)):
         raise UserError(
-            f"{workdir} holds a different experiment: {'; '.join(different)}. Use another --workdir, or the same config"
+            f"--workdir={workdir} holds a different experiment ({'; '.join(different)}): use another folder, or the same config"
         )
 
 
 def write_run_files(chunk: Chunk) -> None:
-    """Make the workdir this experiment's own: its config, and the data that it is begun with."""
+    """Write config.json and environment.json, and check that the workdir's earlier rows are of the same data."""
     data = {
         "name": chunk.data.name,
         "source": chunk.data.source,
@@ -256,97 +261,114 @@ def write_run_files(chunk: Chunk) -> None:
         "minority": list(chunk.task.minority),
         "test_counts": evaluation.test_counts(chunk.data),
     }
-    begun = chunk.workdir / "environment.json"
-    before = json_files.read_object(begun) or {"data": data}
-    kept = before.get("data", data)
-    if not isinstance(kept, dict) or not {"name", "source", "digest"} <= kept.keys():
-        raise UserError(f"{begun} is damaged (its 'data' describes no data set); delete it and run the same command again")
-    if kept["digest"] != data["digest"]:
+    path = chunk.workdir / "environment.json"
+    before = json_files.read_object(path) or {"data": data}
+    first_data = before.get("data", data)
+    if not isinstance(first_data, dict) or not {"name", "source", "digest"} <= first_data.keys():
+        raise UserError(f"{path} is damaged ('data' does not describe a data set): delete it and run the same command again")
+    if first_data["digest"] != data["digest"]:
         raise UserError(
-            f"{chunk.workdir} was begun with other data: {kept['name']} from {kept['source']}, now "
-            f"{data['name']} from {data['source']}. Use another --workdir, or the same data (data.dir, data.source)"
+            f"--workdir={chunk.workdir} was begun with other data ({first_data['name']} from {first_data['source']}, now "
+            f"{data['name']} from {data['source']}): use another folder, or the same data (config.data.dir, config.data.source)"
         )
-    others = {row["digest"] for row in result_rows.read(chunk.workdir / "rows.jsonl") if row.get("digest")} - {data["digest"]}
-    if others:  # rows that came from another machine
+    other_digests = {row["digest"] for row in result_rows.read(chunk.workdir / "rows.jsonl") if row.get("digest")} - {
+        data["digest"]
+    }
+    if other_digests:  # rows from another machine
         raise UserError(
-            f"{chunk.workdir} holds rows measured on other data (digest {min(others)[:12]}, here {data['digest'][:12]}). "
-            "Use the same data (data.dir, data.source), or another --workdir"
+            f"--workdir={chunk.workdir} holds rows measured on other data (digest {min(other_digests)[:12]}, now "
+            f"{data['digest'][:12]}): use the same data (config.data.dir, config.data.source), or another folder"
         )
-    if not begun.exists():
+    if not path.exists():
         model = models.classifier_for(chunk.config.classifier.model, chunk.task.shape)
         space = gan_quality.SPACE.format(model=model, source=chunk.data.source)
         form = chunk.common.form._asdict()
-        here = {**environment.describe(), "data": data, "form": form, "generator_space": space}
-        json_files.write_json(begun, here)
-        before = here
-    now = {**before, "data": {**data, **before.get("data", {})}}  # an older version kept less of the data
-    if now != before:
-        json_files.write_json(begun, now)
+        content = {**environment.describe(), "data": data, "form": form, "generator_space": space}
+        json_files.write_json(path, content)
+        before = content
+    completed = {**before, "data": {**data, **before.get("data", {})}}  # an earlier version wrote fewer fields of the data
+    if completed != before:
+        json_files.write_json(path, completed)
     json_files.write_json(chunk.workdir / "config.json", chunk.config.to_dict())
     analyses.begin(chunk.workdir, chunk.config.to_dict())
 
 
-def differences(asked: Any, kept: Any, name: str = "config") -> list[str]:
-    """The fields, in words, in which two configs describe different experiments; both in JSON's types, `name` is theirs."""
+def differences(new: Any, saved: Any, name: str = "config") -> list[str]:
+    """The fields in which two configs describe different experiments, as text.
+
+    Args:
+        new, saved: configs, or parts of them, in JSON's types.
+        name: of the part, such as 'config.gan'.
+    """
     if name in ADDABLE:
         return []
-    if isinstance(asked, dict) and isinstance(kept, dict):
-        fields = sorted(asked.keys() | kept.keys())
-        return [line for f in fields for line in differences(asked.get(f), kept.get(f), f"{name}.{f}")]
-    return [] if asked == kept else [f"{name} is {kept!r} there and {asked!r} now"]
+    if isinstance(new, dict) and isinstance(saved, dict):
+        fields = sorted(new.keys() | saved.keys())
+        return [line for f in fields for line in differences(new.get(f), saved.get(f), f"{name}.{f}")]
+    return [] if new == saved else [f"{name} is {saved!r} there and {new!r} now"]
 
 
 def checked_arms(chunk: Chunk) -> list[Arm]:
-    """The arms to run, after everything about them has been checked that only the data can tell.
+    """The arms to run, checked for everything that depends on the data.
 
     Raises:
         UserError: what is wrong.
     """
     config, common = chunk.config, chunk.common
     if config.data.validation and not chunk.validation.shape[1]:
-        raise UserError(f"config.data.validation={config.data.validation:g} holds out no row: no class has two of them")
-    found = arms(config)
-    if baseline_of(config) not in {arm.spec for arm in found}:
-        raise UserError(f"config.baseline is {config.baseline!r}, which is not among the methods that are run")
+        raise UserError(
+            f"config.data.validation holds out no row (got {config.data.validation:g}): a class needs at least two rows"
+        )
+    compared = arms(config)
+    if baseline_of(config) not in (specs := {arm.spec for arm in compared}):
+        raise UserError(
+            f"config.baseline must be one of the methods that are run (got {config.baseline!r}): {', '.join(sorted(specs))}"
+        )
     measured: set[tuple[Any, ...]] = set()
-    for arm in found:
+    for arm in compared:
         recipe = methods.recipe_of(arm.spec, chunk.task, chunk.task.counts)
         if recipe.needs_validation and not chunk.validation.shape[1]:
             raise UserError(
-                f"method {arm.spec!r} is fitted on validation rows: hold some out with --config.data.validation=0.1"
+                f"method {arm.spec!r} needs validation rows to be fitted on: hold some out with --config.data.validation=0.1"
             )
-        there = at(config, arm.point)
-        validate(there)
-        nets = gan_training.nets_of(there, chunk.task, common.form.conv)
+        config_of_arm = at(config, arm.point)
+        validate(config_of_arm)
+        nets = gan_training.nets_of(config_of_arm, chunk.task, common.form.conv)
         if arm_group.uses_gan(arm.spec):
-            gan_training.check_data(there.gan, chunk.task)
-            gan_training.check_shape(nets, there.gan.model, chunk.task.shape)
-            gan_training.check_penalty(nets, there, chunk.task.shape)
-        model = classifier_network.model_of(there, len(chunk.task.counts), common.form.conv, chunk.task.shape)
-        classifier_network.check_network(there, model, chunk.task.shape)
-        classifier_network.check_method(there, model, chunk.task, arm.spec)
-        sizes = (there.classifier.model, there.classifier.width, there.gan.model, there.gan.g_width, there.gan.d_width)
-        if (key := (*sizes, there.gan.latent, arm_group.uses_gan(arm.spec))) not in measured:
+            gan_training.check_data(config_of_arm.gan, chunk.task)
+            gan_training.check_shape(nets, config_of_arm.gan.model, chunk.task.shape)
+            gan_training.check_penalty(nets, config_of_arm, chunk.task.shape)
+        model = classifier_network.model_of(config_of_arm, len(chunk.task.counts), common.form.conv, chunk.task.shape)
+        classifier_network.check_network(config_of_arm, model, chunk.task.shape)
+        classifier_network.check_method(config_of_arm, model, chunk.task, arm.spec)
+        sizes = (
+            config_of_arm.classifier.model,
+            config_of_arm.classifier.width,
+            config_of_arm.gan.model,
+            config_of_arm.gan.g_width,
+            config_of_arm.gan.d_width,
+        )
+        if (key := (*sizes, config_of_arm.gan.latent, arm_group.uses_gan(arm.spec))) not in measured:
             measured.add(key)
             refuse_too_large(chunk, model, nets if arm_group.uses_gan(arm.spec) else None)
     sweep.stop_rule(config)
     published(config.to_dict())
     names = chunk.task.class_names
-    further = measures.of(chunk.data.measures, np.zeros((len(names),) * 2, int), names)
-    known = [*metrics.SCALARS, *metrics.GENERATOR, *further]
-    known += [metrics.class_key(kind, name) for kind in ("recall", "pr_auc", "roc_auc") for name in names]
-    if config.metric not in known:
-        raise UserError(f"config.metric is {config.metric!r}, which is no metric{nearest(config.metric, known)}")
-    return found
+    data_measures = measures.of(chunk.data.measures, np.zeros((len(names),) * 2, int), names)
+    metric_names = [*metrics.SCALARS, *metrics.GENERATOR, *data_measures]
+    metric_names += [metrics.class_key(kind, name) for kind in ("recall", "pr_auc", "roc_auc") for name in names]
+    if config.metric not in metric_names:
+        raise UserError(f"unknown metric {config.metric!r} (config.metric){nearest(config.metric, metric_names)}")
+    return compared
 
 
 def refuse_too_large(chunk: Chunk, model: Any, nets: Any) -> None:
-    """Raise UserError where a network alone exceeds the memory, with its size: nothing of it is allocated for this.
+    """Raise UserError where the weights of one network alone exceed the memory; nothing is allocated to find out.
 
     Args:
         chunk: of one seed.
-        model: the classifier: its weights and their gradients count.
-        nets: of the GAN, or None: the weights, their gradients and the optimisers' states count.
+        model: the classifier; its weights and their gradients are counted.
+        nets: of the GAN, or None; the weights, their gradients and the optimisers' states are counted.
     """
 
     def size(init: Callable[..., Any], *args: Any) -> int:
@@ -363,11 +385,11 @@ def refuse_too_large(chunk: Chunk, model: Any, nets: Any) -> None:
 
 
 def show_generator(chunk: Chunk, trained_gan: arm_group.TrainedGan, measured_gan: arm_group.MeasuredGan) -> None:
-    """Draw the final samples and keep the generator's quality by class, once, of the first chunk of seeds."""
+    """Draw the final samples and write the generator's quality by class; once, for the first chunk of seeds."""
     trained = trained_gan().gan
     path = chunk.workdir / "plots" / "samples.png"
-    gan_grids.draw(chunk, trained.nets, trained.generator, path, "the state drawn from", each=10)
+    gan_grids.draw(chunk, trained.nets, trained.generator, path, "the selected state", each=10)
     gan_grids.film(chunk, trained.nets, trained.generator, path.with_name("film_strip.png"))
-    kept = chunk.workdir / "generator.json"
-    if chunk.config.quality.samples and not kept.exists():
-        json_files.write_json(kept, gan_quality.by_class(measured_gan()))
+    quality_path = chunk.workdir / "generator.json"
+    if chunk.config.quality.samples and not quality_path.exists():
+        json_files.write_json(quality_path, gan_quality.by_class(measured_gan()))

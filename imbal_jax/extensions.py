@@ -1,4 +1,4 @@
-"""Extension points by name: a file of one of the package's folders, or any importable module by its dotted path."""
+"""Finds extensions by name: a file in one of the package's folders, or any importable module by its dotted path."""
 
 import importlib
 import importlib.util
@@ -24,13 +24,13 @@ def find(package: str, name: str, field: str, *exports: str) -> ModuleType:
     """The module that a config field names.
 
     Args:
-        package: where the package's own are, such as 'imbal_jax.models'.
-        name: of a file there; or, with a dot in it, the dotted path of a module of the user's own.
+        package: the folder of the built-in modules, such as 'imbal_jax.models'.
+        name: of a file there; or, with a dot in it, the dotted path of a user's module.
         field: the config field, for messages, such as 'classifier.model'.
         exports: names that the module must have.
 
     Raises:
-        UserError: there is no such module, it cannot be imported, or it lacks an export.
+        UserError: the module does not exist, cannot be imported, or has not all exports.
     """
     if "." in name:
         return _imported(name, field, exports)
@@ -38,22 +38,21 @@ def find(package: str, name: str, field: str, *exports: str) -> ModuleType:
         module = importlib.import_module(f"{package}.{name}")
         if _exports(module, exports):
             return module
-    known = names(package, *exports)
+    built_in = names(package, *exports)
     raise UserError(
-        f"config.{field} must be one of {', '.join(known)}, or the dotted path of a module (got {name!r}){nearest(name, known)}"
+        f"config.{field} must be one of {', '.join(built_in)}, or the dotted path of a module (got {name!r})"
+        f"{nearest(name, built_in)}"
     )
 
 
 def _imported(path: str, field: str, exports: tuple[str, ...]) -> ModuleType:
     try:
         module = importlib.import_module(path)
-    except Exception as problem:  # a module of the user's own is a program: anything may be wrong with it
+    except Exception as problem:  # a user's module may raise anything
         why = f"{type(problem).__name__}: {problem}"
-        raise UserError(f"config.{field} is {path!r}, which cannot be imported ({why:.300})") from problem
+        raise UserError(f"config.{field}: the module {path!r} cannot be imported ({why:.300})") from problem
     if lacking := [name for name in exports if not hasattr(module, name)]:
-        raise UserError(
-            f"config.{field} is {path!r}, and that module has no {lacking[0]!r}; it must export {', '.join(exports)}"
-        )
+        raise UserError(f"config.{field}: the module {path!r} has no {lacking[0]!r}: it must export {', '.join(exports)}")
     return module
 
 

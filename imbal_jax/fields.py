@@ -24,15 +24,15 @@ class Field(NamedTuple):
 
     Attributes:
         name: as the user writes it after 'config.', such as 'gan.epochs'.
-        default: its value where a config says nothing; its type is the field's type. A float field takes whole numbers too.
+        default: the value where a config does not set the field; its type is the field's type. A float field accepts int.
         doc: one or two sentences: what it does, the unit, what 0 or '' means.
-        least, most: smallest and largest value; None means `LARGEST` in absolute value.
+        minimum, maximum: smallest and largest value; None means `LARGEST` in absolute value.
         above, below: exclusive bounds.
-        choices: the values that are allowed; or where they are declared, as 'package.module.NAME' (a sequence, or a function
+        choices: the allowed values; or the path of their declaration, as 'package.module.NAME' (a sequence, or a function
             without arguments that returns one).
-        check: where a function of the value stands that raises UserError, as 'package.module.name'; it takes the place of the
-            other checks.
-        extendable: the value may also be the dotted path of a module outside of the package.
+        check: the path of a function of the value that raises UserError, as 'package.module.name'; it replaces the other
+            checks.
+        extendable: whether the value may also be the dotted path of a module outside of the package.
     """
 
     name: str
@@ -48,12 +48,12 @@ class Field(NamedTuple):
 
 
 def is_whole(value: Any) -> bool:
-    """Whether it is a whole number; True and False are none."""
+    """Whether the value is a whole number; True and False are not."""
     return isinstance(value, int) and not isinstance(value, bool)
 
 
 def choices_of(field: Field) -> tuple[Any, ...]:
-    """The values that are allowed; empty if the field has no list of them."""
+    """The allowed values; empty if the field has no list of them."""
     if not isinstance(field.choices, str):
         return tuple(field.choices)
     owner = _named(field.choices)
@@ -66,7 +66,7 @@ def _named(path: str) -> Any:
 
 
 def check_value(field: Field, value: Any) -> None:
-    """Raise UserError unless `value` is one that the field allows."""
+    """Raise UserError unless the field allows the value."""
     if field.check:
         _named(field.check)(value)
     elif (problem := _problem(field, value)) is not None:
@@ -79,21 +79,21 @@ def check_group(fields: Iterable[Field], values: Mapping[str, Any], owner: str) 
     Args:
         fields: their declarations, with names like 'data.size'.
         values: by the last part of the name.
-        owner: what has these fields, for the message: 'the data set mitbih'.
+        owner: of the fields, for the message: 'the data set mitbih'.
 
     Raises:
         UserError: a name without a declaration, or a value that is not allowed.
     """
-    known = {field.name.rsplit(".", 1)[-1]: field for field in fields}
+    declared = {field.name.rsplit(".", 1)[-1]: field for field in fields}
     for name, value in values.items():
-        if name not in known:
-            takes = f"its fields are {', '.join(known)}" if known else "it has none"
-            raise UserError(f"{owner} has no field config.data.{name}{nearest(name, known)}; {takes}")
-        check_value(known[name], value)
+        if name not in declared:
+            takes = f"its fields are {', '.join(declared)}" if declared else "it has none"
+            raise UserError(f"{owner} has no field config.data.{name}{nearest(name, declared)}; {takes}")
+        check_value(declared[name], value)
 
 
 def _problem(field: Field, value: Any) -> str | None:
-    """What is wrong, to be read after the field's name; None if nothing is."""
+    """What is wrong, as the rest of a sentence that begins with the field's name; None if nothing is."""
     shown = f"(got {value!r:.100})"
     kind = dict if isinstance(field.default, Mapping) else type(field.default)
     if not _is_of(kind, value):
@@ -115,12 +115,12 @@ def _is_of(kind: type, value: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _problem_of_choice(value: Any, known: Sequence[Any], shown: str) -> str | None:
-    # 1 == True: a number is no choice among switches, nor the other way round.
-    if any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in known):
+def _problem_of_choice(value: Any, choices: Sequence[Any], shown: str) -> str | None:
+    # 1 == True: a number must not pass as a switch, nor a switch as a number.
+    if any(value == choice and isinstance(value, bool) == isinstance(choice, bool) for choice in choices):
         return None
-    listed = ", ".join(str(choice) or "''" for choice in known)
-    hint = nearest(value, map(str, known)) if isinstance(value, str) else ""
+    listed = ", ".join(str(choice) or "''" for choice in choices)
+    hint = nearest(value, map(str, choices)) if isinstance(value, str) else ""
     return f"must be one of {listed} {shown}{hint}"
 
 

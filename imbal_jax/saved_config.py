@@ -1,4 +1,4 @@
-"""config.json back to the config of an experiment; fields that an earlier version did not have are filled in."""
+"""Reads config.json back as an experiment's config; fields that an earlier version did not have get their defaults."""
 
 import json
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from imbal_jax.config import MAPPINGS, defaults
 from imbal_jax.errors import UserError
 
 FILE = "config.json"
-# What an experiment meant that was kept before there was such a field, where the default is another one today.
+# Values for experiments saved before the field existed, where the default is different today.
 BEFORE = {"classifier.epochs_of": "own"}
 
 
@@ -21,36 +21,36 @@ def read(folder: Path) -> Any:
     """
     path = Path(folder) / FILE
     if not path.is_file():
-        raise UserError(f"{folder} holds no {FILE}: give a folder of docs/results, or a run's workdir")
+        raise UserError(f"{folder} has no {FILE}: give a folder of docs/results, or a run's workdir")
     try:
-        kept = json.loads(path.read_bytes())
-        if not isinstance(kept, dict):
-            raise ValueError("no object")
+        content = json.loads(path.read_bytes())
+        if not isinstance(content, dict):
+            raise ValueError("not an object")
     except ValueError as problem:
         raise UserError(f"{path} is damaged ({problem})") from problem
-    return restored(kept)
+    return restored(content)
 
 
-def restored(kept: Mapping[str, Any]) -> Any:
+def restored(content: Mapping[str, Any]) -> Any:
     """The ConfigDict that config.json describes, with all fields."""
     from ml_collections import ConfigDict
 
-    return ConfigDict(_with_tuples(filled(kept)))
+    return ConfigDict(_with_tuples(filled(content)))
 
 
-def filled(kept: Mapping[str, Any]) -> dict[str, Any]:
-    """The fields of config.json and the defaults of those that it lacks, all in JSON's types: lists, no tuples."""
-    group = kept.get("data")
+def filled(content: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of config.json, with defaults for missing fields, all in JSON's types: lists, no tuples."""
+    group = content.get("data")
     name = group.get("name") if isinstance(group, Mapping) else None
     try:
         schema = defaults(str(name))
-    except UserError:  # a data set that is not there any more
+    except UserError:  # a data set that no longer exists
         schema = defaults("")
-    return _filled(kept, json.loads(json.dumps(schema)))
+    return _filled(content, json.loads(json.dumps(schema)))
 
 
-def _filled(kept: Mapping[str, Any], schema: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    fields = dict(kept)
+def _filled(content: Mapping[str, Any], schema: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    fields = dict(content)
     for name, value in schema.items():
         if name not in fields:
             fields[name] = BEFORE.get(prefix + name, value)
@@ -60,7 +60,7 @@ def _filled(kept: Mapping[str, Any], schema: Mapping[str, Any], prefix: str = ""
 
 
 def _with_tuples(value: Any) -> Any:
-    """JSON has lists where configs have tuples."""
+    """The value with tuples in place of lists, which JSON has instead."""
     if isinstance(value, Mapping):
         return {name: _with_tuples(item) for name, item in value.items()}
     return tuple(_with_tuples(item) for item in value) if isinstance(value, list | tuple) else value

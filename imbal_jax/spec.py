@@ -13,9 +13,13 @@ FORM = "'name', 'name(option=value)' or several joined by ' | '"
 
 
 class Word(NamedTuple):
-    """One call of a spec: its name, its options, the text it came from, and that of each option's value.
+    """One call of a spec.
 
-    The name may be dotted, 'my_package.my_method': a module outside of the package.
+    Attributes:
+        name: may be dotted, 'my_package.my_method': a module outside of the package.
+        options: name -> value.
+        text: the call as text.
+        texts: name of an option -> its value as text.
     """
 
     name: str
@@ -25,7 +29,7 @@ class Word(NamedTuple):
 
 
 def written(name: str, texts: Mapping[str, str]) -> str:
-    """A word of a spec from the texts of its options' values: 'name(option=text)', or 'name' without any."""
+    """A call as text, from the texts of its options' values: 'name(option=text)', or 'name' without options."""
     return f"{name}({', '.join(f'{option}={text}' for option, text in texts.items())})" if texts else name
 
 
@@ -34,20 +38,20 @@ def parse(text: str, what: str = "method", form: str = FORM) -> list[Word]:
 
     Args:
         text: the spec.
-        what: what it describes, for the message.
-        form: how it is written, for the message.
+        what: the name of the thing described, for the message.
+        form: the grammar, for the message.
 
     Raises:
-        UserError: the text has another form.
+        UserError: the text does not follow the grammar.
     """
-    problem = UserError(f"{what} {_short(text)} cannot be read; write {form}")
+    problem = UserError(f"{what} {_short(text)} cannot be parsed: write {form}")
     if len(text) > LONGEST:
-        raise UserError(f"{what} {text[:60]!r}... has {len(text)} characters: at most {LONGEST} are possible")
+        raise UserError(f"{what} {text[:60]!r}... must have at most {LONGEST} characters (got {len(text)})")
     if too_nested(text):
         raise problem
     try:
         tree = ast.parse(text.strip(), mode="eval").body
-    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:  # all of what Python's parser raises
+    except (SyntaxError, ValueError, TypeError, MemoryError, RecursionError) as error:  # everything that Python's parser raises
         raise problem from error
     words = [_word(node, f"{what} {_short(text)}") for node in _joined(tree)]
     if not all(words):
@@ -56,21 +60,21 @@ def parse(text: str, what: str = "method", form: str = FORM) -> list[Word]:
 
 
 def literal(text: str) -> Any:
-    """The Python literal that a text is, such as a dict.
+    """The value of a text that is a Python literal, such as a dict.
 
     Raises:
-        ValueError: it is none, or too long or too deeply nested to be one that somebody wrote.
+        ValueError: it is not a literal, or it is too long or too deeply nested.
     """
     if len(text) > LONGEST_LITERAL or too_nested(text):
         raise ValueError("too long, or nested too deeply")
     try:
         return ast.literal_eval(text.strip())
     except (SyntaxError, TypeError, MemoryError, RecursionError) as error:
-        raise ValueError("no literal") from error
+        raise ValueError("not a literal") from error
 
 
 def too_nested(text: str) -> bool:
-    """Whether brackets or signs are nested deeper than anyone writes them: Python's parser is recursive, and would fail."""
+    """Whether brackets or signs are nested more than 20 deep: Python's parser is recursive, and would fail."""
     depth = deepest = 0
     for letter in text:
         depth += (letter in "([{") - (letter in ")]}")
@@ -91,7 +95,7 @@ def _joined(node: ast.expr) -> list[ast.expr]:
 
 
 def _word(node: ast.expr, text: str) -> Word | None:
-    """The word that a node of Python's tree is; None if it is none. `text` stands for the spec in messages."""
+    """The call that a node of Python's syntax tree is, or None; `text` names the spec in messages."""
     call = node if isinstance(node, ast.Call) else ast.Call(node, [], [])
     name = _dotted(call.func)
     if name is None or call.args:
@@ -114,5 +118,5 @@ def _value(node: ast.expr, text: str) -> Any:
         return node.id
     try:
         return ast.literal_eval(node)
-    except (ValueError, TypeError, MemoryError, RecursionError) as error:  # TypeError: a dict or a set of what cannot be hashed
-        raise UserError(f"{text}: {_short(ast.unparse(node))} is not a number or a word") from error
+    except (ValueError, TypeError, MemoryError, RecursionError) as error:  # TypeError: unhashable items of a dict or a set
+        raise UserError(f"{text}: the value {_short(ast.unparse(node))} must be a number or a word") from error

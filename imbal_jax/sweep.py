@@ -1,4 +1,4 @@
-"""A sweep's plan: which arms still lack which seeds, in what chunks they are run, and when enough is known."""
+"""A sweep's plan: the missing seeds of each arm, the chunks that they run in, and the rule when to stop."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,14 +17,14 @@ from imbal_jax.stages import arm_group, classifier_training, gan_training
 from imbal_jax.stages.context import Chunk
 from imbal_jax.train import length
 
-EVERY = 8  # seeds between two interim analyses, unless said otherwise
+EVERY = 8  # seeds between two interim analyses, by default
 
 
 class Stop(NamedTuple):
     """When to stop before all seeds are done: once every comparison is decided.
 
     Attributes:
-        margin: differences below it are of no interest.
+        margin: the smallest difference of interest.
         every: seeds between two interim analyses.
     """
 
@@ -33,7 +33,7 @@ class Stop(NamedTuple):
 
 
 class Unit(NamedTuple):
-    """What is run at once: these groups of arms, all on these seeds."""
+    """Groups of arms that run one after the other on the same chunk of seeds."""
 
     seeds: tuple[int, ...]
     groups: list[list[Arm]]
@@ -43,77 +43,79 @@ def stop_rule(config: Any) -> Stop | None:
     """The rule of `config.stop`: '' (all seeds) or 'decided(margin=0.002, every=8)'.
 
     Raises:
-        UserError: anything else.
+        UserError: another text, or an option out of its bounds.
     """
     if not config.stop:
         return None
     words = parse(config.stop, "config.stop", "'decided(margin=0.002, every=8)'")
-    known = {"margin": float(config.margin), "every": EVERY}
-    if len(words) != 1 or words[0].name != "decided" or set(words[0].options) - set(known):
+    defaults = {"margin": float(config.margin), "every": EVERY}
+    if len(words) != 1 or words[0].name != "decided" or set(words[0].options) - set(defaults):
         hint = nearest(words[0].name, ["decided"])
-        raise UserError(f"config.stop is {config.stop!r}{hint}: leave it empty or write 'decided(margin=0.002, every=8)'")
-    asked = known | words[0].options
-    every, margin = asked["every"], asked["margin"]
+        raise UserError(f"config.stop must be empty or 'decided(margin=0.002, every=8)' (got {config.stop!r}){hint}")
+    options = defaults | words[0].options
+    every, margin = options["every"], options["margin"]
     if type(every) is not int or not 1 <= every <= seed_range.MOST or type(margin) not in (int, float) or not 0 <= margin < 1:
-        raise UserError(f"config.stop is {config.stop!r}: `every` is a number of seeds, `margin` at least 0 and below 1")
-    return Stop(float(asked["margin"]), asked["every"])
+        raise UserError(
+            f"config.stop must have `every` from 1 to {seed_range.MOST} seeds, `margin` from 0 to below 1 (got {config.stop!r})"
+        )
+    return Stop(float(options["margin"]), options["every"])
 
 
 def rounds(config: Any, per_process: int) -> list[list[tuple[int, ...]]]:
-    """The chunks of seeds, round by round: after a round all processes meet.
+    """The chunks of seeds, round by round: after a round all processes exchange their rows.
 
     Args:
-        config: gives the seeds and the rule when to stop.
+        config: its seeds and its stop rule are used.
         per_process: lanes that a process runs at once.
     """
-    asked, processes = seed_range.of(config.seeds), jax.process_count()
+    seeds, processes = seed_range.of(config.seeds), jax.process_count()
     rule = stop_rule(config)
     if rule is None:
-        return [memory.chunks(asked, min(per_process, -(-len(asked) // processes)))]
-    parts = [asked[start : start + rule.every] for start in range(0, len(asked), rule.every)]
+        return [memory.chunks(seeds, min(per_process, -(-len(seeds) // processes)))]
+    parts = [seeds[start : start + rule.every] for start in range(0, len(seeds), rule.every)]
     return [memory.chunks(part, min(per_process, -(-len(part) // processes))) for part in parts]
 
 
 def missing(arms: Iterable[Arm], chunk: Sequence[int], rows: Iterable[dict[str, Any]]) -> list[Unit]:
-    """What of a chunk is not yet among the rows: most often nothing, or one unit."""
+    """The arms and seeds of a chunk without a row: usually no unit, or one."""
     done = {(row["method"], row["seed"]) for row in rows}
-    lacking: dict[tuple[int, ...], list[Arm]] = {}
+    arms_by_seeds: dict[tuple[int, ...], list[Arm]] = {}
     for arm in arms:
-        if new := tuple(seed for seed in chunk if (arm.name, seed) not in done):
-            lacking.setdefault(new, []).append(arm)
-    return [Unit(new, groups(found)) for new, found in lacking.items()]
+        if lacking := tuple(seed for seed in chunk if (arm.name, seed) not in done):
+            arms_by_seeds.setdefault(lacking, []).append(arm)
+    return [Unit(lacking, groups(members)) for lacking, members in arms_by_seeds.items()]
 
 
 def steps_of_units(chunk: Chunk, units: Iterable[Unit]) -> Counter[str]:
-    """The lane-steps of the trainings of these units, by kind, as `pace` counts them; those found done are not known here.
+    """The lane-steps of the trainings of these units, by kind, as `pace` counts them; finished trainings are included.
 
     Args:
         chunk: of a single seed.
         units: see `Unit`.
     """
-    found: Counter[str] = Counter()
-    of_gan: dict[Any, int] = {}
+    steps_by_kind: Counter[str] = Counter()
+    gan_steps: dict[Any, int] = {}
     real = sum(chunk.train.counts)
     for unit in units:
         with_gan = set()
         for members in unit.groups:
-            there = chunk._replace(config=at(chunk.config, members[0].untraced))
-            steps = length.of(there.config.classifier, real, real).steps
-            found["classifier"] += steps * len(members) * len(unit.seeds)
+            at_point = chunk._replace(config=at(chunk.config, members[0].untraced))
+            steps = length.of(at_point.config.classifier, real, real).steps
+            steps_by_kind["classifier"] += steps * len(members) * len(unit.seeds)
             if arm_group.uses_gan(members[0].spec):
                 with_gan.add(members[0].untraced)
-                if members[0].untraced not in of_gan:
-                    of_gan[members[0].untraced] = gan_training.lane_steps(there)
-        found["gan"] += sum(of_gan[point] for point in with_gan) * len(unit.seeds)
-    return +found
+                if members[0].untraced not in gan_steps:
+                    gan_steps[members[0].untraced] = gan_training.lane_steps(at_point)
+        steps_by_kind["gan"] += sum(gan_steps[point] for point in with_gan) * len(unit.seeds)
+    return +steps_by_kind
 
 
 def lanes_at_once(chunk: Chunk, arms: Sequence[Arm]) -> int:
-    """How many lanes this process's devices take: `config.lanes_per_device`, or what their memory allows.
+    """The number of lanes that run at once in this process: by `config.lanes_per_device`, or by the devices' memory.
 
     Args:
         chunk: of a single seed.
-        arms: all; the one whose program is measured stands for them.
+        arms: all of them; the memory is measured for the baseline's training, and for the GAN's where an arm has one.
     """
     common, config = chunk.common, chunk.config
     slots = max(1, len(common.devices) // config.data_devices)
@@ -130,10 +132,10 @@ def lanes_at_once(chunk: Chunk, arms: Sequence[Arm]) -> int:
 
 
 def _light(chunk: Chunk, lanes: int, room: int) -> bool:
-    """Whether the lanes' states, which are all that grows with them in a loop, are sure to fit: nothing is compiled."""
+    """Whether the lanes' states surely fit the memory; in a loop only they grow with the lanes. Nothing is compiled."""
     state = jax.eval_shape(partial(classifier_training.initial, chunk), jax.random.key(0))
-    own = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
-    rows = len(chunk.task.counts) * max(chunk.task.counts) * (4 + int(np.prod(chunk.task.shape)))
-    # A batch with what a small network makes of it: larger ones are measured.
-    batch = 64 * chunk.config.classifier.batch * int(np.prod(chunk.task.shape)) * 4
-    return lanes * (4 * own + rows) + batch < room / 4
+    state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
+    row_bytes = len(chunk.task.counts) * max(chunk.task.counts) * (4 + int(np.prod(chunk.task.shape)))
+    # A batch with the activations of a small network; for larger ones the memory is measured.
+    batch_bytes = 64 * chunk.config.classifier.batch * int(np.prod(chunk.task.shape)) * 4
+    return lanes * (4 * state_bytes + row_bytes) + batch_bytes < room / 4

@@ -172,7 +172,7 @@ def test_a_full_disk_below_the_cache_costs_time_alone(peace, tmp_path):
     small = [*private, "sh", "-c", f'mount -t tmpfs -o size=64k none "{disk}"; exec "$@"', "sh"]
     process = start(tmp_path / "run", disk, before=small, cache_for_data=disk)
     status, _, err = ended(process)
-    assert status == 0 and err.count("no longer kept") == 1 and "Traceback" not in err, err
+    assert status == 0 and err.count("no longer cached") == 1 and "Traceback" not in err, err
     assert figures(tmp_path / "run") == figures(peace[0])
 
 
@@ -256,5 +256,5 @@ def test_one_of_two_is_killed_and_the_other_says_so_in_a_line(peace, tmp_path, w
     status, _, err = ended(processes[1 - which], 200)
     lines = [line for line in err.splitlines() if "error" in line]
     assert status == 6, err
-    assert len(lines) == 1 and f"process {which}" in lines[0] and "start the same command on every host again" in lines[0], err
+    assert len(lines) == 1 and f"process {which}" in lines[0] and "run the same command on every host again" in lines[0], err
     assert "Traceback" not in err and "*** Check failure" not in err

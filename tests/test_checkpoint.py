@@ -171,9 +171,9 @@ def test_a_damaged_step_is_stepped_over(folder, damage, caplog):
     saved = checkpoint.restore(folder, make(0))
     assert saved.step == 1 and saved.meta == {"epoch": 1}
     assert_same(saved.state, make(1))
-    assert f"{folder / '2'} is damaged and skipped: " in caplog.text
+    assert f"{folder / '2'} is damaged and is skipped: " in caplog.text
     damage(folder / "1")
-    with pytest.raises(UserError, match=re.escape(f"{folder}: every checkpoint in it is damaged; delete this folder")):
+    with pytest.raises(UserError, match=re.escape(f"{folder}: all checkpoints in it are damaged: delete this folder")):
         checkpoint.restore(folder, make(0))
     checkpoint.save(folder, 2, make(3), {"epoch": 2})
     assert_same(checkpoint.restore(folder, make(0)).state, make(3))

@@ -93,7 +93,7 @@ def test_unknown_and_absent_fields():
         config.validate(made)
     made = base.get_config("mnist")
     del made.classifier.warmup
-    with pytest.raises(UserError, match="has no field 'classifier.warmup': start from configs/base.py"):
+    with pytest.raises(UserError, match="has no field 'classifier.warmup': begin with get_config of configs/base.py"):
         config.validate(made)
     with pytest.raises(UserError, match=r"data.name must be one of .* \(got 'mnits'\)"):
         config.validate(ConfigDict({"data": {"name": "mnits"}}))

@@ -523,7 +523,7 @@ def test_unknown_name():
         with fails("config.data.name must be one of cifar, fashion_mnist, fer2013, folder, mitbih, mnist", f"(got {name!r})"):
             data.load(name)
     for path in ("../mnist", "mnist.py", "no_such_package.data", ".", "a..b"):
-        with fails(f"config.data.name is {path!r}, which cannot be imported"):
+        with fails(f"config.data.name: the module {path!r} cannot be imported"):
             data.load(path)
 
 

@@ -175,7 +175,7 @@ def test_a_network_without_averages_keeps_none():
 @pytest.mark.parametrize("data", [0, 3])
 def test_data_devices_must_divide_the_devices(data):
     for refused in (lambda: lanes.devices_for(1, data), lambda: lanes.over_lanes(lambda lane, shared: lane, data=data)):
-        with pytest.raises(UserError, match=rf"config.data_devices is {data}, .* the 4 devices: use 1, 2, 4"):
+        with pytest.raises(UserError, match=rf"config.data_devices must divide the 4 devices \(got {data}\): use 1, 2, 4"):
             refused()
 
 

@@ -163,13 +163,13 @@ def test_a_workdir_of_before_there_was_a_field_is_collected_and_replaced(whole, 
 
 def test_what_cannot_be_continued_or_collected_is_said(whole, tmp_path):
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match="holds no rows"):
+    with pytest.raises(UserError, match="has no rows"):
         evidence.begin(tmp_path / "empty", tmp_path / "new")
     with pytest.raises(UserError, match="no finished row"):
         evidence.collect(tmp_path / "empty", tmp_path / "folder")
     with pytest.raises(UserError, match="--into=docs/results/NAME"):
         evidence.collect(whole)
-    with pytest.raises(UserError, match="holds a run of its own"):
+    with pytest.raises(UserError, match="holds another run"):
         evidence.begin(whole, whole)
 
 
@@ -225,12 +225,12 @@ def test_a_folder_is_continued_with_its_own_config_and_more_seeds(folder):
     ("argv", "words"),
     [
         (["--continue={}", "--config.sedes=2"], ["unknown config field 'sedes'", "'seeds'"]),
-        (["--continue={}", "--config.seeds=x"], ["it must be a whole number"]),
-        (["--continue={}", "--config=configs/mnist_cgan.py"], ["no place beside --continue"]),
+        (["--continue={}", "--config.seeds=x"], ["config.seeds must be a whole number", "(got x)"]),
+        (["--continue={}", "--config=configs/mnist_cgan.py"], ["cannot be combined with --continue"]),
         (["--continue=nowhere"], ["nowhere holds no config.json"]),
         (["--into=docs"], ["--into needs --collect"]),
         (["--replace", "--config=configs/mnist_cgan.py"], ["--replace needs --collect"]),
-        (["--collect=x", "--config=configs/mnist_cgan.py"], ["no place beside"]),
+        (["--collect=x", "--config=configs/mnist_cgan.py"], ["cannot be combined"]),
         (["--collect="], ["--collect needs a folder"]),
     ],
 )

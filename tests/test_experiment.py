@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from imbal_jax import experiment
-from imbal_jax.artifacts import json_files
+from imbal_jax.artifacts import json_files, point_file
 from imbal_jax.errors import UserError
 from tests import small
 
@@ -38,7 +38,8 @@ def test_the_workdir_holds_what_is_promised(done):
         assert (workdir / name).stat().st_size > 0, name
     for name in PLOTS:
         assert (workdir / "plots" / name).read_bytes().startswith(b"\x89PNG"), name
-    assert (workdir / "checkpoints" / "seeds-0-1" / "generator" / "1").is_dir()
+    folder = workdir / "checkpoints" / "seeds-0-1"
+    assert (folder / "generator" / "1").is_dir() and point_file.read(folder) == ([0, 1], {})
 
 
 def test_results_have_the_published_form(done):
@@ -139,7 +140,7 @@ def test_a_workdir_of_before_there_was_a_field_is_the_same_experiment_at_its_def
     config = small.get_config()
     experiment.check_workdir(config, tmp_path)
     config.classifier.beta2 = 0.99
-    with pytest.raises(UserError, match="holds a different experiment: config.classifier.beta2 is 0.999 there and 0.99 now"):
+    with pytest.raises(UserError, match=r"a different experiment \(config.classifier.beta2 is 0.999 there and 0.99 now\)"):
         experiment.check_workdir(config, tmp_path)
 
 

@@ -213,4 +213,4 @@ def test_images_that_are_all_alike_are_a_failure(tmp_path):
     )
     arm_group.warn_of_alike(chunk, Curves(tmp_path / "metrics.jsonl", (3,)), 3, "gan_synth", found)
     (line,) = json_files.read(tmp_path / "metrics.jsonl")
-    assert line["message"] == "the rows that the GAN made of class 8 are all one and the same" and line["seed"] == 3
+    assert line["message"] == "mode collapse: all generated rows of class 8 are identical" and line["seed"] == 3

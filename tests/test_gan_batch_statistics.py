@@ -143,7 +143,7 @@ def test_penalties_on_a_slope_need_examples_that_are_on_their_own(field, value, 
     config.gan.classes = ""
     config.gan.model, config.gan.latent = "s1_gan", 112
     made = gan_training.nets_of(config, task, "gemm")
-    with pytest.raises(UserError, match=rf"config.{said} penalises the discriminator's slope.*normalisation of s1_gan couples"):
+    with pytest.raises(UserError, match=rf"config.{said} penalises .* gradient.*normalisation of s1_gan couples"):
         gan_training.check_penalty(made, config, task.shape)
     config.gan.model, config.gan.latent = "ecg_gan", 128  # spectral norms
     gan_training.check_penalty(gan_training.nets_of(config, task, "gemm"), config, task.shape)

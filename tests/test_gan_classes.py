@@ -43,7 +43,7 @@ def test_a_class_that_cannot_have_one():
 def test_options_that_do_not_suit_the_data():
     options = config_of("minority").gan
     gan_training.check_data(options, TASK)
-    with pytest.raises(UserError, match="'minority', and no class is rare"):
+    with pytest.raises(UserError, match="config.gan.classes='minority' needs a class"):
         gan_training.check_data(options, TASK._replace(minority=()))
     options.augment = "translation"
     gan_training.check_data(options, TASK)
@@ -146,9 +146,9 @@ def test_training_rows_never_stand_in_for_held_out_ones(tmp_path):
     assert gan_selection.rule(chunk, (1, 8)) == "frechet; last for 8" and gan_selection.rule(chunk, (8,)) == "last"
     assert gan_selection.rule(chunk, (1,)) == gan_selection.rule(chunk, ()) == "frechet"
     told = gan_selection.not_judged(chunk, (1, 8))
-    assert list(told) == [8] and "fewer than 10 held-out rows of class 8" in told[8] and "the last is drawn from" in told[8]
+    assert list(told) == [8] and "fewer than 10 held-out rows of class 8" in told[8] and "the last state is used" in told[8]
     of_all = gan_selection.not_judged(chunk, ())[None]
-    assert "of class 6, 8, 9" in of_all and "the others decide" in of_all
+    assert "of class 6, 8, 9" in of_all and "the other classes decide" in of_all
     chunk.config.gan.select = "last"
     assert gan_selection.rule(chunk, (1, 8)) == "last"
 

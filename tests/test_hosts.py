@@ -91,7 +91,7 @@ def test_who_waits_leaves_with_one_that_will_not_come(store, monkeypatch):
     arrive(monkeypatch, 0, [])
     store.entries["imbal_jax/left/2"] = ""
     as_process(monkeypatch, 1)
-    with pytest.raises(Interrupted, match="asked to end before they met"):
+    with pytest.raises(Interrupted, match="stopped before the processes exchanged their rows"):
         multihost.gather("start", [])
 
 
@@ -108,7 +108,7 @@ def test_a_lost_process_is_named(store, monkeypatch):
     arrive(monkeypatch, 0, [])
     store.alive = {0, 1}
     as_process(monkeypatch, 1)
-    with pytest.raises(Lost, match="process 2 of 3 is lost: .*start the same command on every host again"):
+    with pytest.raises(Lost, match="process 2 of 3 is lost .*run the same command on every host again"):
         multihost.gather("start", [])
 
 
@@ -137,7 +137,7 @@ def test_a_service_that_is_gone_lets_the_training_save(store, monkeypatch, caplo
 
     monkeypatch.setattr(store, "key_value_try_get", gone)
     as_process(monkeypatch, 1)
-    assert multihost.stopping([])() and "process 0, which coordinates the others, is gone" in caplog.text
+    assert multihost.stopping([])() and "process 0, the coordinator, has ended" in caplog.text
 
 
 def test_the_loss_of_the_first_is_told_at_the_end_too(store, monkeypatch):
@@ -147,7 +147,7 @@ def test_the_loss_of_the_first_is_told_at_the_end_too(store, monkeypatch):
     monkeypatch.setattr(store, "key_value_try_get", gone)
     monkeypatch.setattr(jax.distributed, "shutdown", lambda: pytest.fail("waits for who is lost"))
     as_process(monkeypatch, 1)
-    with pytest.raises(Lost, match="process 0, which coordinates the others, is gone"):
+    with pytest.raises(Lost, match="process 0, the coordinator, has ended"):
         multihost.finish()
     multihost.finish(Lost("process 0 is gone"))
 

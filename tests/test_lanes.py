@@ -1,5 +1,9 @@
 """Lanes: a seed's result does not depend on its neighbours, the devices, or how lanes are spread."""
 
+import ast
+import zlib
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -76,9 +80,34 @@ def test_purposes_are_separate_and_stable():
     assert jax.random.key_data(both)[1].tolist() == jax.random.key_data(alone).tolist()
 
 
+def names_of_purposes(path):
+    """The names that a source file gives to `purpose` and `purposes`; of an f-string, its beginning."""
+    tree = ast.parse(path.read_text())
+    loops = {}  # names of a comprehension's variable: ... for name in ("dropout", "rows")
+    for node in ast.walk(tree):
+        if isinstance(node, ast.comprehension) and isinstance(node.iter, ast.Tuple) and isinstance(node.target, ast.Name):
+            loops[node.target.id] = node.iter.elts
+    for node in ast.walk(tree):
+        called = isinstance(node, ast.Call) and (getattr(node.func, "id", "") or getattr(node.func, "attr", ""))
+        if called in ("purpose", "purposes"):
+            name = node.args[1]
+            for text in loops.get(getattr(name, "id", ""), [name]):
+                yield text.values[0].value if isinstance(text, ast.JoinedStr) else text.value
+
+
+def test_the_table_has_every_purpose_and_no_other():
+    package = Path(lanes.__file__).parent.parent
+    used = {name for path in package.rglob("*.py") for name in names_of_purposes(path)}
+    assert used == set(lanes.PURPOSES) and all(lanes.PURPOSES.values())
+
+
+def test_no_two_purposes_are_one():
+    assert len({zlib.crc32(name.encode()) for name in lanes.PURPOSES}) == len(lanes.PURPOSES)
+
+
 @pytest.mark.parametrize("bad", [{"parallel": "threads"}, {"inner": "unroll"}])
 def test_unknown_ways_are_refused(bad):
-    with pytest.raises(UserError, match="use '"):
+    with pytest.raises(UserError, match="must be '"):
         lanes.over_lanes(walk, **bad)
 
 

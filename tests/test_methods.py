@@ -455,7 +455,7 @@ def test_the_listing_has_every_method_with_its_options():
         ("none(a=1)", "it takes none"),
         ("over(", "cannot be read"),
         ("over(3)", "cannot be read"),
-        ("over(to=[x])", "is not a number or a word"),
+        ("over(to=[x])", "must be a number or a word"),
         ("over(to=[3])", r"to=\[3\] is not .*it takes to='max'"),
         ("over(to=True)", "to=True is not"),
         ("over(to=-3)", "none of 'max', 'min', a positive number"),

@@ -131,7 +131,7 @@ def test_any_text_as_a_grid(text):
     "rule", ["margin=nan", "margin=x", "margin=inf", "margin=-1", "every=0", "every=2.5", "every=True", f"every={10**30}"]
 )
 def test_a_rule_that_is_none(rule):
-    with pytest.raises(UserError, match="config.stop is"):
+    with pytest.raises(UserError, match="config.stop must"):
         sweep.stop_rule(ConfigDict({"stop": f"decided({rule})", "margin": 0.002}))
 
 

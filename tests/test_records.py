@@ -217,7 +217,7 @@ def test_a_folder_in_place_of_the_file(path):
 
 
 def test_a_folder_is_held_by_one_at_a_time(tmp_path):
-    with json_files.alone(tmp_path), pytest.raises(UserError, match="another process is at work"), json_files.alone(tmp_path):
+    with json_files.alone(tmp_path), pytest.raises(UserError, match="another process is using"), json_files.alone(tmp_path):
         pass
     with json_files.alone(tmp_path):
         pass

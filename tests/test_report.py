@@ -596,7 +596,7 @@ def test_text_of_the_run_is_escaped(tmp_path, undrawn):
 
 
 def test_bad_files_are_named(tmp_path):
-    with pytest.raises(UserError, match="holds no finished row"):
+    with pytest.raises(UserError, match="has no finished row"):
         build.build(tmp_path)
     fabricate(tmp_path)
     (tmp_path / "config.json").write_text("{")

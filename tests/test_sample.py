@@ -15,7 +15,7 @@ from PIL import Image
 
 import launch
 from imbal_jax import arms, experiment
-from imbal_jax.artifacts import checkpoint, json_files
+from imbal_jax.artifacts import checkpoint, json_files, point_file
 from imbal_jax.data.dataset import Dataset, Rows
 from imbal_jax.data.storage_types import kept
 from imbal_jax.export import generator_checkpoints, samples
@@ -53,6 +53,7 @@ def begin(config, workdir):
         patch.setattr(context.data, "load", lambda *_, **__: black)
         begun = training_set.prepare(config, workdir)
     experiment.write_run_files(begun)
+    point_file.write(begun.folder, begun.seeds, {})
     return begun
 
 
@@ -76,6 +77,7 @@ def beats(tmp_path_factory):
     config.conv = "lax"  # compiles sooner
     json_files.write_json(workdir / "config.json", config.to_dict())
     json_files.write_json(workdir / "environment.json", {"data": BEATS})
+    point_file.write(workdir / "checkpoints" / "seeds-4", (4,), {})
     nets = gan_training.nets_of(
         *generator_checkpoints._described(workdir / "checkpoints" / "seeds-4" / "generator")[1:3], "gemm"
     )
@@ -150,7 +152,7 @@ def test_the_same_call_gives_the_same_bytes_and_more_rows_begin_with_them(digits
     assert len({pixels(tmp_path / "more" / f"8_{i:04d}.png").tobytes() for i in range(len(more) - 1)}) == len(more) - 1
     assert "note" not in capsys.readouterr().out
     samples.draw(samples.Wanted(digits[0], tmp_path / "more", ("8",), 1, seed=1))
-    assert f"note: {samples.BATCH + 1} pictures of earlier calls" in capsys.readouterr().out
+    assert f"also holds {samples.BATCH + 1} pictures of earlier calls" in capsys.readouterr().out
 
 
 def test_other_seeds_epochs_and_latents_give_other_rows(digits, pictures, tmp_path):
@@ -233,50 +235,61 @@ def wrong(*words, folder, classes=(), **options):
 
 
 def test_folders_without_a_checkpoint(digits, tmp_path):
-    wrong(tmp_path / "nothing", "is no folder", "looked for a folder 'generator'", folder=tmp_path / "nothing")
+    wrong(tmp_path / "nothing", "is not a folder", "a folder that contains 'generator'", folder=tmp_path / "nothing")
     wrong(tmp_path, "has none", folder=tmp_path)
-    wrong("generator/9 is no folder", folder=digits[0] / CHUNK / "generator" / "9")
+    wrong("generator/9 is not a folder", folder=digits[0] / CHUNK / "generator" / "9")
     (tmp_path / "generator").mkdir()
     shutil.copytree(digits[0] / CHUNK / "generator" / "3", tmp_path / "generator" / "3")
-    wrong("no folder 'seeds-...' above it", folder=tmp_path)
-    shutil.move(tmp_path / "generator", tmp_path / "seeds-0-1" / "generator")
-    wrong("no config.json above it", folder=tmp_path)
+    wrong(f"{tmp_path} has no point.json (an earlier version wrote none)", '{"seeds": [0, 1], "point": ', folder=tmp_path)
+    point_file.write(tmp_path, (0, 1), {})
+    wrong("no folder above it has a config.json", folder=tmp_path)
+    (tmp_path / "point.json").write_text('{"seeds": [0, -1], "point": {}}')
+    wrong(f"{tmp_path / 'point.json'} is damaged ('seeds' is [0, -1])", folder=tmp_path)
 
 
 def test_seeds_and_epochs_that_are_not_there(digits):
     for folder in (digits[0], digits[0] / CHUNK / "generator" / "3"):
-        wrong("no generator of seed 7", "seeds 0-1", folder=folder, seed=7)
-    wrong("no checkpoint of epoch 4", "epochs 3,6", folder=digits[0], epoch=4)
+        wrong("no generator of seed 7", "its seeds are 0-1", folder=folder, seed=7)
+    wrong("no checkpoint of epoch 4", "its epochs are 3,6", folder=digits[0], epoch=4)
     wrong("--epoch=6", "is epoch 3", folder=digits[0] / CHUNK / "generator" / "3", epoch=6)
 
 
 def test_classes_that_cannot_be_drawn(digits, beats):
     wrong("unknown class '44' (--class); did you mean '4'?", "0, 1, 2", folder=digits[0], classes=("4,44",))
     wrong("unknown class 'F'", "N, S, V", folder=beats, classes=("F",))
-    wrong("class 'N' has no GAN of its own", "those that have: S, V", folder=beats, classes=("S", "N"))
-    with fails("--format=png is for images", "(200, 1)", "--format=npz"):
+    wrong("class 'N' has no GAN in this run", "the classes with a GAN are S, V", folder=beats, classes=("S", "N"))
+    with fails("--format=png needs images", "(200, 1)", "--format=npz"):
         samples.draw(samples.Wanted(beats, format="png"))
-    with fails("cannot make the folder", "/proc/nothing/here", "choose another --out"):
+    with fails("--out=/proc/nothing/here cannot be created", "choose another folder"):
         samples.draw(samples.Wanted(beats, Path("/proc/nothing/here")))
     assert not (beats / "samples").exists()
 
 
 def test_several_trainings(copy):
     shutil.copytree(copy / CHUNK, copy / "checkpoints" / "seeds-2,5")
+    point_file.write(copy / "checkpoints" / "seeds-2,5", (2, 5), {})
     wrong("several trainings", "--seed", "checkpoints/seeds-0-1; checkpoints/seeds-2,5", folder=copy)
     assert generator_checkpoints.load(copy, seed=5).seed == 5
     assert generator_checkpoints.load(copy / "checkpoints" / "seeds-2,5").seed == 2
-    wrong("no generator of seed 3", "seeds 0-2,5", folder=copy, seed=3)
+    wrong("no generator of seed 3", "its seeds are 0-2,5", folder=copy, seed=3)
 
 
 def test_a_point_of_a_sweep_has_its_own_network(copy, digits):
-    folder = copy / CHUNK / "gan.latent=6, gan.ema=0.9"
+    """Texts stay texts, with commas in them; the folder's name says nothing."""
+    point = {"gan.latent": 6, "gan.loss": "hinge", "gan.augment": "translation, cutout", "gan.r1": 1e-05}
+    folder = copy / CHUNK / "any name"
     nets = digits[1]._replace(latent=6, generator=digits[1].generator.clone(latent=6))
     checkpoint.save(folder / "generator", 2, {"generator": weights(nets, (2,), 0)}, {})
-    generator = generator_checkpoints.load(folder)
-    assert (generator.nets.latent, generator.nets.ema, generator.epoch, generator.run) == (6, 0.9, 2, copy)
-    folder.rename(folder.with_name("gan.latency=6"))
-    wrong("config.json", "latency", folder=folder.with_name("gan.latency=6"))
+    point_file.write(folder, (3, 4), point)
+    generator = generator_checkpoints.load(folder, seed=4)
+    assert (generator.nets.latent, generator.nets.r1, generator.nets.augment) == (6, 1e-05, ("translation", "cutout"))
+    assert (generator.seed, generator.epoch, generator.run) == (4, 2, copy)
+    config = generator_checkpoints._described(folder / "generator")[1]
+    assert config.gan.to_dict() == arms.at(small.get_config(), point.items()).gan.to_dict() and config.gan.loss == "hinge"
+    samples.draw(samples.Wanted(folder, copy / "drawn", ("4",), 1))
+    assert (copy / "drawn" / "4_0000.png").is_file()
+    point_file.write(folder, (3, 4), {"gan.latency": 6})
+    wrong("config.json", "latency", folder=folder)
 
 
 # --- files that do not fit ----------------------------------------------------------------------------------------------
@@ -297,22 +310,22 @@ def test_a_checkpoint_of_another_network(copy):
     rewrite(copy / "config.json", lambda config: config["gan"].update(model="s9_gan"))
     wrong("config.gan.model must be one of", folder=copy)
     rewrite(copy / "config.json", lambda config: [config["gan"].update(model="s0_cgan"), config["gan"].pop("loss")])
-    wrong("config.json: no config of this version", "loss", folder=copy)
+    wrong("config.json is not a config of this version", "loss", folder=copy)
 
 
 def test_rows_of_another_shape_than_the_data(beats, tmp_path):
     copy = shutil.copytree(beats, tmp_path / "copy")
-    rewrite(copy / "config.json", lambda config: config["gan"].update(latent=13))  # no array hangs on it
-    wrong("makes rows of shape (201, 1), and the data has (200, 1)", folder=copy)
+    rewrite(copy / "config.json", lambda config: config["gan"].update(latent=13))  # no array depends on it
+    wrong("generates rows of shape (201, 1), and the data has (200, 1)", folder=copy)
 
 
 def test_files_that_are_damaged_or_lack_something(copy):
     path = copy / CHUNK / "generator" / "6" / "record.json"
     path.write_text(path.read_text().replace("epoch", "epocH"))
-    wrong(f"{path.parent}: the checkpoint is damaged: record.json is altered", "choose another: 3", folder=copy)
+    wrong(f"{path.parent}: the checkpoint is damaged: record.json is altered", "choose another one (3)", folder=copy)
     assert generator_checkpoints.load(copy, epoch=3).epoch == 3
     shutil.rmtree(copy / CHUNK / "generator" / "3")
-    wrong("is damaged", "there is no other", folder=copy)
+    wrong("is damaged", "there is no other one", folder=copy)
     rewrite(copy / "environment.json", lambda content: content["data"].pop("shape"))
     wrong("environment.json lacks shape of the data", "start the run's own command once more", folder=copy)
     (copy / "environment.json").unlink()
@@ -326,19 +339,19 @@ def test_an_older_run_started_again_gets_what_its_environment_lacks(copy):
     assert json_files.read_json(copy / "environment.json") == whole and whole["data"]["shape"] == [28, 28, 1]
 
 
-def test_weights_that_are_no_numbers(copy, digits):
+def test_weights_that_are_not_finite(copy, digits):
     state = weights(digits[1], (2,), 0)
     state["params"]["Conv_0"]["bias"][1] = np.nan
     checkpoint.save(copy / CHUNK / "generator", 9, {"generator": state}, {}, keep=9)
     assert generator_checkpoints.load(copy).epoch == 9
-    wrong("the generator of seed 1 has weights that are no numbers", folder=copy, seed=1)
+    wrong("the generator of seed 1 has weights that are not finite", folder=copy, seed=1)
 
 
 # --- the command line ---------------------------------------------------------------------------------------------------
 
 
 def told(monkeypatch, capsys, *argv):
-    """What a command line is answered with, when it ends with exit code 2."""
+    """The line that a command line prints when it exits with status 2."""
     values = absl_flags.FlagValues()
     define(values, ["launch.py", *argv])
     monkeypatch.setattr(launch.flags, "FLAGS", values)
@@ -353,14 +366,14 @@ def told(monkeypatch, capsys, *argv):
 @pytest.mark.parametrize(
     ("argv", "words"),
     [
-        (["--sample=/nowhere/at/all"], ["/nowhere/at/all is no folder"]),
+        (["--sample=/nowhere/at/all"], ["/nowhere/at/all is not a folder"]),
         (["--sample="], ["--sample needs a folder"]),
         (["--sample=x", "--count=0"], ["error: flag --count=0"]),
         (["--sample=x", "--count=many"], ["error: flag --count=many"]),
         (["--sample=x", "--format=jpg"], ["error: flag --format=jpg", "png|npz"]),
-        (["--sample=x", "y"], ["'y' is not understood"]),
-        (["--sample=x", "--workdir=y"], ["--workdir has no place beside --sample: --out"]),
-        (["--sample=x", "--config=tests/small.py"], ["--config has no place beside --sample"]),
+        (["--sample=x", "y"], ["unknown argument 'y'"]),
+        (["--sample=x", "--workdir=y"], ["--workdir cannot be combined with --sample: give the output folder as --out"]),
+        (["--sample=x", "--config=tests/small.py"], ["--config cannot be combined with --sample"]),
         (["--sample=x", "--config.seeds=2"], ["config"]),
         (["--class=4"], ["error: --class needs --sample=DIR"]),
         (["--config=tests/small.py", "--seed=4"], ["error: --seed needs --sample=DIR"]),
@@ -382,12 +395,3 @@ def test_the_whole_command(digits, beats, tmp_path, monkeypatch, capsys):
     assert out.endswith(f"drawing: 2 of each of S, V\nsamples: {tmp_path}\n") and not err
     with np.load(tmp_path / "samples.npz") as file:
         assert file["x"].shape == (4, 200, 1) and json.loads(str(file["metadata"]))["latent_seed"] == 3
-
-
-def test_a_point_over_texts_is_read_from_its_folder():
-    """Texts stay texts, with commas in them; numbers are those that the folder's name was made from."""
-    config = small.get_config()
-    point = (("gan.loss", "hinge"), ("gan.augment", "translation, cutout"), ("gan.latent", 64), ("gan.r1", 1e-05))
-    place = arms.Arm("gan_synth", point).place
-    assert generator_checkpoints._point(config, place) == list(point)
-    assert arms.at(config, generator_checkpoints._point(config, place)).gan.to_dict() == arms.at(config, point).gan.to_dict()

@@ -18,7 +18,7 @@ from configs import ecg_gan, fer2013_affine, methods_mnist, retinopathy_dcgan
 from imbal_jax import arms as arms_of
 from imbal_jax import experiment, start_message, sweep
 from imbal_jax.arms import Arm
-from imbal_jax.artifacts import checkpoint, json_files
+from imbal_jax.artifacts import checkpoint, json_files, point_file
 from imbal_jax.data import batches
 from imbal_jax.errors import Interrupted, UserError
 from imbal_jax.evaluate import interim, stats
@@ -98,16 +98,16 @@ def test_several_grids_one_after_the_other():
 @pytest.mark.parametrize(
     ("grid", "words"),
     [
-        ("mixup.alpha", ["config.grid is 'mixup.alpha'", "write a dict"]),
-        ("[{'mixup.alpha': 1}, 2]", ["write a dict such as", "a list of dicts"]),
-        ("{'classifier.epochs': ('a', 1)}", ["'classifier.epochs' is 'a': it must be a number"]),
-        ("{'classifier.optimizer': ('adam', 1)}", ["'classifier.optimizer' is 1: it must be a text"]),
-        ("{'data.name': ('mnist', 'cifar10')}", ["'data.name' is no number of the config, no text of classifier or gan"]),
-        ("{'over.to': (True,)}", ["is not a name with a tuple of numbers"]),
-        ("{'over.to': (nan,)}", ["write a dict"]),
+        ("mixup.alpha", ["config.grid must be a dict", "(got 'mixup.alpha')"]),
+        ("[{'mixup.alpha': 1}, 2]", ["must be a dict such as", "a list of dicts"]),
+        ("{'classifier.epochs': ('a', 1)}", ["'classifier.epochs' must be a number (got 'a')"]),
+        ("{'classifier.optimizer': ('adam', 1)}", ["'classifier.optimizer' must be a text (got 1)"]),
+        ("{'data.name': ('mnist', 'cifar10')}", ["a text of config.classifier or config.gan"]),
+        ("{'over.to': (True,)}", ["must map names to tuples of numbers"]),
+        ("{'over.to': (nan,)}", ["must be a dict"]),
         ("{'classifier.learning_rat': (0.1,)}", ["did you mean 'classifier.learning_rate'"]),
-        ("{'mixup.alpha': (0.1,)}", ["'mixup.alpha' is no number of the config", "and no option of a method in use"]),
-        ("{'seed': (1, 2)}", ["'seed' is no number of the config"]),
+        ("{'mixup.alpha': (0.1,)}", ["'mixup.alpha' is neither a number of the config", "nor an option of a method in use"]),
+        ("{'seed': (1, 2)}", ["'seed' is neither a number of the config"]),
         ("{'over.too': (1, 2)}", ["method 'over' has no option 'too'; did you mean 'to'"]),
     ],
 )
@@ -144,7 +144,7 @@ def test_the_rounds_of_a_sweep():
 
 @pytest.mark.parametrize("stop", ["decide", "decided(every=0)", "decided(margin=2)", "decided(more=1)", "decided | none"])
 def test_what_the_stop_rule_may_not_be(stop):
-    with pytest.raises(UserError, match=r"config\.stop is"):
+    with pytest.raises(UserError, match=r"config\.stop must"):
         sweep.stop_rule(config_of(stop=stop))
 
 
@@ -375,7 +375,8 @@ def test_a_grid_over_a_field_that_is_not_traced(tmp_path):
     rows = json_files.read(tmp_path / "rows.jsonl")
     assert [row["method"] for row in rows] == ["over [classifier.epochs=1]", "over [classifier.epochs=2]"]
     assert rows[1]["examples_seen"] == 2 * rows[0]["examples_seen"]
-    assert (tmp_path / "checkpoints" / "seeds-0" / "classifier.epochs=2" / "classifier").is_dir()
+    folder = tmp_path / "checkpoints" / "seeds-0" / "classifier.epochs=2"
+    assert (folder / "classifier").is_dir() and point_file.read(folder) == ([0], {"classifier.epochs": 2})
 
 
 def test_asked_to_end_it_saves_and_goes_on_later(tmp_path):
@@ -481,13 +482,13 @@ def test_sigterm_saves_and_exits_soon(one_process, tmp_path):
     process.send_signal(signal.SIGTERM)
     status, out = ended(process, 60)
     assert status == 128 + signal.SIGTERM and time.monotonic() - asked < 30
-    assert "asked to end: stopped at step" in out and "the same command goes on from here" in out
+    assert "ended by a signal: stopped at step" in out and "the same command resumes the run" in out
     (chunk,) = (workdir / "checkpoints").glob("seeds-0*")  # one lane for each core
     assert checkpoint.steps(chunk / "classifier" / "none")
 
 
 def test_a_second_process_on_the_same_workdir_is_refused(tmp_path):
-    with json_files.alone(tmp_path), pytest.raises(UserError, match="another process is at work"):
+    with json_files.alone(tmp_path), pytest.raises(UserError, match="another process is using"):
         experiment.run(config_of(), tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The lines of metrics.jsonl, read back and checked: a stage, a seed, an epoch, and numbers or a message."""
+"""The lines of metrics.jsonl, read back and checked: each has a stage, a seed, an epoch, and numbers or a message."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,16 +16,16 @@ NEEDED = ("stage", "seed", "epoch")
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """All lines; [] when there is no file.
+    """All lines; [] without a file.
 
     Raises:
-        UserError: a damaged line, or one that is no line of a training.
+        UserError: a damaged line, or a line that no training has written.
     """
     return [_checked(path, line) for line in json_files.read(path)]
 
 
 def newest_first(path: Path) -> Iterator[dict[str, Any]]:
-    """The lines from the last to the first; read no further than lines are asked for.
+    """The lines from the last to the first, read lazily.
 
     Raises:
         UserError: as `read`, of a line once it is reached.
@@ -36,10 +36,12 @@ def newest_first(path: Path) -> Iterator[dict[str, Any]]:
 def _checked(path: Path, line: dict[str, Any]) -> dict[str, Any]:
     why = wrong(line, KINDS, NEEDED)
     if why is None and line["stage"] in ("gan", "classifier"):
-        odd = [name for name, value in line.items() if name not in KINDS and isinstance(value, list | dict | bool | str)]
-        why = wrong(line, dict.fromkeys(odd, optional(is_number)))
+        other_types = [
+            name for name, value in line.items() if name not in KINDS and isinstance(value, list | dict | bool | str)
+        ]
+        why = wrong(line, dict.fromkeys(other_types, optional(is_number)))
     if why is None and line["stage"] == "warning" and "message" not in line:
         why = "'message' is missing"
     if why:
-        raise UserError(f"{path} has a line that is none of a training ({why}); remove that line")
+        raise UserError(f"{path} has a line that no training has written ({why}): remove that line")
     return line

@@ -1,11 +1,11 @@
-"""Records of a run as JSON: lines that are appended as they come, and whole files that are replaced at once.
+"""JSON files of a run: lines that are appended one by one, and whole files that are replaced atomically.
 
-Strict JSON: NaN and the infinities become null. What a killed process leaves half written (the last line) is dropped
-when the file is read and cut off before the next line is appended.
+Strict JSON: NaN and the infinities become null. A last line that a killed process left half written is dropped when the file
+is read, and cut off before the next line is appended.
 
 Each line ends in the field "crc", the CRC-32 of the canonical JSON of its other fields (sorted keys, no spaces), so that a
-changed digit is noticed. It protects from damage and slips, not from intent: whoever changes a line can compute it anew.
-Lines of files written before there was such a field are read as they are, as long as no line above them has one.
+changed digit is detected. It protects against damage and mistakes, not against intent: whoever changes a line can compute the
+digest again. Lines without the field, of an earlier version, are read as long as no line above them has it.
 """
 
 import contextlib
@@ -25,18 +25,18 @@ from absl import logging
 
 from imbal_jax.errors import UserError
 
-DIGEST = "crc"  # the field of a line that holds the digest of the others
-DEEPEST = 64  # levels of a JSON file; nothing that is written here comes near
-_SCRATCH = re.compile(r"\.[^/]+\.(\d+)\.tmp")  # the temporary files of `_replace`, with the process that writes them
+DIGEST = "crc"  # the field of a line with the digest of its other fields
+DEEPEST = 64  # nesting levels of a JSON file; files written here have far fewer
+_SCRATCH = re.compile(r"\.[^/]+\.(\d+)\.tmp")  # temporary files of `_replace`, with the number of the process
 _ALTERED = "was changed after it was written (its digest does not match)"
 
 
 @contextlib.contextmanager
 def alone(folder: Path) -> Iterator[None]:
-    """Hold the folder for this process; a process that ends, however it ends, lets go.
+    """Lock the folder for this process; the lock is released when the process ends, for whatever reason.
 
     Raises:
-      UserError: another process holds it.
+      UserError: another process has locked it.
     """
     import fcntl
 
@@ -44,24 +44,23 @@ def alone(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise UserError(f"another process is at work in {folder}: wait for it, or choose another --workdir") from error
+            raise UserError(f"another process is using {folder}: wait for it, or choose another --workdir") from error
         _remove_stale(Path(folder))
         yield
 
 
 def _remove_stale(folder: Path) -> None:
-    """Removes the temporary files that a killed process left: those that `write_json` and `whole` make.
+    """Removes temporary files of `write_json` and `whole` that a killed process left.
 
-    In the folder itself and in plots/; not those of processes that are alive, as one that writes a report only, and holds no
-    lock, may be.
+    In the folder itself and in plots/. Files of running processes are kept: a process that only writes a report holds no lock.
     """
-    for place in (folder, folder / "plots"):
+    for directory in (folder, folder / "plots"):
         with contextlib.suppress(OSError):
-            for name in os.listdir(place):
+            for name in os.listdir(directory):
                 match = _SCRATCH.fullmatch(name)
                 if name.endswith(".part") or (match and not _alive(int(match[1]))):
                     with contextlib.suppress(OSError):
-                        (place / name).unlink()
+                        (directory / name).unlink()
 
 
 def _alive(process: int) -> bool:
@@ -69,13 +68,13 @@ def _alive(process: int) -> bool:
         os.kill(process, 0)
     except (ProcessLookupError, OverflowError):
         return False
-    except OSError:  # of another user
+    except OSError:  # a process of another user
         return True
     return process != os.getpid()
 
 
 def append(path: Path, rows: list[dict]) -> None:
-    """Appends one line per row, on the disk when it returns; the folder is made where it is missing.
+    """Appends one line per row, flushed to disk; the folder is made where it is missing.
 
     Args:
       path: the .jsonl file.
@@ -98,12 +97,12 @@ def append(path: Path, rows: list[dict]) -> None:
                 os.fsync(file.fileno())
             except OSError:
                 with contextlib.suppress(OSError):
-                    os.truncate(path, start)  # all of the rows or none
+                    os.truncate(path, start)  # all rows or none
                 raise
 
 
 def read(path: Path) -> list[dict]:
-    """The rows of a .jsonl file; [] when there is none. A damaged last line is dropped with a logged warning.
+    """The rows of a .jsonl file; [] without a file. A damaged last line is dropped with a logged warning.
 
     Raises:
       UserError: a damaged line before the last one, or any line that does not match its digest (file and line number are
@@ -113,7 +112,7 @@ def read(path: Path) -> list[dict]:
 
 
 def read_with_digests(path: Path) -> tuple[list[dict], int]:
-    """As `read`, and how many of the rows carry no digest, so that damage in them goes unnoticed."""
+    """As `read`, and the number of rows without a digest, in which damage is not detected."""
     path = Path(path)
     if not path.exists():
         return [], 0
@@ -123,24 +122,24 @@ def read_with_digests(path: Path) -> tuple[list[dict], int]:
         lines.pop()
     parsed = [_parsed(line) for line in lines]
     if parsed and parsed[-1] is None:
-        logging.warning("%s: the last line (%d) is damaged and dropped", path, len(parsed))
+        logging.warning("%s: the last line (%d) is damaged and is dropped", path, len(parsed))
         parsed.pop()
     undigested, digests = 0, False
     for number, line in enumerate(parsed, 1):
         if line is None:
-            raise UserError(f"{path}: line {number} is damaged; remove that line, or the file to begin again")
+            raise UserError(f"{path}: line {number} is damaged: remove that line, or the file to begin again")
         if line.digest == "wrong" or (digests and line.digest == "none"):
-            raise UserError(f"{path}: line {number} {_ALTERED}; remove that line to have it computed again")
+            raise UserError(f"{path}: line {number} {_ALTERED}: remove that line to have it computed again")
         digests = digests or line.digest == "right"
         undigested += line.digest == "none"
     return [line.row for line in parsed if line is not None], undigested
 
 
 def newest_first(path: Path) -> Iterator[dict]:
-    """The rows of a .jsonl file from the last to the first, as `read` has them; read no further than rows are asked for.
+    """The rows of a .jsonl file from the last to the first, as `read` gives them, read lazily.
 
     Raises:
-      UserError: as `read`, of a damaged line once it is reached.
+      UserError: as `read`, for a damaged line once it is reached.
     """
     path = Path(path)
     if not path.exists():
@@ -151,29 +150,29 @@ def newest_first(path: Path) -> Iterator[dict]:
             if parsed is not None and parsed.digest != "wrong":
                 yield parsed.row
             elif number or parsed is not None:
-                read(path)  # which says where it is
+                read(path)  # raises, with the line's number
             else:
-                logging.warning("%s: the last line is damaged and dropped", path)
+                logging.warning("%s: the last line is damaged and is dropped", path)
 
 
 def keep(path: Path, predicate: Callable[[dict], bool]) -> int:
-    """Rewrites the file with only the rows that satisfy the predicate, at once or not at all; returns how many went.
+    """Atomically removes the rows that do not satisfy the predicate; returns the number of removed rows.
 
     Raises:
       UserError: as `read` and `append`.
     """
     rows = read(path)
-    kept = [row for row in rows if predicate(row)]
-    if len(kept) < len(rows):
-        _replace(Path(path), _lines(kept))
-    return len(rows) - len(kept)
+    remaining = [row for row in rows if predicate(row)]
+    if len(remaining) < len(rows):
+        _replace(Path(path), _lines(remaining))
+    return len(rows) - len(remaining)
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes a JSON file at once or not at all (a temporary file, then a rename); values as for `append`.
+    """Atomically writes a JSON file (a temporary file, then a rename); values as for `append`.
 
     Raises:
-      UserError: no space left, or the file cannot be written; what was there before stays.
+      UserError: no space left, or the file cannot be written; an earlier file is kept.
       TypeError: a value that has no JSON form.
     """
     _replace(Path(path), _text(_plain(content), indent=1) + b"\n")
@@ -181,10 +180,10 @@ def write_json(path: Path, content: Any) -> None:
 
 @contextlib.contextmanager
 def whole(path: Path) -> Iterator[IO[bytes]]:
-    """A file to write into, which has its name only when it is complete: for what can be made again, such as pictures.
+    """A file to write into that gets its name once it is complete; for files that can be made again, such as pictures.
 
     Raises:
-      OSError: no space left, or the file cannot be written; it names the file.
+      OSError: no space left, or the file cannot be written; the error names the file.
     """
     partial = path.with_name(f"{path.name}.part")
     try:
@@ -192,7 +191,7 @@ def whole(path: Path) -> Iterator[IO[bytes]]:
             yield file
         partial.replace(path)
     except OSError as error:
-        error.filename = error.filename or str(path)  # a write that fails does not say where
+        error.filename = error.filename or str(path)  # the error of a failed write has no file name
         raise
     finally:
         with contextlib.suppress(OSError):
@@ -211,14 +210,14 @@ def read_json(path: Path) -> Any:
     try:
         return _loads(data)
     except ValueError as problem:
-        raise UserError(f"{path} is damaged ({problem}); delete it and run the same command again") from problem
+        raise UserError(f"{path} is damaged ({problem}): delete it and run the same command again") from problem
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """As `read_json`, of a file that holds an object; {} where there is no such file.
+    """As `read_json`, for a file that holds an object; {} without a file.
 
     Raises:
-      UserError: damaged or unreadable, or it holds something else.
+      UserError: damaged or unreadable, or not an object.
     """
     path = Path(path)
     if not path.exists():
@@ -226,12 +225,12 @@ def read_object(path: Path) -> dict[str, Any]:
     content = read_json(path)
     if not isinstance(content, dict):
         what = "null" if content is None else type(content).__name__
-        raise UserError(f"{path} is damaged (it holds {what}, not an object); delete it and run the same command again")
+        raise UserError(f"{path} is damaged (it holds {what}, not an object): delete it and run the same command again")
     return content
 
 
 def _plain(value: Any) -> Any:
-    """The value in the types of JSON."""
+    """The value as JSON types."""
     if value is None or isinstance(value, str | bool):
         return value
     if isinstance(value, dict):
@@ -244,7 +243,7 @@ def _plain(value: Any) -> Any:
         return float(value) if math.isfinite(value) else None
     if hasattr(value, "__array__"):
         array = np.asarray(value)
-        if array.dtype.kind not in "biufSU":  # bfloat16 and its like have no Python counterpart of their own
+        if array.dtype.kind not in "biufSU":  # bfloat16 and similar types have no Python type
             array = array.astype(np.float64)
         return _plain(array.tolist())
     raise TypeError(f"{type(value).__name__} {value!r} has no JSON form")
@@ -255,11 +254,11 @@ def _lines(rows: Iterable[dict]) -> bytes:
 
 
 def _text(content: Any, indent: int | None = None) -> bytes:
-    """The value, which is plain, as JSON in UTF-8; names that UTF-8 cannot hold are escaped."""
+    """A value of JSON types as UTF-8; texts that UTF-8 cannot encode are escaped."""
     text = json.dumps(content, indent=indent, allow_nan=False, ensure_ascii=False)
     try:
         return text.encode()
-    except UnicodeEncodeError:  # parts of a file's name that was not UTF-8
+    except UnicodeEncodeError:  # from a file name that is not UTF-8
         return json.dumps(content, indent=indent, allow_nan=False).encode()
 
 
@@ -269,7 +268,7 @@ def _digest(row: dict) -> str:
 
 
 class _Line(NamedTuple):
-    """A line read back: the row without its digest, and whether that is 'right', 'wrong' or 'none'."""
+    """A line read back: the row without its digest, and whether the digest is 'right', 'wrong' or 'none'."""
 
     row: dict
     digest: str
@@ -290,7 +289,7 @@ def _parsed(line: bytes) -> _Line | None:
 
 
 def _loads(data: bytes) -> Any:
-    """Strict JSON: no NaN, no infinity, whole numbers of 64 bits, at most so many levels; raises ValueError for all else."""
+    """Parses strict JSON: no NaN, no infinity, integers of 64 bits, at most `DEEPEST` levels; raises ValueError otherwise."""
     try:
         content = json.loads(data, parse_constant=_refuse_constant, parse_float=_finite, parse_int=_bounded)
     except RecursionError as problem:
@@ -305,7 +304,7 @@ def _loads(data: bytes) -> Any:
 
 
 def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is no JSON number")
+    raise ValueError(f"{name} is not a JSON number")
 
 
 def _finite(text: str) -> float:
@@ -321,13 +320,13 @@ def _bounded(text: str) -> int:
 
 
 def _mend_tail(file: Any, path: Path) -> int:
-    """Cuts off a damaged last line, or ends a whole one that lacks its newline; returns the size of the file then."""
+    """Cuts off a damaged last line, or adds a missing newline to an intact one; returns the new size of the file."""
     size = file.seek(0, os.SEEK_END)
     start, tail = next(_lines_backwards(file), (size, b""))
     if not tail:
         return size
     if _parsed(tail) is None:
-        logging.warning("%s: the last line is damaged and cut off (%d bytes)", path, len(tail))
+        logging.warning("%s: the last line is damaged and is cut off (%d bytes)", path, len(tail))
         file.truncate(start)
     elif not tail.endswith(b"\n"):
         file.write(b"\n")
@@ -335,7 +334,7 @@ def _mend_tail(file: Any, path: Path) -> int:
 
 
 def _lines_backwards(file: IO[bytes], block: int = 1 << 16) -> Iterator[tuple[int, bytes]]:
-    """Start and bytes of each line from the last one, its newline included; the end of a long file costs no more for it."""
+    """Start and bytes of each line, from the last one, newline included; reads from the end, whatever the file's length."""
     end = start = file.seek(0, os.SEEK_END)
     rest = b""
     while start:
@@ -344,15 +343,15 @@ def _lines_backwards(file: IO[bytes], block: int = 1 << 16) -> Iterator[tuple[in
         file.seek(start)
         *ended, tail = (file.read(size) + rest).split(b"\n")
         lines = [line + b"\n" for line in ended] + [tail] * bool(tail)
-        for line in reversed(lines[1:] if start else lines):  # the first may have begun before
+        for line in reversed(lines[1:] if start else lines):  # the first one may be incomplete
             end -= len(line)
             yield end, line
         rest = lines[0]
 
 
 def _replace(path: Path, data: bytes) -> None:
-    """Puts the bytes in place of the file; a process killed on the way leaves the old file."""
-    path = path.resolve()  # a link keeps pointing where it points
+    """Atomically replaces the file's content; if the process is killed, the old file stays."""
+    path = path.resolve()  # a symbolic link is kept
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     with _explained(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -369,14 +368,18 @@ def _replace(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def _explained(path: Path, doing: str = "write") -> Iterator[None]:
-    """Turns failures of the file system into UserError."""
+    """Turns errors of the file system into UserError."""
     try:
         yield
     except OSError as problem:
         if problem.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(f"{path}: no space left ({_free(path)}); make room and run the same command again") from problem
-        advice = "mend its permissions or choose another workdir" if doing == "write" else "mend its path or its permissions"
-        raise UserError(f"{path}: cannot {doing} it ({problem.strerror or problem}); {advice}") from problem
+            raise UserError(
+                f"{path}: no space left ({_free(path)}): free some space and run the same command again"
+            ) from problem
+        advice = (
+            "change its permissions or choose another workdir" if doing == "write" else "check its path and its permissions"
+        )
+        raise UserError(f"{path}: cannot {doing} the file ({problem.strerror or problem}): {advice}") from problem
 
 
 def _free(path: Path) -> str:

@@ -1,7 +1,7 @@
 """Curves as TensorBoard event files: scalars by epoch, a folder for each run that TensorBoard shows.
 
-A second copy for looking at: what cannot be written is said once, and the training goes on. The records are framed here and
-appended at once, so there is no writer to keep open, and no thread.
+A second copy of the curves: a failed write is logged once, and the training continues. Records are built here and appended at
+once, without an open writer or a thread.
 """
 
 import contextlib
@@ -39,14 +39,14 @@ def append(folder: Path, points: Iterable[Point]) -> None:
                 file.flush()
             except OSError:
                 with contextlib.suppress(OSError):
-                    os.truncate(path, start)  # half a record would hide what comes after it
+                    os.truncate(path, start)  # half a record would hide the records after it
                 raise
 
 
 def replace(folder: Path, points: Iterable[Point] = ()) -> None:
-    """Write the run in `folder` anew, with these points alone; without any it is gone.
+    """Replace the run in `folder` by one with only these points; without points it is deleted.
 
-    The file gets another name, which a TensorBoard that is looking on takes for a restart: it drops what it had read.
+    The file gets a new name, which an open TensorBoard treats as a restart: it drops the points that it has read.
     """
     with _harmless(folder):
         for path in folder.glob("*tfevents*"):
@@ -62,7 +62,7 @@ def _harmless(folder: Path) -> Iterator[None]:
         yield
     except ImportError:
         logging.log_first_n(logging.WARNING, "no TensorBoard events: install the package tensorboardX", 1)
-    except Exception as problem:  # whatever is wrong with the disk or the package: a second copy must not end a training
+    except Exception as problem:  # no error of this second copy may end a training
         text = "TensorBoard events are missing: cannot write %s (%s); metrics.jsonl has all curves"
         logging.log_first_n(logging.WARNING, text, 1, folder, problem)
 

@@ -1,7 +1,7 @@
-"""Generated rows as a product: from a checkpoint and the files of its run to PNGs or an .npz, without the data set.
+"""Draws rows from a generator checkpoint of a run and writes them as PNGs or an .npz; the data set is not needed.
 
-A row hangs on the generator, the seed of the latent vectors, its class and its number alone: of a thousand the first ten are
-those that would have been drawn if ten had been asked for.
+A row depends only on the generator, the seed of the latent vectors, its class and its number: the first ten rows of a thousand
+are the same as those of a call for ten.
 """
 
 import json
@@ -24,23 +24,23 @@ from imbal_jax.report import grids, signal_plots
 from imbal_jax.report.style import slug
 from imbal_jax.runtime.lanes import purpose
 
-BATCH = 64  # rows drawn at once, however few are wanted: in batches of other sizes their last digits might differ
+BATCH = 64  # rows drawn at once, always: in batches of other sizes their last digits might differ
 SHEET = 10  # images of a class on the contact sheet
 BAND = 200  # signals of a class whose median and band are drawn
 
 
 class Wanted(NamedTuple):
-    """What to draw.
+    """The rows to draw.
 
     Attributes:
         folder: a run's workdir or a folder in it, see `generator_checkpoints.load`.
-        out: where the files go; None: the folder 'samples' in the workdir.
-        classes: names of classes, also several with commas between; none: all that can be drawn.
+        out: the output folder; None: the folder 'samples' in the workdir.
+        classes: names of classes, each text one or several separated by commas; (): all that can be drawn.
         each: rows of each class.
-        epoch: of the checkpoint; None: the one that was chosen, else the newest, see `generator_checkpoints.load`.
-        seed: whose generator; None: the first of the checkpoint's.
+        epoch: of the checkpoint; None: the chosen one, or the newest, see `generator_checkpoints.load`.
+        seed: of the generator; None: the first one of the checkpoint.
         latent_seed: of the latent vectors.
-        format: 'png', 'npz', or None: PNGs of images with one or three channels, else an .npz.
+        format: 'png', 'npz', or None: PNGs for images with one or three channels, otherwise an .npz.
     """
 
     folder: Path
@@ -54,48 +54,48 @@ class Wanted(NamedTuple):
 
 
 def draw(wanted: Wanted) -> Path:
-    """Draw rows and write them, with a contact sheet (of signals: with a plot of them) beside them.
+    """Draw rows and write them, with a contact sheet of images or a plot of signals.
 
-    PNGs are called CLASS_NUMBER.png and hold their origin as text chunks, see `origin`; samples.npz has `x` (rows as the data
-    set keeps them, uint8, int16 or float32; see `stored`), `y` (int32, class numbers), `class_names` and `metadata` (JSON;
-    its 'scale' gives the values of the source back: x * factor + offset, with x as floats, by channel). The same
-    call gives the same bytes; whatever its name says is a whole file.
+    PNGs are called CLASS_NUMBER.png and hold their origin as text chunks, see `origin`. samples.npz has `x` (rows in the data
+    set's dtype, uint8, int16 or float32; see `data.storage_types`), `y` (int32, class numbers), `class_names` and `metadata`
+    (JSON; with its 'scale', x * factor + offset gives the values of the source, with x as floats, by channel). The same call
+    gives the same bytes. Files get their name once they are complete.
 
     Returns:
-        the folder that they are in.
+        the output folder.
 
     Raises:
         UserError: no checkpoint or several, a damaged one or one of another network; an unknown class, epoch or seed; weights
-            that are no numbers; a format that does not fit; a folder that cannot be made.
-        OSError: a file that cannot be written, as on a full disk.
+            that are not finite; a format that does not fit the rows; a folder that cannot be created.
+        OSError: a file cannot be written, as on a full disk.
     """
     generator = generator_checkpoints.load(wanted.folder, wanted.epoch, wanted.seed)
     labels = labels_of(wanted.classes, generator)
-    form = _format(wanted.format, generator.task.shape)
+    file_format = _format(wanted.format, generator.task.shape)
     out = wanted.out or generator.run / "samples"
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UserError(f"cannot make the folder {out}: {error.strerror}; choose another --out") from error
-    told = origin(generator, wanted.latent_seed)
+        raise UserError(f"--out={out} cannot be created ({error.strerror}): choose another folder") from error
+    source = origin(generator, wanted.latent_seed)
     names = [generator.task.class_names[label] for label in labels]
     print(
-        f"generator: {told['model']}, seed {told['seed']}, epoch {told['epoch']}, digest {told['digest'][:12]}\n"
+        f"generator: {source['model']}, seed {source['seed']}, epoch {source['epoch']}, digest {source['digest'][:12]}\n"
         f"drawing: {wanted.each} of each of {', '.join(names)}",
         flush=True,
     )
     rows = rows_of(generator, wanted.latent_seed)
-    if form == "png":
-        shown = [_pictures(out, generator, told, label, rows(label, wanted.each)) for label in labels]
-        _tell_others(out, len(labels) * wanted.each)
+    if file_format == "png":
+        first_rows = [_pictures(out, generator, source, label, rows(label, wanted.each)) for label in labels]
+        _note_earlier_pictures(out, len(labels) * wanted.each)
     else:
-        shown = _arrays(out / "samples.npz", generator, told, labels, [rows(label, wanted.each) for label in labels])
-    _sheet(out / "grid.png", generator, told, labels, shown)
+        first_rows = _arrays(out / "samples.npz", generator, source, labels, [rows(label, wanted.each) for label in labels])
+    _sheet(out / "grid.png", generator, source, labels, first_rows)
     return out
 
 
 def origin(generator: Generator, latent_seed: int) -> dict[str, Any]:
-    """Where rows come from: model, seed, epoch, digest of the generator, latent_seed."""
+    """The origin of rows: model, seed, epoch, digest of the generator, latent_seed."""
     return {
         "model": generator.model,
         "seed": generator.seed,
@@ -105,22 +105,26 @@ def origin(generator: Generator, latent_seed: int) -> dict[str, Any]:
     }
 
 
-def labels_of(asked: Sequence[str], generator: Generator) -> tuple[int, ...]:
-    """The class numbers, ascending, that names mean (each one or several with commas between); all drawable ones for none.
+def labels_of(texts: Sequence[str], generator: Generator) -> tuple[int, ...]:
+    """The class numbers, ascending, of names (each text one or several, by commas); without names, all drawable ones.
 
     Raises:
-        UserError: an unknown class, or one without a GAN of its own where each has one.
+        UserError: an unknown class, or with one GAN per class, a class without a GAN.
     """
-    known, able = generator.task.class_names, sample.drawable(generator.nets)
-    whole = [[text] if text in known else text.split(",") for text in asked]  # a class's name may hold a comma
-    names = [name.strip() for parts in whole for name in parts if name.strip()]
+    class_names, drawable = generator.task.class_names, sample.drawable(generator.nets)
+    split_texts = [[text] if text in class_names else text.split(",") for text in texts]  # a class name may contain a comma
+    names = [name.strip() for parts in split_texts for name in parts if name.strip()]
     for name in names:
-        if name not in known:
-            raise UserError(f"unknown class {name!r} (--class){nearest(name, known)}; the classes are {', '.join(known)}")
-        if known.index(name) not in able:
-            own = ", ".join(known[label] for label in able)
-            raise UserError(f"class {name!r} has no GAN of its own in this run (config.gan.classes); those that have: {own}")
-    return tuple(sorted({known.index(name) for name in names})) if names else able
+        if name not in class_names:
+            raise UserError(
+                f"unknown class {name!r} (--class){nearest(name, class_names)}; the classes are {', '.join(class_names)}"
+            )
+        if class_names.index(name) not in drawable:
+            with_gan = ", ".join(class_names[label] for label in drawable)
+            raise UserError(
+                f"class {name!r} has no GAN in this run (config.gan.classes): the classes with a GAN are {with_gan}"
+            )
+    return tuple(sorted({class_names.index(name) for name in names})) if names else drawable
 
 
 def rows_of(generator: Generator, latent_seed: int) -> Callable[[int, int], Iterator[np.ndarray]]:
@@ -140,31 +144,31 @@ def rows_of(generator: Generator, latent_seed: int) -> Callable[[int, int], Iter
 
 @partial(jax.jit, static_argnums=(0, 1, 2, 3))
 def _batch(
-    network: Any, latent: int, classes: int, dtype: np.dtype, variables: Any, key: jax.Array, place: jax.Array
+    network: Any, latent: int, classes: int, dtype: np.dtype, variables: Any, key: jax.Array, class_and_start: jax.Array
 ) -> jax.Array:
-    """Rows [BATCH, ...] of the class place[0], from number place[1] on; the latents of each hang on these two alone."""
-    own, numbers = jax.random.fold_in(key, place[0]), place[1] + jnp.arange(BATCH)
-    z = jax.vmap(lambda number: sample.latents(jax.random.fold_in(own, number), (1, latent), "normal")[0])(numbers)
-    return sample.generate(network, variables, z, jnp.full(BATCH, place[0]), classes, BATCH, dtype=dtype)
+    """Rows [BATCH, ...] of the class place[0], from number place[1] on; the latent vector of each depends only on these two."""
+    class_key, numbers = jax.random.fold_in(key, class_and_start[0]), class_and_start[1] + jnp.arange(BATCH)
+    z = jax.vmap(lambda number: sample.latents(jax.random.fold_in(class_key, number), (1, latent), "normal")[0])(numbers)
+    return sample.generate(network, variables, z, jnp.full(BATCH, class_and_start[0]), classes, BATCH, dtype=dtype)
 
 
-def _format(asked: str | None, shape: tuple[int, ...]) -> str:
+def _format(requested: str | None, shape: tuple[int, ...]) -> str:
     fits = len(shape) == 3 and shape[-1] in (1, 3)
-    if asked == "png" and not fits:
-        raise UserError(f"--format=png is for images with 1 or 3 channels, these rows are {shape}: use --format=npz")
-    return asked or ("png" if fits else "npz")
+    if requested == "png" and not fits:
+        raise UserError(f"--format=png needs images with 1 or 3 channels (got rows of shape {shape}): use --format=npz")
+    return requested or ("png" if fits else "npz")
 
 
-def _pictures(out: Path, generator: Generator, told: dict[str, Any], label: int, parts: Iterator[np.ndarray]) -> np.ndarray:
-    """Write a class's rows as PNGs; returns the first of them."""
+def _pictures(out: Path, generator: Generator, source: dict[str, Any], label: int, parts: Iterator[np.ndarray]) -> np.ndarray:
+    """Write a class's rows as PNGs; returns the first ones."""
     name, stem = generator.task.class_names[label], stems(generator.task.class_names)[label]
-    shown: list[np.ndarray] = []
+    first_rows: list[np.ndarray] = []
     for number, row in enumerate(row for part in parts for row in pixels(part)):
         with json_files.whole(out / f"{stem}_{number:04d}.png") as file:
-            _save_png(file, row, {**told, "class": name, "number": number})
+            _save_png(file, row, {**source, "class": name, "number": number})
         if number < SHEET:
-            shown.append(row)
-    return np.stack(shown)
+            first_rows.append(row)
+    return np.stack(first_rows)
 
 
 def _save_png(file: Any, row: np.ndarray, texts: dict[str, Any]) -> None:
@@ -179,23 +183,23 @@ def _save_png(file: Any, row: np.ndarray, texts: dict[str, Any]) -> None:
 
 
 def _arrays(
-    path: Path, generator: Generator, told: dict[str, Any], labels: Sequence[int], parts: Sequence[Iterator[np.ndarray]]
+    path: Path, generator: Generator, source: dict[str, Any], labels: Sequence[int], parts: Sequence[Iterator[np.ndarray]]
 ) -> list[np.ndarray]:
-    """Write all rows into one .npz; returns each class's."""
+    """Write all rows into one .npz; returns the rows of each class."""
     rows = [np.concatenate(list(of_class)) for of_class in parts]
     y = np.repeat(np.asarray(labels, np.int32), [len(of_class) for of_class in rows])
-    more = {} if generator.scale is None else {"scale": generator.scale}
-    names, metadata = np.array(generator.task.class_names), np.array(json.dumps({**told, **more}))
+    scale = {} if generator.scale is None else {"scale": generator.scale}
+    names, metadata = np.array(generator.task.class_names), np.array(json.dumps({**source, **scale}))
     with json_files.whole(path) as file:
         np.savez(file, x=np.concatenate(rows), y=y, class_names=names, metadata=metadata)
     return rows
 
 
-def _sheet(path: Path, generator: Generator, told: dict[str, Any], labels: Sequence[int], rows: Sequence[np.ndarray]) -> None:
-    """Draw the first rows of each class; nothing of rows that are neither images nor signals."""
+def _sheet(path: Path, generator: Generator, source: dict[str, Any], labels: Sequence[int], rows: Sequence[np.ndarray]) -> None:
+    """Draw the first rows of each class; nothing for rows that are neither images nor signals."""
     task = generator.task
     names, rare = [task.class_names[label] for label in labels], {labels.index(k) for k in task.minority if k in labels}
-    title = f"seed {told['seed']}, epoch {told['epoch']}, latent seed {told['latent_seed']}"
+    title = f"seed {source['seed']}, epoch {source['epoch']}, latent seed {source['latent_seed']}"
     if len(task.shape) == 2:
         first = np.asarray(floats(np.stack([of_class[:BAND, :, 0] for of_class in rows])))
         signal_plots.overlaid(path, first, None, names, rare, title)
@@ -204,8 +208,9 @@ def _sheet(path: Path, generator: Generator, told: dict[str, Any], labels: Seque
 
 
 def stems(class_names: Sequence[str]) -> list[str]:
-    """What the files of each class begin with: its name without what a file's name cannot hold, and where such names are
-    empty or the same (on a disk that does not tell 'a' from 'A'), its number before it.
+    """The beginnings of the classes' file names: the class names without special characters.
+
+    Where these are empty, or equal on a disk that does not distinguish 'a' from 'A', the class numbers are put before them.
     """
     short = [slug(name) for name in class_names]
     if all(short) and len({name.casefold() for name in short}) == len(short):
@@ -213,7 +218,7 @@ def stems(class_names: Sequence[str]) -> list[str]:
     return [f"{label}-{name}".rstrip("-") for label, name in enumerate(short)]
 
 
-def _tell_others(out: Path, written: int) -> None:
-    """Say that pictures of earlier calls are there too: of another epoch, perhaps, and with numbers that go on from these."""
+def _note_earlier_pictures(out: Path, written: int) -> None:
+    """Print a note if the folder holds pictures of earlier calls, perhaps of another epoch, with higher numbers."""
     if more := len(list(out.glob("*_[0-9][0-9][0-9][0-9]*.png"))) - written:
-        print(f"note: {more} pictures of earlier calls are in {out} too")
+        print(f"note: {out} also holds {more} pictures of earlier calls")

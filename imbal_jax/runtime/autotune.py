@@ -1,4 +1,4 @@
-"""Which form of a convolution, and which way of running lanes inside a device, is fastest here: by a short measurement."""
+"""Chooses the form of convolutions and the way of running lanes inside a device by a short measurement."""
 
 import math
 import os
@@ -17,9 +17,9 @@ from imbal_jax.errors import UserError
 from imbal_jax.ops.conv import conv, resolve_form
 from imbal_jax.runtime.lanes import over_lanes, usual_inner
 
-MOST_LANES = 4  # more of them do not change the order
-MARGIN = 1.1  # nearer to each other than this, the fixed rule decides: a busy machine shall not flip the choice
-HOPELESS = 5.0  # so many times slower than the rule's in the trial, a pair is not measured
+MOST_LANES = 4  # the order of the pairs is the same with more lanes
+MARGIN = 1.1  # within this factor the fixed rule decides, so that a busy machine does not change the choice
+HOPELESS = 5.0  # a pair that is this many times slower in the trial is not measured
 ROUNDS = 5
 FILE = "forms.json"
 
@@ -28,7 +28,7 @@ Seconds = dict[str, float | None]
 
 
 class Size(NamedTuple):
-    """What is computed: rows in a batch, pixels a side, output channels of the two convolutions, steps."""
+    """The size of the computation: rows of a batch, pixels per side, output channels of the two convolutions, steps."""
 
     batch: int
     side: int
@@ -37,15 +37,18 @@ class Size(NamedTuple):
 
     @property
     def work(self) -> int:
-        """In proportion to the products of a step, for sizes of equal channels."""
+        """Proportional to the multiplications of a step, for sizes with equal channels."""
         return self.batch * (self.side - 4) ** 2
 
 
-# On a CPU fewer channels than the classifier has: with Winograd's tiles the programs would compile for 4 s each, and the
-# order is the same. The other form than the rule's is tried on little first: `lax` in a loop is hundreds of times slower.
+# On a CPU, fewer channels than the classifier's: with Winograd's tiles each program would take 4 s to compile, and the order is
+# the same. A form other than the fixed rule's is first tried on a small size: `lax` in a loop is hundreds of times slower.
 CPU, TRIAL = Size(64, 28, (12, 24), 1), Size(4, 12, (12, 24), 1)
 ACCELERATOR = Size(128, 28, (32, 64), 20)
-CPU_LIMIT, ACCELERATOR_LIMIT = 4.0, 60.0  # seconds after which no further pair is begun; an accelerator compiles for longer
+CPU_LIMIT, ACCELERATOR_LIMIT = (
+    4.0,
+    60.0,
+)  # seconds after which no further pair is begun; compiling for an accelerator takes longer
 
 
 class Choice(NamedTuple):
@@ -55,8 +58,8 @@ class Choice(NamedTuple):
         conv: 'gemm' or 'lax', see `ops.conv`.
         inner: 'vmap' or 'loop', see `lanes.over_lanes`.
         seconds: what was measured, by 'conv inner': seconds of a step and lane of two convolutions and their gradients.
-            A pair that was left out, mostly for being far slower in a short trial, is absent.
-        measured: whether the measurement, made now or at an earlier start, decided; else the fixed rule did.
+            A pair that was left out, usually because it was far slower in a short trial, is absent.
+        measured: whether a measurement, of this start or an earlier one, decided; otherwise the fixed rule did.
     """
 
     conv: str
@@ -65,23 +68,23 @@ class Choice(NamedTuple):
     measured: bool
 
 
-def restored(kept: Any, path: Path) -> Choice:
-    """The choice that an earlier start kept in environment.json.
+def restored(content: Any, path: Path) -> Choice:
+    """The choice that an earlier start wrote to environment.json.
 
     Args:
-        kept: what `Choice._asdict()` became in JSON.
+        content: `Choice._asdict()`, read back from JSON.
         path: of the file, for the message.
 
     Raises:
-        UserError: it is something else.
+        UserError: the content is not a choice.
     """
     try:
-        choice = Choice(**kept)
+        choice = Choice(**content)
         if isinstance(choice.conv, str) and choice.inner in ("vmap", "loop") and isinstance(choice.seconds, dict):
             return choice._replace(measured=bool(choice.measured))
     except TypeError:
         pass
-    raise UserError(f"{path} is damaged (its 'form' is {kept!r:.80}); delete it and run the same command again")
+    raise UserError(f"{path} is damaged ('form' is {content!r:.80}): delete it and run the same command again")
 
 
 def choose(
@@ -95,17 +98,17 @@ def choose(
 ) -> Choice:
     """The fastest pair of convolution form and way of running lanes; the fixed rule's, where it is within 10 % of that.
 
-    The fixed rule: `ops.conv.resolve_form` and `lanes.usual_inner`. With one lane both ways are
-    the same, and the form alone is measured.
+    The fixed rule: `ops.conv.resolve_form` and `lanes.usual_inner`. With one lane both ways are the same, and only the form is
+    measured.
 
     Args:
-        lanes: how many a device has.
+        lanes: number of lanes per device.
         device: a local device.
-        cache: the folder where measurements are kept for the next start, in forms.json; on a CPU, one for each kind of
-            machine. None: they are not kept. A damaged or unwritable file is logged and does no harm.
-        conv: config.conv; only 'auto' is open.
-        inner: config.lanes; only 'auto' is open.
-        precision: of the products, see `lanes.over_lanes`: the fastest form differs.
+        cache: the folder in which forms.json keeps measurements for the next start; on a CPU, one folder for each kind of
+            machine. None: they are not kept. A damaged or unwritable file is logged and ignored.
+        conv: config.conv; measured only if 'auto'.
+        inner: config.lanes; measured only if 'auto'.
+        precision: of the products, see `lanes.over_lanes`; the fastest form depends on it.
 
     Raises:
         UserError: an unknown conv form.
@@ -117,22 +120,22 @@ def choose(
     if len(pairs) == 1:
         return Choice(*rule, {}, False)
     used = min(lanes, MOST_LANES)
-    asked = f"{device.device_kind}, jax {jax.__version__}, {used} lane{'s' * (used > 1)}, conv {conv}, lanes {inner}"
-    if device.platform != "cpu":  # which has float32 alone
-        asked += f", {precision}"
-    kept = _read(cache)
-    seconds = kept.get(asked, {})
+    key = f"{device.device_kind}, jax {jax.__version__}, {used} lane{'s' * (used > 1)}, conv {conv}, lanes {inner}"
+    if device.platform != "cpu":  # a CPU has only float32
+        key += f", {precision}"
+    measurements = _read(cache)
+    seconds = measurements.get(key, {})
     if set(seconds) != set(map(_name, pairs)):
         with jax.default_matmul_precision(precision):
             seconds = _measure(pairs, used, device)
-        _write(cache, kept | {asked: seconds})
+        _write(cache, measurements | {key: seconds})
     return _decide(pairs, seconds)
 
 
 def _measure(pairs: list[Pair], lanes: int, device: jax.Device) -> Seconds:
     """Seconds of a step and lane of each pair, by name, the rule's pair first; None for one that was left out or failed.
 
-    The best of several rounds in which the pairs take turns, so that what else the machine does disturbs them alike.
+    The minimum over several rounds in which the pairs alternate, so that other load on the machine affects all of them.
     """
     cpu, began = device.platform == "cpu", time.monotonic()
     size = ACCELERATOR if not cpu else CPU if pairs[0][0] == "gemm" else TRIAL
@@ -155,7 +158,7 @@ def _measure(pairs: list[Pair], lanes: int, device: jax.Device) -> Seconds:
 
 
 def _hopeless(pair: Pair, lanes: int, device: jax.Device, runs: dict[Pair, Callable[[], float]]) -> bool:
-    """Whether the pair would be far slower than those of `runs`, by a trial on little."""
+    """Whether the pair would be far slower than those of `runs`, by a trial on a small size."""
     trial = _ready(pair, lanes, device, TRIAL)
     fastest = min((min(run() for _ in range(2)) for run in runs.values()), default=math.inf)
     return trial is None or min(trial() for _ in range(2)) * CPU.work / TRIAL.work > HOPELESS * fastest
@@ -163,12 +166,12 @@ def _hopeless(pair: Pair, lanes: int, device: jax.Device, runs: dict[Pair, Calla
 
 def _decide(pairs: list[Pair], seconds: Seconds) -> Choice:
     rule = pairs[0]
-    known = {pair: took for pair in pairs if (took := seconds[_name(pair)]) is not None}
-    if not known:
+    measured = {pair: took for pair in pairs if (took := seconds[_name(pair)]) is not None}
+    if not measured:
         return Choice(*rule, {}, False)
-    fastest = min(known, key=known.__getitem__)
-    chosen = rule if known.get(rule, math.inf) <= MARGIN * known[fastest] else fastest
-    return Choice(*chosen, {_name(pair): took for pair, took in known.items()}, True)
+    fastest = min(measured, key=measured.__getitem__)
+    chosen = rule if measured.get(rule, math.inf) <= MARGIN * measured[fastest] else fastest
+    return Choice(*chosen, {_name(pair): took for pair, took in measured.items()}, True)
 
 
 def _name(pair: Pair) -> str:
@@ -176,16 +179,18 @@ def _name(pair: Pair) -> str:
 
 
 def _ready(pair: Pair, lanes: int, device: jax.Device, size: Size) -> Callable[[], float] | None:
-    """Compile the pair's program; a call runs it once and gives the seconds of a step and lane. None: it cannot run."""
+    """A function that runs the pair's compiled program once and returns its seconds per step and lane, or None."""
     form, inner = pair
     draw = np.random.default_rng(0)
 
     def array(*shape: int) -> jax.Array:
         return jax.device_put(0.1 * draw.standard_normal((lanes, *shape)).astype(np.float32), device)
 
-    program = over_lanes(_steps(form), inner=inner, devices=[device], precision=None)  # that of `choose`
+    program = over_lanes(_steps(form), inner=inner, devices=[device], precision=None)  # the precision that `choose` has set
     state = (array(3, 3, 1, size.channels[0]), array(3, 3, *size.channels))
-    images = array(size.batch, size.side, size.side, 1)  # of each lane its own, as in a training: the first layer differs
+    images = array(
+        size.batch, size.side, size.side, 1
+    )  # one batch for each lane, as in a training, where the lanes' batches differ
 
     def run(steps: int = size.steps) -> float:
         nonlocal state
@@ -212,7 +217,9 @@ def _steps(form: str) -> Callable[..., Any]:
         kernels, x = lane
 
         def step(i: jax.Array, kernels: Any) -> Any:
-            grads = jax.grad(loss)(kernels, x + i.astype(jnp.float32))  # changed, or it would be worked on before the loop
+            grads = jax.grad(loss)(
+                kernels, x + i.astype(jnp.float32)
+            )  # changed in each step, or XLA would move its computation out of the loop
             return jax.tree.map(lambda w, g: w - 1e-4 * g, kernels, grads)
 
         return jax.lax.fori_loop(0, steps, step, kernels)
@@ -224,17 +231,17 @@ def _read(cache: Path | None) -> dict[str, Seconds]:
     if cache is None or not os.path.exists(path := Path(cache) / FILE):
         return {}
     try:
-        kept = json_files.read_json(path)
-        return {key: {name: took and float(took) for name, took in entry.items()} for key, entry in kept.items()}
+        content = json_files.read_json(path)
+        return {key: {name: took and float(took) for name, took in entry.items()} for key, entry in content.items()}
     except (UserError, AttributeError, TypeError, ValueError) as problem:
-        logging.warning("measured anew, for what was kept cannot be read: %s: %s", path, problem)
+        logging.warning("the measurement is repeated: cannot read %s: %s", path, problem)
         return {}
 
 
-def _write(cache: Path | None, kept: dict[str, Seconds]) -> None:
+def _write(cache: Path | None, measurements: dict[str, Seconds]) -> None:
     if cache is None:
         return
     try:
-        json_files.write_json(Path(cache) / FILE, kept)
+        json_files.write_json(Path(cache) / FILE, measurements)
     except UserError as problem:
-        logging.warning("the measurement of forms is not kept: %s", problem)
+        logging.warning("the measurement of convolution forms is not saved: %s", problem)

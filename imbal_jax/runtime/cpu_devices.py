@@ -1,17 +1,17 @@
-"""On a CPU: a device of jax's for each core, so that lanes run side by side instead of in turn on all cores."""
+"""On a CPU, one jax device for each core, so that lanes run in parallel instead of one after the other on all cores."""
 
 import os
 
 import jax
 
-WASTE = 0.2  # of what is computed; see `worthwhile`
+WASTE = 0.2  # share of the computation that may be filled-up lanes; see `worthwhile`
 FLAG = "--xla_force_host_platform_device_count"
 
 
 def use(lanes: int) -> None:
-    """Make devices of the cores for so many lanes; before jax looks for its devices.
+    """Set the number of CPU devices for so many lanes; must be called before jax initialises its devices.
 
-    On an accelerator it changes nothing, and where the user asked XLA for a number of devices that number stands.
+    On an accelerator it has no effect. A number of devices that the user has set in XLA_FLAGS is kept.
     """
     if FLAG not in os.environ.get("XLA_FLAGS", ""):
         jax.config.update("jax_num_cpu_devices", worthwhile(lanes, usable()))
@@ -23,17 +23,18 @@ def usable() -> int:
 
 
 def worthwhile(lanes: int, cores: int) -> int:
-    """How many devices: as many as there are cores, or the fewest that do the lanes in as many rounds.
+    """The number of devices: one per core, or the fewest that finish the lanes in the same number of rounds.
 
-    The steps of a small network are too short to divide well: two lanes on a core each are done sooner than one after the
-    other on both cores. Those of a large one divide, so where much of the work would be copies that fill the last round
-    (`WASTE`), the devices are so few that the lanes come out even: three lanes on two cores are worked on in turn. Measured
-    there: the published digit classifier takes 0.65 of the time, a DCGAN at 128x128 about half, a small network 1.06.
+    The steps of a small network are too short to be divided among cores: two lanes on one core each finish sooner than one
+    after the other on both cores. Steps of a large network can be divided. So where copies of lanes that fill up the last round
+    would be more than `WASTE` of the work, the number of devices divides the number of lanes: three lanes on two cores run one
+    after the other. Measured for this case: the published digit classifier takes 0.65 of the time, a DCGAN at 128x128 about
+    half, a small network 1.06.
     """
-    if lanes < 1:  # which is refused elsewhere
+    if lanes < 1:  # refused elsewhere
         return 1
     rounds = max(1, -(-lanes // cores))
-    many = -(-lanes // rounds)
-    if rounds * many - lanes > WASTE * rounds * many:
-        return max(fewer for fewer in range(1, many) if lanes % fewer == 0)
-    return max(1, many)
+    devices = -(-lanes // rounds)
+    if rounds * devices - lanes > WASTE * rounds * devices:
+        return max(fewer for fewer in range(1, devices) if lanes % fewer == 0)
+    return max(1, devices)

@@ -1,4 +1,4 @@
-"""Where a run took place (versions, devices, commit), how long it compiled, where compiled programs are kept."""
+"""The environment of a run (versions, devices, commit), its compilation times, and the cache of compiled programs."""
 
 import contextlib
 import functools
@@ -21,7 +21,7 @@ from absl import logging
 from imbal_jax.runtime import cpu_devices, program_cache
 
 _PACKAGES = ("jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections", "tensorflow-datasets")
-# Parts of the names under which jax.monitoring reports; parts, since the names move between versions of jax.
+# Parts of the names of jax.monitoring's events; only parts, because the full names differ between versions of jax.
 _DURATIONS = {"backend_compile": "compile_seconds", "jaxpr_trace": "trace_seconds", "jaxpr_to_mlir": "trace_seconds"}
 _CACHE_SETTINGS = {
     "jax_compilation_cache_dir": None,
@@ -32,11 +32,11 @@ _COUNTS = {"cache_hits": "cache_hits", "cache_misses": "cache_misses"}
 
 
 def describe() -> dict[str, Any]:
-    """What is needed to tell one run's surroundings from another's, in JSON values; what cannot be found out is None.
+    """The machine, the versions and the code of a run, as JSON values; None for what cannot be found out.
 
     Keys: python, platform, cpu, cores (usable by this process), memory_gb, versions (by package), backend, device_kind,
-    devices, local_devices, processes, xla_flags, commit and dirty (None where the package is not run from a git
-    checkout), command (the user's home written as ~).
+    devices, local_devices, processes, xla_flags, commit and dirty (None outside of a git checkout), command (the user's
+    home written as ~).
     """
     devices = jax.devices()
     commit, dirty = _commit(Path(__file__).resolve().parent.parent)
@@ -60,10 +60,10 @@ def describe() -> dict[str, Any]:
 
 
 def start_compile_clock() -> Callable[[], dict[str, float]]:
-    """Counts compilation from now on; the function returned reads the counts at any time.
+    """Counts compilation from now on; the returned function gives the counts so far.
 
     Counts: compile_seconds (XLA, reading from the compilation cache included), trace_seconds (Python to jaxpr to MLIR),
-    cache_hits and cache_misses (of the persistent cache). They stay 0 under a jax that reports no such events.
+    cache_hits and cache_misses (of the persistent cache). They stay 0 if jax reports no such events.
     """
     totals: dict[str, float] = {"compile_seconds": 0.0, "trace_seconds": 0.0, "cache_hits": 0, "cache_misses": 0}
     lock = threading.Lock()
@@ -89,17 +89,17 @@ def start_compile_clock() -> Callable[[], dict[str, float]]:
 
 
 def enable_compilation_cache(folder: Path | None = None) -> Path | None:
-    """Keeps every compiled program on the disk for the next run; best called before anything is compiled.
+    """Keeps every compiled program on disk for the next run; should be called before anything is compiled.
 
-    Programs for a CPU use the instructions of the CPU they were compiled on, which jax's key for them leaves out: each
-    kind of machine has a folder of its own, so that a home shared between machines is safe. Entries are checked before they
-    are run (see `program_cache`).
+    Programs for a CPU use the instructions of the CPU they were compiled on, which is not part of jax's key. So each kind of
+    machine has its own folder, and a home directory shared between machines is safe. Entries are checked before they are run
+    (see `program_cache`).
 
     Args:
-      folder: by default $IMBAL_CACHE_DIR, or ~/.cache/imbal_jax. Programs go to xla/MACHINE under it.
+      folder: by default $IMBAL_CACHE_DIR, or ~/.cache/imbal_jax. Programs are written to xla/MACHINE in it.
 
     Returns:
-      The folder used; None where it can be neither written to nor read, which is logged and otherwise does no harm.
+      The folder used; None where it can be neither written to nor read, which is logged and otherwise ignored.
     """
     base = Path(folder or os.environ.get("IMBAL_CACHE_DIR") or Path("~/.cache/imbal_jax")).expanduser()
     path = base.absolute() / "xla" / _machine()
@@ -109,7 +109,7 @@ def enable_compilation_cache(folder: Path | None = None) -> Path | None:
     for name, value in {**_CACHE_SETTINGS, "jax_compilation_cache_dir": str(path)}.items():
         jax.config.update(name, value)
     if not program_cache.install(path):
-        logging.warning("compiled programs are not kept: this version of jax lets no one check what it reads from %s", path)
+        logging.warning("compiled programs are not cached: with this version of jax, entries of %s cannot be checked", path)
         for name, value in before.items():
             jax.config.update(name, value)
         return None
@@ -118,10 +118,10 @@ def enable_compilation_cache(folder: Path | None = None) -> Path | None:
 
 @contextlib.contextmanager
 def compilation_cache() -> Iterator[None]:
-    """Keeps what is compiled inside the `with` block on the disk, as `enable_compilation_cache` does for a whole process.
+    """Caches what is compiled inside the `with` block on disk, as `enable_compilation_cache` does for a whole process.
 
-    For library functions that run in other people's programs: jax's settings are afterwards as they were before, and a
-    program that has chosen a cache of its own keeps it.
+    For library functions that run in other programs: afterwards jax's settings are restored. A cache that the program has
+    chosen itself is kept.
     """
     before = {name: getattr(jax.config, name, None) for name in _CACHE_SETTINGS}
     if kept_programs() or enable_compilation_cache() is None:
@@ -136,7 +136,7 @@ def compilation_cache() -> Iterator[None]:
 
 
 def _usable(path: Path) -> bool:
-    """Whether the folder, made where it is missing, can be written to, or at least holds programs to read; else says why."""
+    """Whether the folder, made where it is missing, is writable, or at least readable; otherwise logs the reason."""
     try:
         path.mkdir(parents=True, exist_ok=True)
         _remove_stale_probes(path)
@@ -147,14 +147,14 @@ def _usable(path: Path) -> bool:
             probe.unlink(missing_ok=True)
     except OSError as problem:
         readable = path.is_dir() and os.access(path, os.R_OK | os.X_OK)
-        more = "; those in it are used" if readable else ""
-        logging.warning("compiled programs are not kept: cannot write to %s (%s)%s", path, problem.strerror, more)
+        more = "; the programs in it are used" if readable else ""
+        logging.warning("compiled programs are not cached: cannot write to %s (%s)%s", path, problem.strerror, more)
         return readable
     return True
 
 
 def _remove_stale_probes(path: Path) -> None:
-    """Removes the probes that killed processes left: those older than a minute."""
+    """Removes probe files of killed processes: those older than a minute."""
     for name in os.listdir(path):
         if name.startswith(".probe-"):
             with contextlib.suppress(OSError):
@@ -163,13 +163,13 @@ def _remove_stale_probes(path: Path) -> None:
 
 
 def kept_programs() -> Path | None:
-    """The folder that `enable_compilation_cache` chose, of this kind of machine alone; None without one."""
+    """The cache folder that `enable_compilation_cache` chose for this kind of machine; None without a cache."""
     path = jax.config.jax_compilation_cache_dir  # type: ignore[attr-defined]
     return Path(path) if path else None
 
 
 def _machine() -> str:
-    """Short name of the kind of machine: programs compiled on one run on every other of the same name."""
+    """Short name of the kind of machine; machines with the same name can run each other's compiled programs."""
     kind = "".join([platform.machine(), _cpuinfo("model name") or "", _cpuinfo("flags") or _cpuinfo("Features") or ""])
     return f"{platform.machine() or 'cpu'}-{zlib.crc32(kind.encode()):08x}"
 
@@ -199,7 +199,7 @@ def _version(package: str) -> str | None:
 
 
 def _commit(root: Path) -> tuple[str | None, bool | None]:
-    """Commit of the checkout at `root` and whether tracked files differ from it; (None, None) where it is none."""
+    """Commit of the checkout at `root` and whether tracked files differ from it; (None, None) outside of a checkout."""
     if not (root / ".git").exists():
         return None, None
     try:
@@ -211,7 +211,7 @@ def _commit(root: Path) -> tuple[str | None, bool | None]:
 
 def _git(root: Path, *arguments: str) -> str:
     command = ["git", "-C", str(root), *arguments]
-    # Without optional locks, for a mere question must not get into the way of another git.
+    # Without optional locks: a query must not block another git process.
     environment = {**os.environ, "GIT_OPTIONAL_LOCKS": "0"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True, env=environment)
     return done.stdout.strip()

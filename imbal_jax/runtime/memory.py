@@ -1,4 +1,4 @@
-"""How many lanes fit a device: what a compiled program needs, what a device has left, and the chunks that follow."""
+"""The number of lanes that fit into a device's memory, and the chunks of seeds that follow from it."""
 
 import math
 import os
@@ -10,14 +10,14 @@ import jax
 
 from imbal_jax.errors import UserError
 
-COMPILATIONS = 8  # at most, to find how many lanes fit; an affine need takes three
+COMPILATIONS = 8  # at most, to find how many lanes fit; if the memory grows linearly, three
 
 
 def bytes_of(compiled: Any) -> int:
     """Memory that a compiled program takes on each of its devices while it runs, in bytes.
 
-    Arguments, outputs, temporaries and code; what an output takes over from a donated argument counts once. Arrays that
-    are on the device already, as the shared rows are, count as arguments too. 0 on a backend that does not tell.
+    Counted are arguments, outputs, temporaries and code; memory that an output reuses from a donated argument counts once.
+    Arrays already on the device, such as the shared rows, count as arguments too. 0 on a backend that does not report it.
 
     Args:
         compiled: a `jax.stages.Compiled`, as from `over_lanes(...).lowered(...).compile()`.
@@ -30,10 +30,10 @@ def bytes_of(compiled: Any) -> int:
 
 
 def available(device: jax.Device) -> int | None:
-    """Free memory of a device in bytes; None where that cannot be found out.
+    """Free memory of a device in bytes; None where it is unknown.
 
-    On an accelerator, what jax may use and does not use yet. On a CPU, this device's part of `host()`: the devices that
-    jax makes of one CPU share its memory.
+    On an accelerator, the memory that jax may still allocate. On a CPU, this device's part of `host()`, because the devices
+    that jax makes of one CPU share its memory.
     """
     if device.platform == "cpu":
         free = host()
@@ -43,51 +43,51 @@ def available(device: jax.Device) -> int | None:
 
 
 def host(root: Path = Path("/")) -> int | None:
-    """Free memory of this machine in bytes, or what the process's control groups leave of it; None where nothing tells.
+    """Free memory of this machine in bytes, or the part that the process's control groups allow; None where it is unknown.
 
     Args:
-        root: where proc/ and sys/ are.
+        root: the folder that contains proc/ and sys/.
     """
-    found = [room for folder in _groups(root) if (room := _group_room(folder)) is not None]
+    rooms = [room for folder in _groups(root) if (room := _group_room(folder)) is not None]
     machine = _field(root / "proc/meminfo", "MemAvailable:")
     free = machine * 1024 if machine is not None else _sysconf()
-    return min([*found, *([free] if free is not None else [])], default=None)
+    return min([*rooms, *([free] if free is not None else [])], default=None)
 
 
 def lanes_that_fit(need: Callable[[int], int], wanted: int, room: int, share: float = 0.8) -> int:
-    """The largest number of lanes, up to `wanted`, whose program needs at most `share` of the room.
+    """The largest number of lanes, up to `wanted`, whose program needs at most `share` of the free memory.
 
-    Each call of `need` compiles, so few are made: `wanted`, then 1, then where the line through the last two points
-    meets the limit, until that promises no more lanes. The number returned was itself compiled and fits.
+    Each call of `need` compiles, so there are few calls: with `wanted`, with 1, and then with the number at which the line
+    through the last two points reaches the limit, until that gives no more lanes. The number returned was compiled and fits.
 
     Args:
-        need: bytes that the program of so many lanes takes on a device (see `bytes_of`). A compiler that refuses for want
-            of memory counts as a program that does not fit.
+        need: bytes that the program of a number of lanes takes on a device (see `bytes_of`). A compiler that runs out of
+            memory counts as a program that does not fit.
         wanted: lanes for each device, at least 1.
-        room: bytes (see `available`).
-        share: the rest is left for what the program's own account does not show.
+        room: free bytes (see `available`).
+        share: of the room that may be used; the rest is for memory that the program does not report.
 
     Raises:
-        UserError: not even one lane fits.
+        UserError: a single lane does not fit.
     """
     limit = int(share * room)
-    known: dict[int, float] = {}
+    needs: dict[int, float] = {}
 
     def fits(lanes: int) -> bool:
-        known[lanes] = _need(need, lanes)
-        return known[lanes] <= limit
+        needs[lanes] = _need(need, lanes)
+        return needs[lanes] <= limit
 
     if fits(wanted):
         return wanted
     if wanted == 1 or not fits(1):
         raise UserError(
-            f"one lane needs {_gib(known[1])} of memory, and {_gib(limit)} may be used ({share:.0%} of what is free): lower "
+            f"one seed needs {_gib(needs[1])} of memory, and {_gib(limit)} may be used ({share:.0%} of the free memory): lower "
             "the batch or the width (config.gan.batch, config.classifier.batch, config.gan.g_width, config.gan.d_width, "
-            "config.classifier.width), or try all the same with config.lanes_per_device=1"
+            "config.classifier.width), or skip this check with config.lanes_per_device=1"
         )
     low, high = 1, wanted
-    while high - low > 1 and len(known) < COMPILATIONS:
-        lanes, certain = _where_it_meets(known, limit, low, high)
+    while high - low > 1 and len(needs) < COMPILATIONS:
+        lanes, certain = _where_it_meets(needs, limit, low, high)
         if certain:
             break
         low, high = (lanes, high) if fits(lanes) else (low, lanes)
@@ -95,37 +95,37 @@ def lanes_that_fit(need: Callable[[int], int], wanted: int, room: int, share: fl
 
 
 def refuse_weights(what: str, size: int, device: jax.Device, advice: str) -> None:
-    """Raise UserError where the weights of one seed and what is made of them alone exceed a device's free memory.
+    """Raise UserError where the weights, gradients and optimiser state of one seed exceed a device's free memory.
 
     Args:
-        what: the network.
+        what: the network, for the message.
         size: bytes.
-        device: that it is trained on; where nothing is known of its memory, nothing is refused.
+        device: for the training; if its free memory is unknown, nothing is checked.
         advice: the fields of the config to lower.
     """
     free = available(device)
     if free is not None and size > free:
-        raise UserError(f"{what} needs at least {_gib(size)} for one seed, and {_gib(free)} is free: lower {advice}")
+        raise UserError(f"{what} needs at least {_gib(size)} of memory for one seed, and {_gib(free)} is free: lower {advice}")
 
 
 def chunks(seeds: Sequence[int], per_chunk: int) -> list[tuple[int, ...]]:
     """The seeds in their order, in the fewest chunks of at most `per_chunk`, whose lengths differ by at most one.
 
-    So the fewest lanes are copies if all chunks are filled up to the length of the first (`over_lanes(..., min_lanes=...)`),
-    which makes them one compilation: 9 seeds by 4 at most are 3, 3, 3 and not 4, 4, 1.
+    All chunks are filled up to the length of the first (`over_lanes(..., min_lanes=...)`), so that one compilation serves all;
+    with lengths as equal as possible the fewest lanes are copies: 9 seeds by at most 4 are 3, 3, 3 and not 4, 4, 1.
 
     Args:
         seeds: at least one.
-        per_chunk: lanes that run at once: those that fit a device, times the devices.
+        per_chunk: lanes that run at once: those that fit into a device, times the devices.
 
     Raises:
         UserError: `per_chunk` is below 1.
     """
     if per_chunk < 1:
-        raise UserError(f"config.lanes_per_device makes chunks of {per_chunk} lanes: set it to 1 or more")
-    many = -(-len(seeds) // per_chunk)
-    each, longer = divmod(len(seeds), many)
-    ends = [(i + 1) * each + min(i + 1, longer) for i in range(many)]
+        raise UserError(f"config.lanes_per_device must be at least 1 (got chunks of {per_chunk} lanes)")
+    count = -(-len(seeds) // per_chunk)
+    each, longer = divmod(len(seeds), count)
+    ends = [(i + 1) * each + min(i + 1, longer) for i in range(count)]
     return [tuple(seeds[start:end]) for start, end in zip([0, *ends], ends, strict=False)]
 
 
@@ -138,9 +138,9 @@ def _need(need: Callable[[int], int], lanes: int) -> float:
         return math.inf
 
 
-def _where_it_meets(known: dict[int, float], limit: int, low: int, high: int) -> tuple[int, bool]:
-    """The number between `low` (fits) and `high` (does not) to try next, and whether the line says that low is the last."""
-    points = sorted([(n, int(size)) for n, size in known.items() if size < math.inf][-2:])
+def _where_it_meets(needs: dict[int, float], limit: int, low: int, high: int) -> tuple[int, bool]:
+    """The number between `low` (fits) and `high` (does not) to try next, and whether by the line `low` is the largest."""
+    points = sorted([(n, int(size)) for n, size in needs.items() if size < math.inf][-2:])
     if len(points) < 2 or points[0][1] >= points[1][1]:
         return (low + high) // 2, False
     (a, need_a), (b, need_b) = points
@@ -153,7 +153,7 @@ def _gib(size: float) -> str:
 
 
 def _groups(root: Path) -> list[Path]:
-    """Folders of the memory control groups that hold this process, and of those above; cgroup version 1 or 2."""
+    """Folders of this process's memory control groups and of their parents; cgroup version 1 or 2."""
     folders = []
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, kinds, name = line.split(":", 2)
@@ -166,7 +166,7 @@ def _groups(root: Path) -> list[Path]:
 
 
 def _group_room(folder: Path) -> int | None:
-    """Bytes below the group's limit, its file cache counted as free; None without a limit."""
+    """Bytes left below the group's limit, with its file cache counted as free; None without a limit."""
     for limit, used, cache in (
         ("memory.max", "memory.current", "inactive_file"),
         ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),

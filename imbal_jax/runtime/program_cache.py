@@ -1,10 +1,11 @@
-"""jax's cache of compiled programs on the disk, with a digest in each entry: a damaged program is compiled anew, never run.
+"""jax's cache of compiled programs on disk, with a digest in each entry: a damaged program is compiled again, never run.
 
-jax checks its entries only where zlib compresses them. With zstandard, or Python's own zstd, one flipped bit gives a program
-that crashes or computes other numbers. Here an entry begins with the BLAKE2 digest of its key and content, which is checked
-before jax sees the content; an entry that does not match, or has no digest, is deleted.
+jax checks its entries only if they are compressed with zlib. With zstandard, or Python's own zstd, one flipped bit gives a
+program that crashes or computes other numbers. Here an entry begins with the BLAKE2 digest of its key and content, which is
+checked before jax gets the content; an entry that does not match, or has no digest, is deleted.
 
-The digest finds damage. It is no signature: who can write to the folder can make this process run any code (SECURITY.md).
+The digest detects damage. It is not a signature: whoever can write to the folder can make this process run any code
+(SECURITY.md).
 """
 
 import contextlib
@@ -15,28 +16,28 @@ from typing import Any
 
 from absl import logging
 
-MARK = b"imbal_jax program 1\n"  # how an entry begins; then the digest
+MARK = b"imbal_jax program 1\n"  # the first bytes of an entry, before the digest
 SIZE = 32  # bytes of the digest
 
 
 class CheckedCache:
     """The interface of jax's caches (`get`, `put`, `_path`) around one of them.
 
-    What cannot be read counts as absent; after the first entry that cannot be written no other is tried. Each is said once.
+    An unreadable entry counts as missing; after the first failed write no other is tried. Each problem is logged once.
 
     Args:
         base: jax's own cache, which keeps the files KEY-cache in its folder.
         folder: that folder.
-        writable: whether to write at all.
+        writable: whether entries are written.
     """
 
     def __init__(self, base: Any, folder: Path, writable: bool = True) -> None:
         self._base, self._folder, self._writable = base, folder, writable
-        self._path = getattr(base, "_path", folder)  # jax shows it in its log
+        self._path = getattr(base, "_path", folder)  # jax logs it
         self._told: set[str] = set()
 
     def get(self, key: str) -> bytes | None:
-        """The content of an entry, or None where there is no sound one."""
+        """The content of an entry, or None where it is missing or damaged."""
         try:
             entry = self._base.get(key)
         except OSError as problem:
@@ -46,23 +47,23 @@ class CheckedCache:
             return None
         content = checked(key, entry)
         if content is None:
-            self._tell("a compiled program in %s is damaged (%s); it is compiled anew", key[:60])
+            self._tell("a compiled program in %s is damaged (%s): it is compiled again", key[:60])
             self._delete(key)
         return content
 
     def put(self, key: str, value: bytes) -> None:
-        """Keep the content of an entry; an entry of the same key stays as it is."""
+        """Write an entry; an existing entry of the same key is kept."""
         if not self._writable:
             return
         try:
             self._base.put(key, sealed(key, value))
         except OSError as problem:
             self._writable = False
-            self._delete(key)  # what was written of it
-            self._tell("compiled programs are no longer kept in %s (%s)", problem.strerror or problem)
+            self._delete(key)  # the part that was written
+            self._tell("compiled programs are no longer cached in %s (%s)", problem.strerror or problem)
 
     def clear(self) -> None:
-        """Forget nothing: the entries are on the disk."""
+        """Do nothing: the entries are on disk."""
 
     def _delete(self, key: str) -> None:
         for suffix in ("-cache", "-atime"):
@@ -81,25 +82,25 @@ def sealed(key: str, content: bytes) -> bytes:
 
 
 def checked(key: str, entry: bytes) -> bytes | None:
-    """The content of an entry; None unless it is as `sealed` made it for this key."""
+    """The content of an entry; None unless `sealed` made it for this key."""
     begin = len(MARK) + SIZE
     content = entry[begin:]
-    whole = len(entry) >= begin and entry.startswith(MARK) and entry[len(MARK) : begin] == _digest(key, content)
-    return content if whole else None
+    intact = len(entry) >= begin and entry.startswith(MARK) and entry[len(MARK) : begin] == _digest(key, content)
+    return content if intact else None
 
 
 def install(folder: Path) -> bool:
-    """Put the check between jax and its cache in `folder`, which jax's configuration names; before the first compilation.
+    """Add the check to jax's cache in `folder`, which jax's configuration names; must be called before the first compilation.
 
     Returns:
-        whether that was possible; where it is not, in a jax whose cache has other parts, jax's cache is not to be used.
+        whether that was possible; if not, in a version of jax with a different cache, the cache should not be used.
     """
     try:
         from jax._src import compilation_cache
 
-        compilation_cache.reset_cache()  # jax decides about its cache once; this lets it decide anew
-        made = compilation_cache.get_file_cache(str(folder))
-        base = made[0] if made is not None else None
+        compilation_cache.reset_cache()  # jax chooses its cache once; this makes it choose again
+        file_cache = compilation_cache.get_file_cache(str(folder))
+        base = file_cache[0] if file_cache is not None else None
         if base is None or not callable(base.get) or not callable(base.put):
             return False
         with compilation_cache._cache_initialized_mutex:
@@ -112,7 +113,7 @@ def install(folder: Path) -> bool:
 
 
 def uninstall() -> None:
-    """Undo `install`: jax decides about its cache anew at the next compilation."""
+    """Undo `install`: jax chooses its cache again at the next compilation."""
     with contextlib.suppress(ImportError, AttributeError):
         from jax._src import compilation_cache
 

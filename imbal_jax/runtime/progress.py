@@ -1,4 +1,4 @@
-"""Progress of long work: one moving line on a terminal, now and then a plain line elsewhere."""
+"""Progress of a training: a progress bar on a terminal, a line at most every ten seconds elsewhere."""
 
 import math
 import os
@@ -10,32 +10,32 @@ _EVERY = 10.0  # seconds between plain lines
 
 
 def clock(seconds: float) -> str:
-    """A duration in words: '12.3 s', '7 min 50 s', '1 h 03 min'; 'unknown' for what is no number."""
+    """A duration in words: '12.3 s', '7 min 50 s', '1 h 03 min'; 'unknown' for NaN and infinity."""
     if not math.isfinite(seconds):
         return "unknown"
     if round(seconds, 1) < 60:
         return f"{max(seconds, 0.0):.1f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
+    total_seconds = round(seconds)
+    if total_seconds < 3600:
+        return f"{total_seconds // 60} min {total_seconds % 60:02d} s"
     minutes = round(seconds / 60)
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 class Progress:
-    """Tells how far a piece of work is, how fast it goes, and how long it will take.
+    """Shows the share of the work that is done, its rate, and the time left.
 
-    On a terminal one line by tqdm; elsewhere a line at most every 10 s and one at the end, such as
+    On a terminal a progress bar by tqdm; elsewhere a line at most every 10 s and one at the end, such as
     "gan: 1200/2656 steps, 45%, 3.1 steps/s, 7 min 50 s left (1 h 03 min overall), d_loss 0.61". The rate is that of this
-    process: what a resumed run found done does not count, nor, once a second update came, the time up to the first
-    (compilation).
+    process: work that a resumed run has already done is not counted, nor, from the second update on, the time before the
+    first update (compilation).
 
     Args:
-      label: what the line begins with.
-      total: units of work in all.
-      done: units found done at the start.
-      unit: singular name of a unit.
-      stream: where to write; standard error by default.
+      label: beginning of the line.
+      total: units of work.
+      done: units already done at the start.
+      unit: name of a unit, singular.
+      stream: output; standard error by default.
       first: shown until the first update, such as "compiling (about 40 s, once)".
     """
 
@@ -61,11 +61,11 @@ class Progress:
         return self
 
     def update(self, done: int, overall: str = "", **shown: float) -> None:
-        """Sets the units done so far (of all, not of this call) and the values to show behind them.
+        """Sets the units done so far (in total, not in this call) and the values to show.
 
         Args:
           done: units.
-          overall: what is left of a larger whole, in words.
+          overall: text about the time left of the whole run.
           shown: values by name.
         """
         now = time.monotonic()
@@ -78,12 +78,12 @@ class Progress:
             self._bar.update(done - self._bar.n)
         elif now - self._printed >= _EVERY and done < self.total:
             self._printed = now
-            rate = self._rate(now) if self._updates > 1 else math.nan  # with the compilation in it, it would frighten
+            rate = self._rate(now) if self._updates > 1 else math.nan  # before, the rate would include the compilation
             left = f"{clock((self.total - done) / rate)} left" if self._updates > 1 else "compiled"
             self._print(rate, f"{left} ({overall})" if overall else left)
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Ends the line; elsewhere than on a terminal, says how long the work took or how far it came."""
+        """Closes the progress bar; elsewhere than on a terminal, prints the final line with the time taken."""
         if self._bar is not None:
             self._bar.close()
         elif kind is None or self._updates:
@@ -91,7 +91,7 @@ class Progress:
             self._print(self._rate(time.monotonic()), took)
 
     def _rate(self, now: float) -> float:
-        """Units per second; NaN before there is anything to tell it from."""
+        """Units per second; NaN before the first measurement."""
         since, done = self._anchor
         return (self.done - done) / (now - since) if now > since and self.done > done else math.nan
 
@@ -112,7 +112,7 @@ def _bar(label: str, total: int, done: int, unit: str, stream: TextIO) -> Any:
     from tqdm import tqdm
 
     line = "{desc}: {percentage:3.0f}% |{bar}| {n_fmt}/{total_fmt}, {rate_fmt}, {remaining} left{postfix}"
-    # Some terminals (of containers) say that they are 0 wide, and tqdm would write nothing to them.
+    # Some terminals (of containers) report a width of 0, and tqdm would write nothing to them.
     width: dict[str, Any] = {"dynamic_ncols": True} if _columns(stream) else {"ncols": 100, "nrows": 20}
     return tqdm(desc=label, total=total, initial=done, unit=f" {unit}s", file=stream, bar_format=line, **width)
 

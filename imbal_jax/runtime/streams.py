@@ -1,4 +1,4 @@
-"""Standard output and error that cannot end a run: a closed pipe, a full disk or a terminal that is gone is left alone."""
+"""Standard output and error whose failures (a closed pipe or terminal, a full disk) do not end a run."""
 
 import contextlib
 import os
@@ -7,7 +7,7 @@ from typing import Any, TextIO
 
 
 class Tolerant:
-    """A text stream that goes on without its output once that can no longer be written; all else is the stream's own.
+    """A text stream that drops its output once it can no longer be written; everything else is the wrapped stream's.
 
     Characters that its encoding lacks are written as escapes.
 
@@ -38,14 +38,14 @@ class Tolerant:
             self.write(line)
 
     def flush(self) -> None:
-        """Write what is held back, or drop it."""
+        """Write the buffered text, or drop it."""
         try:
             self._stream.flush()
         except (OSError, ValueError):
             self._give_up()
 
     def _give_up(self) -> None:
-        """Let the file descriptor lead nowhere: what Python still holds back, and what C++ writes, is dropped as well."""
+        """Redirect the file descriptor to the null device, so that buffered text and output of C++ are dropped too."""
         with contextlib.suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
             os.dup2(nowhere, self._stream.fileno())
@@ -53,7 +53,7 @@ class Tolerant:
 
 
 def protect() -> None:
-    """Make standard output and error tolerant, for the whole process; streams that were closed at the start lead nowhere."""
+    """Make standard output and error tolerant for the whole process; closed streams are opened on the null device."""
     for number in (0, 1, 2):  # in this order: a file that is opened later must not become standard output
         try:
             os.fstat(number)

@@ -1,4 +1,4 @@
-"""A group of arms on one chunk of seeds: balance, train and evaluate; its rows."""
+"""Balances, trains and evaluates a group of arms on one chunk of seeds; returns their rows."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -30,7 +30,7 @@ def uses_gan(spec: str) -> bool:
 
 
 def judged(chunk: Chunk, curves: Curves, trained_gan: TrainedGan) -> list[gan_quality.Figures]:
-    """The quality of the generators of all lanes; nothing where `config.quality.samples` is 0."""
+    """The quality of the generators of all lanes; empty dicts where `config.quality.samples` is 0."""
     if not chunk.config.quality.samples:
         return [{}] * len(chunk.seeds)
     return gan_quality.measure(chunk, trained_gan().gan, classifier_training.fit_reference(chunk, curves))
@@ -39,21 +39,21 @@ def judged(chunk: Chunk, curves: Curves, trained_gan: TrainedGan) -> list[gan_qu
 def run(
     chunk: Chunk, curves: Curves, arms: Sequence[Arm], trained_gan: TrainedGan, measured_gan: MeasuredGan
 ) -> list[dict[str, Any]]:
-    """The rows of all arms and seeds. The arms differ in traced numbers alone, so one training set serves all."""
+    """The rows of all arms and seeds. The arms differ in traced numbers alone, so they share one training set."""
     compiled = chunk.common.compiling()
     train, before = balanced(chunk, curves, arms[0].spec, trained_gan)
-    with_gan = "gan" in before  # else no row is to be generated, and none is trained
-    if uses_gan(arms[0].spec) and not with_gan:
+    gan_trained = "gan" in before  # otherwise no row has to be generated, and no GAN is trained
+    if uses_gan(arms[0].spec) and not gan_trained:
         warn_of_nothing(chunk, curves, arms)
     pictures.draw(chunk, arms, train)
     fitted = second_stage.apply(chunk, classifier_training.fit(chunk, curves, arms, train), arms)
     figures = evaluation.evaluate(chunk, fitted, arms)
     lanes = len(chunk.seeds)
     stages = {"resample": Cost(), "plain": Cost(), "gan": Cost(), **before}
-    spent = {
+    training_fields = {
         "steps": fitted.steps,
         "length": fitted.unit,
-        **(trained_gan().steps if with_gan else {}),
+        **(trained_gan().steps if gan_trained else {}),
         "epoch_seconds": fitted.epoch_seconds,
         "compile_seconds": chunk.common.compiling() - compiled,
         "lanes": fitted.lanes,
@@ -61,49 +61,52 @@ def run(
         "form": chunk.common.form.conv,
         "device": chunk.common.devices[0].device_kind,
     }
-    data: dict[str, Any] = {
+    data_fields: dict[str, Any] = {
         "counts_before": list(chunk.task.counts),
         "counts_after": list(train.counts),
         "source": chunk.data.source,
         "digest": chunk.data.digest,
     }
-    of_gan = gan_quality.by_lane(measured_gan()) if with_gan else [{}] * lanes
-    if with_gan:
-        data["gan_select"] = gan_selection.rule(chunk, gan_training.own_classes(chunk.config.gan.classes, chunk.task))
-    rows, histories = [], curves.by_lane("gan", gan_training.names(chunk)) if with_gan else []
+    quality_by_lane = gan_quality.by_lane(measured_gan()) if gan_trained else [{}] * lanes
+    if gan_trained:
+        data_fields["gan_select"] = gan_selection.rule(chunk, gan_training.own_classes(chunk.config.gan.classes, chunk.task))
+    rows, histories = [], curves.by_lane("gan", gan_training.names(chunk)) if gan_trained else []
     for arm, of_arm in zip(arms, figures, strict=True):
-        whole = {**stages, "classifier": fitted.cost, "second_stage": fitted.second}
-        paid = cost.of_arm(whole, shared_stages(chunk, arm, before))
+        costs = {**stages, "classifier": fitted.cost, "second_stage": fitted.second}
+        cost_fields = cost.of_arm(costs, shared_stages(chunk, arm, before))
         for lane, (seed, metrics) in enumerate(zip(chunk.seeds, of_arm, strict=True)):
             pool = jax.tree.map(lambda leaf, lane=lane: leaf[lane], train.pool)
             spread = monitor.spread(np.asarray(pool.new_x), np.asarray(pool.new_y)) if histories else {}
-            why = failure(histories[lane::lanes], metrics, spread)
-            if not why:
-                warn_of_alike(chunk, curves, seed, arm.name, spread)
-            if why and ": NaN" in why:
+            reason = failure(histories[lane::lanes], metrics, spread)
+            if not reason:
+                warn_of_identical_rows(chunk, curves, seed, arm.name, spread)
+            if reason and ": NaN" in reason:
                 metrics = dict.fromkeys(metrics)
-            place = {"seed": seed, "method": arm.name, "point": arm.place}
-            rows.append({**place, **metrics, **of_gan[lane], "failed": why, **paid, **spent, **data})
+            head = {"seed": seed, "method": arm.name, "point": arm.point_text}
+            rows.append(
+                {**head, **metrics, **quality_by_lane[lane], "failed": reason, **cost_fields, **training_fields, **data_fields}
+            )
     return rows
 
 
 def balanced(chunk: Chunk, curves: Curves, spec: str, trained_gan: TrainedGan) -> tuple[Train, dict[str, Cost]]:
-    """The training sets that the spec's resamplers make, and what making them took: each stage that was needed, once.
+    """The training sets that the spec's resamplers make, and the cost of each stage that was needed for them.
 
-    Refused where a test row is among their parents.
+    Raises:
+        UserError: a row was made from a test row.
     """
     before: dict[str, Cost] = {}
 
     def made_gan() -> Any:
-        found = trained_gan()
-        before["gan"] = found.cost
-        if found.plain.examples:
-            before["plain"] = found.plain
-        return found.gan
+        fitted = trained_gan()
+        before["gan"] = fitted.cost
+        if fitted.plain.examples:
+            before["plain"] = fitted.plain
+        return fitted.gan
 
     def made_plain() -> Any:
-        found, before["plain"] = classifier_training.fit_plain(chunk, curves)
-        return found
+        trained, before["plain"] = classifier_training.fit_plain(chunk, curves)
+        return trained
 
     clock = cost.stopwatch(chunk.common.compiling)
     context = Context(
@@ -124,21 +127,21 @@ def balanced(chunk: Chunk, curves: Curves, spec: str, trained_gan: TrainedGan) -
 
 
 def shared_stages(chunk: Chunk, arm: Arm, before: Mapping[str, Cost]) -> tuple[str, ...]:
-    """Which stages of an arm other arms of the run use as well; `before`: those that its training set took."""
+    """The stages of an arm that other arms of the run use as well; `before` are the stages that its training set needed."""
     others = [other for other in arms_of(chunk.config) if other.untraced == arm.untraced and other != arm]
     trained = {methods.training_part(other.spec, chunk.task) for other in others}
-    found = {
+    used_by_others = {
         "plain": "plain" in before and "none" in trained,
         "gan": "gan" in before and any(uses_gan(other.spec) for other in others),
         "classifier": methods.training_part(arm.spec, chunk.task) in trained,
     }
-    return tuple(name for name, shared in found.items() if shared)
+    return tuple(name for name, shared in used_by_others.items() if shared)
 
 
 def warn_of_nothing(chunk: Chunk, curves: Curves, arms: Sequence[Arm]) -> None:
-    """Say that `gan_synth` has nothing to generate: its arms are what they would be without it."""
-    able = ", ".join(chunk.task.class_names[label] for label in gan_training.drawable_classes(chunk))
-    why = f"no class that has a GAN ({able}) lacks rows for its option 'to', so no GAN is trained and no row is generated"
+    """Warn that `gan_synth` has nothing to generate, so that its arms equal those without it."""
+    drawable = ", ".join(chunk.task.class_names[label] for label in gan_training.drawable_classes(chunk))
+    why = f"no class with a GAN ({drawable}) has fewer rows than its option 'to', so no GAN is trained and no row generated"
     for arm in arms:
         message = f"{why}: the arm equals the one without gan_synth"
         logging.warning("%s: %s", arm.name, message)
@@ -146,21 +149,21 @@ def warn_of_nothing(chunk: Chunk, curves: Curves, arms: Sequence[Arm]) -> None:
             curves.warn("gan", seed, 0, message, arm.name)
 
 
-def warn_of_alike(chunk: Chunk, curves: Curves, seed: int, name: str, spread: Mapping[int, float]) -> None:
-    """Say of which classes all generated rows are one and the same; the lane goes on with those of the others."""
+def warn_of_identical_rows(chunk: Chunk, curves: Curves, seed: int, name: str, spread: Mapping[int, float]) -> None:
+    """Warn of classes whose generated rows are all identical (mode collapse); the seed is not marked as failed."""
     for label in monitor.alike(spread):
-        message = f"the rows that the GAN made of class {chunk.task.class_names[label]} are all one and the same"
+        message = f"mode collapse: all generated rows of class {chunk.task.class_names[label]} are identical"
         logging.warning("%s, seed %d: %s", name, seed, message)
         curves.warn("gan", seed, chunk.config.gan.epochs, message, name)
 
 
 def failure(histories: Sequence[list[dict[str, Any]]], metrics: dict[str, Any], spread: Mapping[int, float]) -> str | None:
-    """Why a lane's row means nothing or little, or None.
+    """The reason why a lane's result counts as failed, or None.
 
     Args:
-        histories: of each GAN of the lane, epoch by epoch; empty where the arm has none.
-        metrics: the row's figures.
-        spread: of its generated rows, by class; see `monitor.spread`.
+        histories: of each GAN of the lane, epoch by epoch; empty without a GAN.
+        metrics: of the row.
+        spread: of the generated rows, by class; see `monitor.spread`.
     """
     why = next(filter(None, map(monitor.broken, histories)), None)
     if why := why or monitor.collapsed(spread):

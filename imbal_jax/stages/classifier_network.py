@@ -1,4 +1,4 @@
-"""The network that a config asks for, and what can be known of it before it is trained."""
+"""The classifier network of a config, and the checks of it before the training."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def model_of(config: Any, classes: int, form: str, shape: Sequence[int]) -> Any:
     """The network that `config.classifier` names, for examples of that shape.
 
     Raises:
-        UserError: an unknown one, or one that takes examples of another rank.
+        UserError: an unknown network, or one for examples of another rank.
     """
     options = config.classifier
     initializer(options.init)
@@ -34,7 +34,7 @@ def dressed(model: Any, options: Any, cosine: bool) -> Any:
 
 
 def check_method(config: Any, model: Any, task: methods.Task, spec: str) -> None:
-    """Raise UserError where a method needs a last layer that the network has not, or its inputs cannot be standardised."""
+    """Raise UserError where a method needs a last layer that the network lacks, or the inputs cannot be standardised."""
     recipe = methods.recipe_of(spec, task, task.counts)
     if recipe.finetunes or recipe.cosine:
         head.check(model, task.shape, config.classifier.model, spec)
@@ -42,15 +42,15 @@ def check_method(config: Any, model: Any, task: methods.Task, spec: str) -> None
 
 
 def check_network(config: Any, model: Any, shape: Sequence[int]) -> None:
-    """Raise UserError for a network that cannot take examples of that shape, such as images that are too small for it."""
+    """Raise UserError where the network cannot process examples of that shape, such as images that are too small."""
     try:
         jax.eval_shape(model.init, jax.random.key(0), jax.ShapeDtypeStruct((1, *shape), jnp.float32))
     except UserError:
         raise
-    except Exception as error:  # flax's and jax's errors about shapes share no base class
+    except Exception as error:  # flax's and jax's errors about shapes have no common base class
         why = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(
-            f"config.classifier.model is {config.classifier.model!r}, which cannot take examples of shape {tuple(shape)} "
+            f"config.classifier.model={config.classifier.model!r} cannot process examples of shape {tuple(shape)} "
             f"({why[:200]}): choose another network, or other data"
         ) from error
 

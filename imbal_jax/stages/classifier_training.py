@@ -27,7 +27,7 @@ from imbal_jax.stages.training_set import unbalanced
 from imbal_jax.train import classifier, length, loop, optimizer, selection, statistics_of_arm
 from imbal_jax.train.cost import Cost
 
-VALIDATION = {"loss": "nll", "accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy"}  # in the curves, and in metrics
+VALIDATION = {"loss": "nll", "accuracy": "accuracy", "balanced_accuracy": "balanced_accuracy"}  # name in the curves -> metric
 
 
 class Fitted(NamedTuple):
@@ -36,14 +36,14 @@ class Fitted(NamedTuple):
     Attributes:
         model: the network.
         params: its parameters and running averages, for every arm: leaves [A, L, ...] with L seeds.
-        train: what it was trained on, leaves [L, ...].
+        train: the training sets, leaves [L, ...].
         cost: of the training, without a second stage.
-        second: of the second stage.
-        epoch_seconds: of one epoch and lane, second stages left out.
-        steps: optimiser steps of the training; where lanes stopped at different epochs, those of the last of them.
-        unit: what fixed the length, see `train.length`.
-        lanes: trained at once.
-        selected: the epoch that each lane's parameters are of, int [A, L], where it was chosen by validation; else None.
+        second: cost of the second stage.
+        epoch_seconds: of one epoch and lane, without second stages.
+        steps: optimiser steps of the training; if lanes stopped at different epochs, those of the longest.
+        unit: the option that fixed the length, see `train.length`.
+        lanes: number of lanes trained at once.
+        selected: the epoch of each lane's parameters, int [A, L], if it was chosen by validation; otherwise None.
     """
 
     model: Any
@@ -59,11 +59,11 @@ class Fitted(NamedTuple):
 
 
 class TrainingJob(NamedTuple):
-    """One training: its stage, its trainings, where its state is kept, its options, what its lanes read, on which devices.
+    """One training: its stage, its arms, the folder of its state, its options, the inputs of its lanes, its devices.
 
-    `steps` are the parts of the trainings' specs that are compiled into the step. `options` give optimizer,
-    learning_rate, schedule, batch and epochs, and may give what else `config.classifier` has about the training; the
-    network is the config's classifier. The lanes are the seeds of the first training, of the second, ...
+    `steps` are the parts of the trainings' specs that are compiled into the step. `options` have the fields of
+    `config.classifier` about the training; the network is the config's classifier. The lanes are the seeds of the first
+    training, of the second, ...
     """
 
     stage: str
@@ -78,10 +78,10 @@ class TrainingJob(NamedTuple):
 
 
 def fit(chunk: Chunk, curves: Curves, arms: Sequence[Arm], train: Train) -> Fitted:
-    """Train the classifiers of a group of arms on `train`, going on where an earlier run stopped.
+    """Train the classifiers of a group of arms on `train`, resuming where an earlier run stopped.
 
-    The arms differ in traced numbers alone. Arms that differ only in what comes after the training share it: its state is
-    kept under the part of the spec that is trained.
+    The arms differ in traced numbers alone. Arms that differ only in stages after the training share it: its state is saved
+    under the part of the spec that is trained.
     """
     bases = [Arm(methods.training_part(arm.spec, chunk.task), arm.point) for arm in arms]
     trainings = tuple(dict.fromkeys(bases))
@@ -93,50 +93,50 @@ def fit(chunk: Chunk, curves: Curves, arms: Sequence[Arm], train: Train) -> Fitt
     options, devices = chunk.config.classifier, chunk.common.devices
     job = TrainingJob("classifier", trainings, steps, folder, options, chunk.keys, train, devices, chunk.shared)
     model, trained, planned = _train(chunk, curves, job)
-    which, many = np.array([trainings.index(common) for common in bases]), len(trainings) * len(chunk.seeds)
-    by_arm = lambda leaf: leaf.reshape(len(trainings), -1, *leaf.shape[1:])[which]  # noqa: E731
+    index, lane_count = np.array([trainings.index(common) for common in bases]), len(trainings) * len(chunk.seeds)
+    by_arm = lambda leaf: leaf.reshape(len(trainings), -1, *leaf.shape[1:])[index]  # noqa: E731
     params = jax.tree.map(by_arm, classifier.chosen(trained.state))
     best = trained.state.best
     selected = None if best is None else by_arm(np.asarray(best.epoch))
-    epoch_seconds = trained.seconds / trained.epochs / many
-    cost = Cost(trained.seconds / many, trained.steps * planned.batch)
-    return Fitted(model, params, train, cost, Cost(), epoch_seconds, trained.steps, planned.unit, many, selected)
+    epoch_seconds = trained.seconds / trained.epochs / lane_count
+    cost = Cost(trained.seconds / lane_count, trained.steps * planned.batch)
+    return Fitted(model, params, train, cost, Cost(), epoch_seconds, trained.steps, planned.unit, lane_count, selected)
 
 
 def fit_plain(chunk: Chunk, curves: Curves) -> tuple[TrainedClassifier, Cost]:
-    """The classifiers of all lanes, trained on the real rows alone, as the arm 'none' has them, and what they cost."""
+    """The classifiers of all lanes, trained on the real rows alone as in the arm 'none', and their cost."""
     fitted = fit(chunk, curves, [Arm("none")], chunk.train)
     return TrainedClassifier(fitted.model, jax.tree.map(lambda leaf: leaf[0], fitted.params)), fitted.cost
 
 
 def reference_options(config: Any) -> Any:
-    """How the reference is trained: `config.quality`, and the defaults of `config.classifier` where that has no such field."""
+    """Training options of the feature extractor: `config.quality`, and the defaults of `config.classifier` for other fields."""
     return SimpleNamespace(**defaults("")["classifier"] | config.quality.to_dict())
 
 
 def fit_reference(chunk: Chunk, curves: Curves) -> TrainedClassifier:
-    """One classifier on the full real training set, as published: a ruler for generated images, never a competitor."""
+    """The feature extractor for generated rows: one classifier, trained on the full real training set; it is no arm."""
     y = chunk.data.train.y
     rows = np.argsort(y, kind="stable").astype(np.int32)[None]
     train = unbalanced(rows, tuple(int(n) for n in np.bincount(y)), chunk.shared.x)
     devices = chunk.common.devices[:1]
-    shared = lanes.replicate(chunk.shared, devices)  # what is there already, not a second copy
+    shared = lanes.replicate(chunk.shared, devices)  # reuses the arrays on the device
     keys = lanes.purposes(lanes.lane_keys(chunk.config.seed, [0]), "reference")  # the same for all chunks and processes
     folder, options = chunk.workdir / "checkpoints" / "reference", reference_options(chunk.config)
     job = TrainingJob("reference", (Arm("none"),), ("",), folder, options, keys, train, devices, shared)
-    model, trained, _ = _train(chunk._replace(min_lanes=1), curves, job)  # one lane is no chunk to be filled up
+    model, trained, _ = _train(chunk._replace(min_lanes=1), curves, job)  # a single lane is not filled up
     return TrainedClassifier(model, classifier.chosen(trained.state))
 
 
 def _train(chunk: Chunk, curves: Curves, job: TrainingJob) -> tuple[Any, loop.Trained, length.Length]:
-    """The network, what its training came to, and how long it was planned to be."""
+    """The network, the result of its training, and the planned length."""
     options, parts = job.options, _parts(chunk, job)
     planned = parts.length
-    told = [arm.name for arm in job.trainings] if job.stage == "classifier" else []
-    names: list[str | None] = [*told] or [None]
-    turn = [f"{chunk.turn},"] if chunk.turn and job.stage == "classifier" else []
-    more = [f"and {len(told) - 1} more"] if len(told) > 1 else []
-    label = " ".join([*turn, job.stage, *told[:1], *more])
+    arm_names = [arm.name for arm in job.trainings] if job.stage == "classifier" else []
+    names: list[str | None] = [*arm_names] or [None]
+    prefix = [f"{chunk.turn},"] if chunk.turn and job.stage == "classifier" else []
+    suffix = [f"and {len(arm_names) - 1} more"] if len(arm_names) > 1 else []
+    label = " ".join([*prefix, job.stage, *arm_names[:1], *suffix])
     owner = curves._replace(seeds=curves.seeds[: job.keys.shape[0]])
     trained = loop.train(
         chunk.plan(label, job.folder, options.epochs, planned.per_epoch, planned.steps, planned.per_pass, job.stage),
@@ -166,7 +166,7 @@ def initial(chunk: Chunk, key: jax.Array) -> classifier.State:
 
 
 def bytes_for(chunk: Chunk, lanes: int) -> int:
-    """Memory that the training of an arm takes on each device with so many lanes; `context` is of one seed."""
+    """Bytes that the training of an arm takes on each device with so many lanes; `chunk` is of one seed."""
     job = baseline_job(chunk)
     parts = _parts(chunk, job)
     return training_memory.bytes_for(chunk, program(chunk, job, parts), parts.init, parts.inputs, classifier.METRICS, lanes)
@@ -184,22 +184,22 @@ def _parts(chunk: Chunk, job: TrainingJob) -> _Parts:
     step = job.steps[0]
     cosine = bool(step) and methods.recipe_of(step, chunk.task, job.train.counts).cosine
     model = classifier_network.dressed(model, chunk.config.classifier, cosine)
-    kept = {"ema": job.options.ema, "select": job.options.select}
-    own = sum(job.train.counts)
-    planned = length.of(job.options, sum(chunk.train.counts) if job.stage == "classifier" else own, own)
+    extras = {"ema": job.options.ema, "select": job.options.select}
+    own_rows = sum(job.train.counts)
+    planned = length.of(job.options, sum(chunk.train.counts) if job.stage == "classifier" else own_rows, own_rows)
     rule = optimizer.of_options(job.options, planned.epochs)
-    init = partial(classifier.init, model=model, optimizer=rule, shape=chunk.task.shape, **kept)
+    init = partial(classifier.init, model=model, optimizer=rule, shape=chunk.task.shape, **extras)
     return _Parts(model, planned, init, lane_inputs(job))
 
 
 def program(chunk: Chunk, job: TrainingJob, parts: _Parts) -> Any:
-    """The compiled training of a network: one for all arms that do the same to batches, logits and losses.
+    """The compiled training of a network; arms that treat batches, logits and losses the same way share one program.
 
-    What else tells them apart (the training set, its size, how long it is trained, numbers such as rates) is traced.
+    Other differences between them (the training set and its size, the length, numbers such as rates) are traced.
     """
     options, batch, devices = job.options, parts.length.batch, _own_devices(chunk, job)
     ema, patience = options.ema, options.patience
-    # The reference is a ruler, the same whatever the arms are computed in.
+    # The feature extractor is the same in every precision of the arms.
     precision = chunk.precision if job.stage == "classifier" else "f32"
 
     def make() -> Any:
@@ -225,7 +225,7 @@ def _recipe(task: methods.Task, job: TrainingJob, values: Mapping[str, jax.Array
 
 
 def _fixed(job: TrainingJob) -> tuple[Any, ...]:
-    """What is fixed in a program with the recipe in it: what methods make of the counts, besides their skeleton."""
+    """The static parts of a program with a recipe: the methods' skeleton, and the class counts, which methods may use."""
     return (methods.skeleton(job.steps[0]), job.train.counts) if job.steps[0] else ()
 
 
@@ -238,10 +238,10 @@ def _split(chunk: Chunk, job: TrainingJob, batch: int) -> Any:
 
 
 class _Anew(NamedTuple):
-    """How batch statistics are computed anew.
+    """How batch statistics are recomputed.
 
     Attributes:
-        key: what tells the program from others.
+        key: identifies the program.
         of: (variables, inputs, real rows, (batches, progress)) of one lane -> variables.
         when: (rows, epoch) -> batches and progress.
     """
@@ -252,7 +252,7 @@ class _Anew(NamedTuple):
 
 
 def _anew(chunk: Chunk, job: TrainingJob, parts: _Parts) -> _Anew | None:
-    """None for a network without batch normalisation: nothing is done to it."""
+    """How to recompute the batch statistics; None for a network without batch normalisation."""
     if not chunk.program(("norms", parts.model), lambda: classifier_network.batch_norms(parts.model, chunk.task.shape)):
         return None
     split = _split(chunk, job, parts.length.batch)
@@ -264,30 +264,30 @@ def _anew(chunk: Chunk, job: TrainingJob, parts: _Parts) -> _Anew | None:
         )  # fmt: skip
 
     def when(rows: int, epoch: Any) -> tuple[Any, Any]:
-        many = statistics_of_arm.number_of(sum(job.train.counts), parts.length.batch, rows)
-        done = np.minimum(np.asarray(epoch, np.float32) / parts.length.epochs, 1)  # the last epoch may be a part of one
-        progress = done * (1 - 1e-6)  # that of the epoch's last step
-        return jnp.asarray(many, jnp.int32), jnp.asarray(progress, jnp.float32)
+        batch_count = statistics_of_arm.number_of(sum(job.train.counts), parts.length.batch, rows)
+        share = np.minimum(np.asarray(epoch, np.float32) / parts.length.epochs, 1)  # the last epoch may be incomplete
+        progress = share * (1 - 1e-6)  # progress at the epoch's last step
+        return jnp.asarray(batch_count, jnp.int32), jnp.asarray(progress, jnp.float32)
 
     return _Anew((parts.length.batch, bool(_own_devices(chunk, job)), _fixed(job)), of, when)
 
 
 def _with_statistics(chunk: Chunk, job: TrainingJob, parts: _Parts, trained: loop.Trained) -> loop.Trained:
-    """The training with new batch statistics in what is evaluated; running averages may be those of a first few steps."""
+    """The training with recomputed batch statistics for the evaluation; the running averages may be of early steps."""
     anew = _anew(chunk, job, parts)
     if anew is None:
         return trained
     clock, state = loop.stopwatch(chunk.common.compiling), trained.state
     epochs = np.full(parts.inputs.key.shape[0], trained.epochs) if state.best is None else state.best.epoch
-    many, progress = anew.when(statistics_of_arm.ROWS, epochs)
+    batch_count, progress = anew.when(statistics_of_arm.ROWS, epochs)
 
     def one(lane: Any, given: tuple[Shared, jax.Array]) -> Any:
-        (_, (variables, inputs, progress)), (shared, many) = lane, given
-        return anew.of(variables, inputs, shared, (many, progress))
+        (_, (variables, inputs, progress)), (shared, batch_count) = lane, given
+        return anew.of(variables, inputs, shared, (batch_count, progress))
 
     key = ("batch statistics", parts.model, *anew.key)
     run = chunk.program(key, lambda: chunk.over_lanes(one, _own_devices(chunk, job)))
-    variables = jax.block_until_ready(run((), (classifier.chosen(state), parts.inputs, progress), (job.shared, many)))
+    variables = jax.block_until_ready(run((), (classifier.chosen(state), parts.inputs, progress), (job.shared, batch_count)))
     return trained._replace(state=classifier.with_chosen(state, variables), seconds=trained.seconds + clock())
 
 
@@ -303,18 +303,18 @@ def _epoch_evaluator(chunk: Chunk, job: TrainingJob, parts: _Parts) -> loop.Epoc
         if anew is not None:
             variables = anew.of(variables, inputs, shared, when)
         z, _ = apply_in_batches(model, variables, gather(shared.x, rows))
-        found = metrics.classification(z, shared.y[rows])
-        figures = {f"val_{name}": found[key] for name, key in VALIDATION.items()}
-        told = {name: jnp.where(selection.stopped(state.best, patience), jnp.nan, value) for name, value in figures.items()}
+        measured = metrics.classification(z, shared.y[rows])
+        figures = {f"val_{name}": measured[key] for name, key in VALIDATION.items()}
+        shown = {name: jnp.where(selection.stopped(state.best, patience), jnp.nan, value) for name, value in figures.items()}
         best = selection.update(state.best, variables, selection.goodness(by, figures), epoch, patience)
-        return state._replace(best=best), told, selection.stopped(best, patience)
+        return state._replace(best=best), shown, selection.stopped(best, patience)
 
     key = ("judge", model, by, patience, anew and anew.key)
     run = chunk.program(key, lambda: chunk.over_lanes(one))
 
     def evaluate_epoch(epoch: int, means: dict[str, np.ndarray], state: classifier.State) -> loop.EpochEvaluation:
-        judged = statistics_of_arm.judged_rows(parts.length.per_epoch * parts.length.batch, parts.length.batch)
-        inputs, when = (parts.inputs, anew.when(judged, epoch)) if anew else ((), ())
+        row_count = statistics_of_arm.judged_rows(parts.length.per_epoch * parts.length.batch, parts.length.batch)
+        inputs, when = (parts.inputs, anew.when(row_count, epoch)) if anew else ((), ())
         state, figures, stopped = run(state, (rows, inputs), (job.shared, jnp.asarray(epoch, jnp.int32), when))
         return loop.EpochEvaluation(state, jax.tree.map(np.asarray, figures), bool(np.all(stopped)))
 
@@ -322,22 +322,22 @@ def _epoch_evaluator(chunk: Chunk, job: TrainingJob, parts: _Parts) -> loop.Epoc
 
 
 def lane_inputs(job: TrainingJob) -> Inputs:
-    """What the lanes of a training read: the seeds of the first training, of the second, ...
+    """The inputs of a training's lanes: the seeds of the first training, of the second, ...
 
-    The pools have room for as many rows of every class as the largest has, whatever the arm makes of them.
+    The pools have room for as many rows of every class as the largest class has, so that arms have equal shapes.
     """
-    counts, many = job.train.counts, len(job.trainings)
+    counts, arm_count = job.train.counts, len(job.trainings)
     real = job.train.pool.rows.shape[1] - job.train.pool.new_y.shape[1]
-    room = max(len(counts) * max(counts), job.train.pool.rows.shape[1])
-    pool = padded(job.train.pool, room, room - real if job.train.pool.new_y.shape[1] else 0)
-    each = job.keys.shape[0]
+    pool_room = max(len(counts) * max(counts), job.train.pool.rows.shape[1])
+    pool = padded(job.train.pool, pool_room, pool_room - real if job.train.pool.new_y.shape[1] else 0)
+    seed_count = job.keys.shape[0]
     rates = [dict(arm.point).get("classifier.learning_rate", job.options.learning_rate) for arm in job.trainings]
     numbers = [methods.numbers(step) if step else {} for step in job.steps]
-    values = [{"learning_rate": rate, **own} for rate, own in zip(rates, numbers, strict=True)]
-    stacked = {name: jnp.repeat(jnp.asarray([v[name] for v in values], jnp.float32), each) for name in values[0]}
-    if many == 1:
+    values = [{"learning_rate": rate, **traced} for rate, traced in zip(rates, numbers, strict=True)]
+    stacked = {name: jnp.repeat(jnp.asarray([v[name] for v in values], jnp.float32), seed_count) for name in values[0]}
+    if arm_count == 1:
         return inputs_of(job.keys, pool, counts, stacked)
-    keys, pool = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * many), (job.keys, pool))
+    keys, pool = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * arm_count), (job.keys, pool))
     return inputs_of(keys, pool, counts, stacked)
 
 

@@ -24,30 +24,30 @@ Figures = dict[str, dict[str, float]]  # of one lane, by class
 
 
 def measure(chunk: Chunk, gan: TrainedGan, reference: TrainedClassifier) -> list[Figures]:
-    """Frechet distance, precision, recall, density, coverage and nearest-neighbour figures of every lane, by class.
+    """Frechet distance, precision, recall, density, coverage and nearest-neighbour distances of every lane, by class.
 
-    The real side of a class is its rows in the full training set, of which the GAN saw only those that the cut left;
-    the training side of the nearest-neighbour figures is what the lane's GAN saw. At most `config.quality.samples`
-    rows a side. Of a lane whose weights are no numbers nothing is said.
+    Generated rows of a class are compared with its rows in the full training set, of which the GAN saw only those that the
+    induced imbalance left. For the nearest-neighbour distances they are compared with the rows that the lane's GAN saw. Each
+    side has at most `config.quality.samples` rows. A lane whose weights are not finite has no metrics.
     """
-    each, labels = chunk.config.quality.samples, sample.drawable(gan.nets)
+    row_count, labels = chunk.config.quality.samples, sample.drawable(gan.nets)
     names = [chunk.task.class_names[label] for label in labels]
     features, figures = _programs(chunk, reference)
     y = chunk.data.train.y
-    real = [chunk.data.train.x[np.flatnonzero(y == label)[:each]] for label in labels]
+    real = [chunk.data.train.x[np.flatnonzero(y == label)[:row_count]] for label in labels]
     real_features = [features(jnp.asarray(x)) for x in real]
-    found: list[Figures] = []
-    for lane, fakes in enumerate(_draw(chunk, gan, each)):
-        found.append({})
+    by_lane: list[Figures] = []
+    for lane, fakes in enumerate(_draw(chunk, gan, row_count)):
+        by_lane.append({})
         if not sound(gan.generator, lane):
-            continue  # it draws black images, which would pass for a generator's
-        fake_features = features(jnp.asarray(fakes.reshape(-1, *fakes.shape[2:]))).reshape(len(names), each, -1)
-        for place, (label, name) in enumerate(zip(labels, names, strict=True)):
-            seen = chunk.data.train.x[class_rows(chunk, label, lane)[:each]]
+            continue  # it draws black images, which have metrics too
+        fake_features = features(jnp.asarray(fakes.reshape(-1, *fakes.shape[2:]))).reshape(len(names), row_count, -1)
+        for index, (label, name) in enumerate(zip(labels, names, strict=True)):
+            seen = chunk.data.train.x[class_rows(chunk, label, lane)[:row_count]]
             if len(seen):
-                values = figures(real_features[place], fake_features[place], flat(fakes[place]), flat(seen))
-                found[-1][name] = {key: float(value) for key, value in values.items()}
-    return found
+                values = figures(real_features[index], fake_features[index], flat(fakes[index]), flat(seen))
+                by_lane[-1][name] = {key: float(value) for key, value in values.items()}
+    return by_lane
 
 
 def _programs(chunk: Chunk, reference: TrainedClassifier) -> tuple[Any, Any]:
@@ -58,22 +58,22 @@ def _programs(chunk: Chunk, reference: TrainedClassifier) -> tuple[Any, Any]:
     return partial(apply, params), chunk.program(("quality", k), lambda: jax.jit(partial(generators.quality, k=k)))
 
 
-def by_class(found: list[Figures]) -> dict[str, dict[str, float | None]]:
+def by_class(lanes: list[Figures]) -> dict[str, dict[str, float | None]]:
     """The mean over lanes, for generator.json."""
-    names = dict.fromkeys(name for of_lane in found for name in of_lane)
-    return {name: _mean([of_lane[name] for of_lane in found if name in of_lane]) for name in names}
+    names = dict.fromkeys(name for of_lane in lanes for name in of_lane)
+    return {name: _mean([of_lane[name] for of_lane in lanes if name in of_lane]) for name in names}
 
 
-def by_lane(found: list[Figures]) -> list[dict[str, float | None]]:
-    """The mean over classes, for the rows of each lane: `metrics.GENERATOR`, or nothing where no lane was measured."""
-    if not any(found):
-        return [{} for _ in found]
-    means = [_mean(list(of_lane.values())) if of_lane else {} for of_lane in found]
+def by_lane(lanes: list[Figures]) -> list[dict[str, float | None]]:
+    """The mean over classes, for the rows of each lane: `metrics.GENERATOR`, or empty dicts if no lane was measured."""
+    if not any(lanes):
+        return [{} for _ in lanes]
+    means = [_mean(list(of_lane.values())) if of_lane else {} for of_lane in lanes]
     return [{name: of_lane.get(name.removeprefix("gan_")) for name in GENERATOR} for of_lane in means]
 
 
 def sound(weights: Any, lane: int) -> bool:
-    """Whether all of a lane's weights (leaves [L, ...]) are numbers."""
+    """Whether all of a lane's weights (leaves [L, ...]) are finite."""
     return all(np.isfinite(np.asarray(leaf[lane])).all() for leaf in jax.tree.leaves(weights))
 
 

@@ -1,4 +1,4 @@
-"""Which state of a GAN's training is drawn from: the last, or the nearest to held-out rows."""
+"""Selects the state of a GAN's training that rows are drawn from: the last, or the best on held-out rows."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -19,18 +19,18 @@ from imbal_jax.stages.context import Chunk
 from imbal_jax.train import loop, selection
 
 SELECT = ("last", "frechet")
-FOLDER = "chosen"  # beside the generator checkpoints: what the rule came to, and of which epochs
-FEWEST = 10  # validation rows of a class, for a state to be chosen by them; where it has fewer, the last one is taken
-ENOUGH = 100  # rows a side, where the classes have fewer real ones: drawing many of large images takes as long as the epochs
+FOLDER = "chosen"  # beside the generator checkpoints: the selected generators and their epochs
+FEWEST = 10  # validation rows of a class that are needed to choose a state; with fewer, the last state is taken
+ENOUGH = 100  # rows per side if the classes have fewer real ones: drawing many large images takes as long as the epochs
 
 
 def start(state: gan_step.State) -> gan_step.State:
-    """A lane's state with room for its best one."""
+    """A lane's state with a place for its best state."""
     return state._replace(best=selection.start(_drawn_from(state)))
 
 
 def chosen(state: gan_step.State) -> tuple[Any, Any]:
-    """The variables of the generator and of the discriminator to go on with, of the best state where one is kept."""
+    """The variables of the selected generator and discriminator: of the best state, if one is saved."""
     return _drawn_from(state) if state.best is None else state.best.variables
 
 
@@ -46,29 +46,29 @@ def evaluate_epoch(
     inputs: Inputs,
     anew: Anew = lambda variables, inputs, shared: variables,
 ) -> loop.EpochEvaluator:
-    """Looks at all lanes at the end of every so many epochs, and of the last, and keeps their best states.
+    """A function that measures all lanes at the end of every `every`-th epoch and of the last, and saves their best states.
 
-    A lane's figure is the Frechet distance between its generated rows and the held-out rows of its class (of a conditional GAN
-    the mean over the classes that have enough of them), in the features of the classifier that was trained on the seed's
-    real rows alone. Neither the test set nor the rows that the GAN is trained on have a part in it. A GAN without enough
-    held-out rows of any of its classes has no figure (NaN): its last state is kept.
+    The metric of a lane is the Frechet distance between its generated rows and the held-out rows of its class (for a
+    conditional GAN the mean over the classes with enough of them), in the features of the classifier that was trained on the
+    seed's real rows alone. Neither the test set nor the GAN's training rows are used. A GAN without enough held-out rows of any
+    of its classes has no value (NaN), and its last state is selected.
 
     Args:
-        chunk: of the chunk, with room for the lanes of all GANs.
+        chunk: the chunk, with `min_lanes` for the lanes of all GANs.
         nets: the static part of the GANs.
         plain: the classifiers of all seeds, leaves of `params` [L, ...].
-        every: epochs.
+        every: epochs between two measurements.
         last: the number of the last epoch.
-        inputs: what the lanes of the training read.
-        anew: what is done to a lane's networks before they are drawn from; by default nothing.
+        inputs: of the training's lanes.
+        anew: recomputes the batch statistics of a lane's networks before rows are drawn; by default nothing.
     """
     enough = judged_classes(chunk)
     groups = _groups(chunk, nets.own)
-    each = rows_a_side(chunk.config.quality.samples, [chunk.train.counts[label] for labels in groups for label in labels])
-    rows = jnp.asarray(np.concatenate([_compared(chunk, labels, each) for labels in groups]))
+    row_count = rows_a_side(chunk.config.quality.samples, [chunk.train.counts[label] for labels in groups for label in labels])
+    rows = jnp.asarray(np.concatenate([_compared(chunk, labels, row_count) for labels in groups]))
     weights = np.array([[label in enough for label in labels] for labels in groups], np.float32)
     counted = jnp.repeat(jnp.asarray(weights), len(chunk.seeds), axis=0)
-    wanted = jnp.repeat(jnp.asarray(groups, jnp.int32), len(chunk.seeds), axis=0)
+    drawn_labels = jnp.repeat(jnp.asarray(groups, jnp.int32), len(chunk.seeds), axis=0)
     params = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(groups)), plain.params)
     keys = jnp.concatenate([chunk.keys] * len(groups))
     run = chunk.program(
@@ -79,8 +79,8 @@ def evaluate_epoch(
     def at(epoch: int, means: dict[str, np.ndarray], state: gan_step.State) -> loop.EpochEvaluation:
         if epoch % every and epoch != last:
             return loop.EpochEvaluation(state, {}, False)
-        given = (keys, params, rows, wanted, counted, inputs)
-        state, figure = run(state, given, (chunk.shared, jnp.asarray(epoch, jnp.int32)))
+        lane_arrays = (keys, params, rows, drawn_labels, counted, inputs)
+        state, figure = run(state, lane_arrays, (chunk.shared, jnp.asarray(epoch, jnp.int32)))
         return loop.EpochEvaluation(state, {"val_frechet": np.asarray(figure)}, False)
 
     return at
@@ -91,15 +91,15 @@ def _look(
 ) -> tuple[gan_step.State, jax.Array]:
     (state, (key, params, rows, labels, counted, inputs)), (real, epoch) = lane, shared
     drawn_from = anew(_drawn_from(state), inputs, real)
-    each = rows.shape[1]
-    z = sample.latents(purpose(key, "choice"), (labels.shape[0] * each, nets.latent), "normal")
-    y = jnp.repeat(labels, each)
+    row_count = rows.shape[1]
+    z = sample.latents(purpose(key, "choice"), (labels.shape[0] * row_count, nets.latent), "normal")
+    y = jnp.repeat(labels, row_count)
     fake = sample.generate(nets.generator, drawn_from[0], z, y, nets.classes, dtype=real.x.dtype)
-    seen = jax.tree.map(
-        lambda x: x.reshape(labels.shape[0], each, -1),
+    features = jax.tree.map(
+        lambda x: x.reshape(labels.shape[0], row_count, -1),
         [apply_in_batches(model, params, x)[1] for x in (gather(real.x, rows.ravel()), fake)],
     )
-    distances = jnp.stack([generators.frechet(seen[0][i], seen[1][i]) for i in range(labels.shape[0])])
+    distances = jnp.stack([generators.frechet(features[0][i], features[1][i]) for i in range(labels.shape[0])])
     any_counts = counted.sum() > 0
     distance = jnp.sum(jnp.where(counted > 0, distances, 0.0)) / counted.sum()  # NaN where no class counts
     figure = jnp.where(jnp.isfinite(distance), -distance, jnp.where(any_counts, -jnp.inf, epoch.astype(jnp.float32)))
@@ -112,7 +112,7 @@ def _drawn_from(state: gan_step.State) -> tuple[Any, Any]:
 
 
 def rows_a_side(samples: int, counts: Sequence[int]) -> int:
-    """How many rows are compared with as many generated ones: `samples`, or less where no class has so many.
+    """The number of real rows, and of generated ones, that are compared: `samples`, or less if all classes are smaller.
 
     Args:
         samples: `config.quality.samples`.
@@ -122,30 +122,30 @@ def rows_a_side(samples: int, counts: Sequence[int]) -> int:
 
 
 def judged_classes(chunk: Chunk) -> tuple[int, ...]:
-    """The classes with enough held-out rows for a state to be chosen by them; all seeds have equally many."""
+    """The classes with enough held-out rows to choose a state by; the same for all seeds."""
     held = np.bincount(chunk.data.train.y[np.asarray(chunk.validation[0])], minlength=len(chunk.task.counts))
     return tuple(int(label) for label in np.flatnonzero(held >= FEWEST))
 
 
 def not_judged(chunk: Chunk, own: tuple[int, ...]) -> dict[int | None, str]:
-    """What is said of the GANs whose state is not chosen by all of their classes: class number, or None for one GAN of all.
+    """Warnings about GANs whose state is not chosen by all of their classes: class number (None for one GAN of all) -> text.
 
     Args:
-        chunk: of the chunk.
-        own: the classes with a GAN each; () for one conditional GAN.
+        chunk: the chunk.
+        own: the classes with one GAN each; () for one conditional GAN.
     """
     enough, names = judged_classes(chunk), chunk.task.class_names
-    found: dict[int | None, str] = {}
+    messages: dict[int | None, str] = {}
     for labels in _groups(chunk, own):
         if lacking := [names[label] for label in labels if label not in enough]:
             few = f"fewer than {FEWEST} held-out rows of class {', '.join(lacking)} (gan.select='frechet')"
-            how = "the others decide" if len(lacking) < len(labels) else "no state is chosen, the last is drawn from"
-            found[labels[0] if own else None] = f"{few}: {how}; hold out more with config.data.validation"
-    return found
+            how = "the other classes decide" if len(lacking) < len(labels) else "the last state is used"
+            messages[labels[0] if own else None] = f"{few}: {how}; hold out more with config.data.validation"
+    return messages
 
 
 def rule(chunk: Chunk, own: tuple[int, ...]) -> str:
-    """How the states of the GANs are chosen, for rows: 'last', 'frechet', or 'frechet; last for F, Q'."""
+    """How the states of the GANs are selected, as a field of the rows: 'last', 'frechet', or 'frechet; last for F, Q'."""
     if chunk.config.gan.select == "last":
         return "last"
     enough, names = judged_classes(chunk), chunk.task.class_names
@@ -156,18 +156,18 @@ def rule(chunk: Chunk, own: tuple[int, ...]) -> str:
 
 
 def _groups(chunk: Chunk, own: tuple[int, ...]) -> list[tuple[int, ...]]:
-    """The classes of each GAN: its own, or all that have rows."""
+    """The classes of each GAN: its own one, or all classes with rows."""
     return [(label,) for label in own] or [tuple(k for k, n in enumerate(chunk.task.counts) if n)]
 
 
 def _compared(chunk: Chunk, labels: tuple[int, ...], each: int) -> np.ndarray:
-    """Row numbers int32 [L, classes, each] of held-out rows of these classes; few are repeated in turn.
+    """Row numbers int32 [L, classes, each] of held-out rows of these classes, repeated where there are fewer.
 
-    Of a class without any, any rows: they do not count, see `judged_classes`.
+    For a class without held-out rows, other rows: they are not counted, see `judged_classes`.
     """
     held, y = np.asarray(chunk.validation), chunk.data.train.y
-    found = []
-    for mine in held:
-        of_class = [mine[y[mine] == label] for label in labels]
-        found.append(np.stack([np.resize(rows if len(rows) else mine, each) for rows in of_class]))
-    return np.stack(found).astype(np.int32)
+    by_lane = []
+    for lane_rows in held:
+        of_class = [lane_rows[y[lane_rows] == label] for label in labels]
+        by_lane.append(np.stack([np.resize(rows if len(rows) else lane_rows, each) for rows in of_class]))
+    return np.stack(by_lane).astype(np.int32)

@@ -33,8 +33,8 @@ from imbal_jax.train import loop, optimizer
 from imbal_jax.train.classifier import dtype_of
 from imbal_jax.train.cost import Cost
 
-STATISTICS = 1_024  # rows whose moments batch normalisation is evaluated with, or those of an epoch where it has fewer
-FEWEST = 4  # batches of them
+STATISTICS = 1_024  # rows that batch statistics are computed from, or those of an epoch if it has fewer
+FEWEST = 4  # batches that they are at least computed from
 
 
 def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
@@ -47,7 +47,7 @@ def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
     name = models.gan_for(gan.model, task.shape)
     module = models.load(name, "gan.model", "Generator", "Discriminator")
     if gan.batches not in ("shuffle", "balanced"):
-        raise UserError(f"gan.batches is {gan.batches!r}: use 'shuffle' or 'balanced'")
+        raise UserError(f"config.gan.batches must be 'shuffle' or 'balanced' (got {gan.batches!r})")
     initializer(gan.init)
     setup = tricks.setup(gan)
     common = {"classes": classes, "form": form, "init_kernel": gan.init, **_switched(module, name, setup)}
@@ -73,12 +73,12 @@ def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
 def _switched(module: Any, name: str, setup: tricks.Setup) -> dict[str, bool]:
     """The switches of both networks."""
     if lacking := [field for field in setup.networks if field not in module.Discriminator.__dataclass_fields__]:
-        raise UserError(f"config.gan.tricks: the networks {name} (config.gan.model) have no switch for {lacking[0]!r}")
+        raise UserError(f"config.gan.tricks.{lacking[0]} needs another config.gan.model ({name} has no such switch)")
     return setup.networks
 
 
 def _shape(module: Any, task: Task) -> dict[str, Any]:
-    """The shape of an example, for a generator that makes such of any."""
+    """The shape of an example, for generators that take a shape or a size."""
     if (own := module.Generator.__dataclass_fields__.get("shape")) and len(own.default) == len(task.shape):
         return {"shape": tuple(task.shape)}
     if "size" not in module.Generator.__dataclass_fields__ or len(task.shape) != 3:
@@ -87,10 +87,10 @@ def _shape(module: Any, task: Task) -> dict[str, Any]:
 
 
 def own_classes(text: str, task: Task) -> tuple[int, ...]:
-    """The classes that get a GAN each: those that `config.gan.classes` names, or '' for one conditional GAN of all.
+    """The classes with one GAN each, by `config.gan.classes`; () for one conditional GAN of all.
 
     Args:
-        text: '', 'minority', or names of classes with commas between.
+        text: '', 'minority', or names of classes separated by commas.
         task: the problem.
 
     Raises:
@@ -102,81 +102,84 @@ def own_classes(text: str, task: Task) -> tuple[int, ...]:
     for name in names:
         if name not in task.class_names:
             known = ", ".join(task.class_names)
-            raise UserError(f"config.gan.classes names {name!r}{nearest(name, task.class_names)}; the classes are {known}")
-    found = tuple(sorted({task.class_names.index(name) for name in names}))
-    for label in found:
+            raise UserError(
+                f"unknown class {name!r} (config.gan.classes){nearest(name, task.class_names)}; the classes are {known}"
+            )
+    labels = tuple(sorted({task.class_names.index(name) for name in names}))
+    for label in labels:
         if not task.counts[label]:
-            raise UserError(f"config.gan.classes names {task.class_names[label]!r}, which has no training rows")
-    return found
+            raise UserError(f"class {task.class_names[label]!r} (config.gan.classes) has no training rows: leave it out")
+    return labels
 
 
 def drawable_classes(chunk: Chunk) -> tuple[int, ...]:
-    """The classes that the GANs can make rows of, before any of them is trained."""
+    """The classes that the GANs can generate rows of; no GAN needs to be trained for this."""
     return own_classes(chunk.config.gan.classes, chunk.task) or tuple(range(len(chunk.task.counts)))
 
 
 def check_data(gan: Any, task: Task) -> None:
-    """Raise UserError where the options of a GAN do not suit the data: its `classes` and `augment`."""
+    """Raise UserError where `config.gan.classes` or `config.gan.augment` does not fit the data."""
     if gan.classes == "minority" and not own_classes(gan.classes, task):
         raise UserError(
-            "config.gan.classes is 'minority', and no class is rare (fewer than half the rows of the largest): name the "
-            "classes, or leave it empty for one conditional GAN of all"
+            "config.gan.classes='minority' needs a class with fewer than half the rows of the largest: name the classes, or "
+            "leave it empty for one conditional GAN of all"
         )
     if parse(gan.augment) and len(task.shape) != 3:
         raise UserError(
-            f"config.gan.augment is {gan.augment!r}, DiffAugment for images [H, W, C], and these rows are {task.shape}: leave "
+            f"config.gan.augment={gan.augment!r} (DiffAugment) needs images [H, W, C] (got rows of shape {task.shape}): leave "
             "it empty"
         )
 
 
 def check_shape(nets: gan_step.Nets, model: str, shape: tuple[int, ...]) -> None:
-    """Raise UserError where the network of that name makes rows of another shape than the data has."""
+    """Raise UserError where the generator makes rows of another shape than the data has; `model` is its name."""
 
     def made(key: jax.Array) -> jax.Array:
         z, label = jnp.zeros((1, nets.latent)), jnp.zeros((1, nets.classes))
         return nets.generator.apply(nets.generator.init(key, z, label), z, label)
 
-    found = jax.eval_shape(made, jax.random.key(0)).shape[1:]
-    if found != shape:
+    shape_made = jax.eval_shape(made, jax.random.key(0)).shape[1:]
+    if shape_made != shape:
         raise UserError(
-            f"the generator {model} (config.gan.model) with latent {nets.latent} makes rows of shape {found}, and the data has "
-            f"{shape}: choose another network, config.gan.latent, or other options of the data"
+            f"config.gan.model={model} with config.gan.latent={nets.latent} generates rows of shape {shape_made}, and the data "
+            f"has {shape}: choose another network or latent length, or other options of the data"
         )
 
 
 def check_penalty(nets: gan_step.Nets, config: Any, shape: tuple[int, ...]) -> None:
-    """Raise UserError for a penalty on the slope at each example, where batch normalisation couples the examples.
+    """Raise UserError for a gradient penalty on a discriminator with batch normalisation.
 
-    The gradient of the sum of a batch's logits is then no example's own slope: what one of them adds to the moments moves all
-    the others. Gulrajani et al. 2017, section 4, leave batch normalisation out of the critic for that reason.
+    The penalty needs the gradient at each example, and takes it from the sum of the batch's logits. With batch normalisation
+    each example changes the others' logits through the moments. Gulrajani et al. 2017, section 4, use none in the critic for
+    that reason.
     """
     if not (nets.loss.penalty or nets.r1) or not gan_train.has_batch_norm(nets, shape)[1]:
         return
-    asked = f"config.gan.loss {config.gan.loss!r}" if nets.loss.penalty else f"config.gan.r1={config.gan.r1:g}"
-    instead = "config.gan.loss='hinge'" if nets.loss.penalty else "config.gan.r1=0"
+    option = f"config.gan.loss={config.gan.loss!r}" if nets.loss.penalty else f"config.gan.r1={config.gan.r1:g}"
+    alternative = "config.gan.loss='hinge'" if nets.loss.penalty else "config.gan.r1=0"
     raise UserError(
-        f"{asked} penalises the discriminator's slope at each example, and the batch normalisation of {config.gan.model} "
-        f"couples the examples of a batch: use {instead}, or a discriminator without it (s0_cgan, ecg_gan, s2_dcgan with "
+        f"{option} penalises the discriminator's gradient at each example, and the batch normalisation of {config.gan.model} "
+        f"couples the examples of a batch: use {alternative}, or a discriminator without it (s0_cgan, ecg_gan, s2_dcgan with "
         "config.gan.tricks.batch_norm=0)"
     )
 
 
 def names(chunk: Chunk) -> list[str | None]:
-    """What the GANs are called in metrics.jsonl: by their classes where there are several."""
+    """The names of the GANs in metrics.jsonl, with their classes if there is one GAN per class."""
     labels = own_classes(chunk.config.gan.classes, chunk.task)
     if not labels:
-        return [chunk.place or None]
-    return [f"{chunk.place} class {chunk.task.class_names[label]}".strip() for label in labels]
+        return [chunk.point_text or None]
+    return [f"{chunk.point_text} class {chunk.task.class_names[label]}".strip() for label in labels]
 
 
 class Fitted(NamedTuple):
-    """A trained GAN and what it took.
+    """A trained GAN and its cost.
 
     Attributes:
         gan: the networks.
         cost: of the GANs of one seed; examples are rows of the discriminator's and the generator's steps.
-        plain: of the classifier that the choice of the state asked for; nothing where none did.
-        steps: the generator's steps as fields of a row: 'gan_steps', or 'gan_steps_S' where class S has a GAN of its own.
+        plain: cost of the classifier that the selection of the state needed; zero if it needed none.
+        steps: the generator's steps as fields of a row: 'gan_steps', or 'gan_steps_S' if class S has its own GAN.
     """
 
     gan: TrainedGan
@@ -189,9 +192,9 @@ def fit(chunk: Chunk, curves: Curves) -> Fitted:
     """Train to the end of `config.gan.epochs`, resuming where an earlier run stopped."""
     gan = chunk.config.gan
     parts = _parts(chunk)
-    each = max(1, len(parts.nets.own))
-    wide = chunk._replace(min_lanes=chunk.min_lanes * each)  # the lanes are so many times the seeds
-    judges = [gan_failure.evaluate_epoch(wide, curves, names(chunk))] if gan.on_failure != "warn" else []
+    gan_count = max(1, len(parts.nets.own))
+    with_all_gans = chunk._replace(min_lanes=chunk.min_lanes * gan_count)  # one lane for each seed and GAN
+    judges = [gan_failure.evaluate_epoch(with_all_gans, curves, names(chunk))] if gan.on_failure != "warn" else []
     plain_cost = Cost()
     if gan.select != "last":
         for label, message in gan_selection.not_judged(chunk, parts.nets.own).items():
@@ -200,12 +203,14 @@ def fit(chunk: Chunk, curves: Curves) -> Fitted:
             for seed in chunk.seeds:
                 curves.warn("gan", seed, 0, message, of)
         plain, plain_cost = classifier_training.fit_plain(chunk, curves)
-        anew = {"anew": found} if (found := _anew(chunk, parts)) else {}
-        judges.append(gan_selection.evaluate_epoch(wide, parts.nets, plain, gan.grid_every, gan.epochs, parts.inputs, **anew))
-    renewed = _renewed(wide, parts)
+        anew = {"anew": recompute} if (recompute := _anew(chunk, parts)) else {}
+        judges.append(
+            gan_selection.evaluate_epoch(with_all_gans, parts.nets, plain, gan.grid_every, gan.epochs, parts.inputs, **anew)
+        )
+    renewed = _renewed(with_all_gans, parts)
     trained = loop.train(
         chunk.plan("gan", chunk.folder / "gan", gan.epochs, max(parts.steps.values())),
-        _program(wide, parts),
+        _program(with_all_gans, parts),
         init_lanes(parts.init, parts.inputs.key),
         parts.inputs,
         chunk.shared,
@@ -219,7 +224,7 @@ def fit(chunk: Chunk, curves: Curves) -> Fitted:
     seen = sum(steps.values()) * parts.batch * (2 * parts.nets.d_steps + 1)
     clock = loop.stopwatch(chunk.common.compiling)
     chosen = gan_selection.chosen(state)
-    if state.best is None:  # else the judge has seen to that
+    if state.best is None:  # otherwise the selection has recomputed them
         chosen = jax.block_until_ready(renewed(chosen))
     cost = Cost((trained.seconds + clock()) / len(chunk.seeds), seen)
     generator, discriminator = (_by_seed(parts.nets, of) for of in chosen)
@@ -230,21 +235,21 @@ def fit(chunk: Chunk, curves: Curves) -> Fitted:
 
 
 def _by_seed(nets: gan_step.Nets, variables: Any) -> Any:
-    """Leaves [L, ...] as they are; of O classes' networks, [O L, ...] -> [L, O, ...]."""
+    """Leaves [L, ...] unchanged; with one GAN for each of O classes, [O L, ...] -> [L, O, ...]."""
     if not nets.own:
         return variables
     return jax.tree.map(lambda leaf: leaf.reshape(len(nets.own), -1, *leaf.shape[1:]).swapaxes(0, 1), variables)
 
 
 def bytes_for(chunk: Chunk, seeds: int) -> int:
-    """Memory that the GANs' training takes on each device with so many seeds; `context` is of one seed."""
+    """Bytes that the GANs' training takes on each device with so many seeds; `chunk` is of one seed."""
     parts = _parts(chunk)
-    many = seeds * max(1, len(parts.nets.own))
-    return training_memory.bytes_for(chunk, _program(chunk, parts), parts.init, parts.inputs, gan_step.METRICS, many)
+    lane_count = seeds * max(1, len(parts.nets.own))
+    return training_memory.bytes_for(chunk, _program(chunk, parts), parts.init, parts.inputs, gan_step.METRICS, lane_count)
 
 
 def lane_steps(chunk: Chunk) -> int:
-    """The generator steps of the GANs of one seed, as the training of them all side by side counts them."""
+    """The generator steps of the GANs of one seed, summed over the GANs, which all take as many as the longest."""
     parts = _parts(chunk)
     return chunk.config.gan.epochs * max(parts.steps.values()) * max(1, len(parts.nets.own))
 
@@ -266,7 +271,7 @@ def _parts(chunk: Chunk) -> _Parts:
     sizes = {f"gan_steps_{chunk.task.class_names[label]}": counts[label] for label in nets.own}
     sizes = sizes or {"gan_steps": pool.rows.shape[1]}
     batch = gan.batch if nets.own else min(gan.batch, max(1, sizes["gan_steps"] // nets.d_steps))
-    # Each class's GAN sees its own rows once an epoch, whatever the other classes have.
+    # Each class's GAN sees its own rows once an epoch, independently of the other classes.
     steps = {name: gan.steps_per_epoch or max(1, size // (batch * nets.d_steps)) for name, size in sizes.items()}
     if nets.own:
         return _Parts(nets, batch, steps, init, _inputs_by_class(chunk, nets.own, pool, counts, list(steps.values())))
@@ -280,7 +285,7 @@ def _with_room(init: Any, best: bool, guard: bool, key: jax.Array) -> gan_step.S
 
 
 def _anew(chunk: Chunk, parts: _Parts) -> gan_selection.Anew | None:
-    """New batch statistics for a lane's networks, see `gan.train.with_statistics`; None where neither has any."""
+    """Recomputes a lane's batch statistics, see `gan.train.with_statistics`; None if neither network has any."""
     key = ("gan norms", parts.nets.generator, parts.nets.discriminator)
     if not any(chunk.program(key, lambda: gan_train.has_batch_norm(parts.nets, chunk.task.shape))):
         return None
@@ -290,7 +295,7 @@ def _anew(chunk: Chunk, parts: _Parts) -> gan_selection.Anew | None:
 
 
 def _renewed(chunk: Chunk, parts: _Parts) -> Callable[[tuple[Any, Any]], tuple[Any, Any]]:
-    """The lanes' generators and discriminators -> the same with new batch statistics, to draw with and to score by."""
+    """A function that recomputes the batch statistics of the lanes' generators and discriminators."""
     anew = _anew(chunk, parts)
     if anew is None:
         return lambda variables: variables
@@ -305,15 +310,15 @@ def _renewed(chunk: Chunk, parts: _Parts) -> Callable[[tuple[Any, Any]], tuple[A
 
 
 def _inputs_by_class(chunk: Chunk, own: tuple[int, ...], pool: Pool, counts: tuple[int, ...], steps: list[int]) -> Inputs:
-    """The seeds of the first class's GAN, of the second's, ...: a class's GAN is the same whichever others there are.
+    """The seeds of the first class's GAN, of the second's, ...: a class's GAN does not depend on the other classes.
 
-    `steps` are those of each class in an epoch.
+    `steps` are those of an epoch, for each class.
     """
     keys = [lanes.purposes(chunk.keys, f"gan of class {chunk.task.class_names[label]}") for label in own]
     by_class = {"own": own, "steps": steps}
     values = {name: jnp.repeat(jnp.asarray(each, jnp.float32), len(chunk.seeds)) for name, each in by_class.items()}
-    every = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(own)), pool)
-    return inputs_of(jnp.concatenate(keys), every, counts, values)
+    pools = jax.tree.map(lambda leaf: jnp.concatenate([leaf] * len(own)), pool)
+    return inputs_of(jnp.concatenate(keys), pools, counts, values)
 
 
 def _program(chunk: Chunk, parts: _Parts) -> Any:
@@ -327,10 +332,10 @@ def _program(chunk: Chunk, parts: _Parts) -> Any:
 
 
 def training_rows(chunk: Chunk) -> tuple[Pool, tuple[int, ...]]:
-    """The GAN's training set: the cut rows as they are, or exactly `gan.per_class` of each class.
+    """The GAN's training set: the lane's training rows, or exactly `gan.per_class` of each class.
 
-    A larger class gives its first rows, a smaller one is repeated in turn: 100 rows 50 times make 5,000. The number is
-    one of the published training set and shrinks with a subset, like the cut.
+    A larger class gives its first rows, a smaller one is repeated: 100 rows 50 times make 5,000. The number refers to the
+    published training set and shrinks in proportion with a subset, like the induced imbalance.
     """
     pool, counts = chunk.train.pool, chunk.train.counts
     if not chunk.config.gan.per_class:
@@ -350,12 +355,12 @@ def _epoch_ended(
     means: dict[str, np.ndarray],
     state: Any,
 ) -> None:
-    called, loss = names(chunk), chunk.config.gan.loss
-    found = gan_failure.signs(curves, called, epoch, means, loss)
-    told = [{}] * len(found) if state.guard is None else gan_failure.told(state.guard, epoch, found)
-    curves.add("gan", called, epoch, means, told, loss_name=loss)
-    for (name, seed), signs, line in zip(itertools.product(called, curves.seeds), found, told, strict=True):
-        for message in gan_failure.messages(signs, line):
+    gan_names, loss = names(chunk), chunk.config.gan.loss
+    signs_by_lane = gan_failure.signs(curves, gan_names, epoch, means, loss)
+    actions = [{}] * len(signs_by_lane) if state.guard is None else gan_failure.actions(state.guard, epoch, signs_by_lane)
+    curves.add("gan", gan_names, epoch, means, actions, loss_name=loss)
+    for (name, seed), lane_signs, line in zip(itertools.product(gan_names, curves.seeds), signs_by_lane, actions, strict=True):
+        for message in gan_failure.messages(lane_signs, line):
             message = f"{name}: {message}" if nets.own else message
             logging.warning("gan, seed %d, epoch %d: %s", seed, epoch, message)
             curves.warn("gan", seed, epoch, message, name)

@@ -1,4 +1,4 @@
-"""What the arms do to images: rows before and after, once a run, through the hooks that the training compiles into its step."""
+"""Pictures of what the arms do to images, before and after, made by the same hooks as the training step; once a run."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,21 +22,20 @@ from imbal_jax.stages.context import Chunk
 
 MOST_ARMS = 6
 NINE = 9  # images of a picture
-HALFWAY = 0.5  # of the training, for methods that change on the way
-NAMED = 0.05  # a smaller part of a mixed label is one of the others
-SHOWN = 0.005  # and a smaller one is not shown
+HALFWAY = 0.5  # progress of the training, for methods that depend on it
+NAMED = 0.05  # smaller parts of a mixed label are summed up as 'others'
+SHOWN = 0.005  # still smaller parts are not shown
 
 
 def draw(chunk: Chunk, arms: Sequence[Arm], train: Train) -> None:
-    """Draw plots/transformed-ARM.png of arms that make rows from others, or change images in the training step.
+    """Draw plots/transformed-ARM.png for arms that make rows from others, or change images in the training step.
 
-    Only where pictures are drawn at all (the chunk with the first seed), of images with one or three channels, of six arms at
-    most, and not again.
+    Only for the chunk with the first seed, for images with one or three channels, for at most six arms, and once.
 
     Args:
-        chunk: of the chunk; its first lane is shown.
+        chunk: the chunk; its first lane is shown.
         arms: of a group, which share the training set.
-        train: what the arms' resamplers made.
+        train: the training set after the arms' resamplers.
     """
     shape = chunk.task.shape
     if not chunk.pictured or len(shape) != 3 or shape[-1] not in (1, 3):
@@ -60,26 +59,28 @@ def _draw(chunk: Chunk, arm: Arm, train: Train, path: Path) -> None:
 
 
 def made(chunk: Chunk, train: Train) -> list[Block]:
-    """Nine rows that a method made of others in the first lane, after those that they were made of; [] without any."""
+    """Nine rows that a method made from others in the first lane, and the rows that they were made from; [] without any."""
     if not train.parents.shape[2]:
         return []
-    real, y = chunk.data.train, np.asarray(train.pool.new_y[0])
+    training, y = chunk.data.train, np.asarray(train.pool.new_y[0])
     rows = np.asarray(train.pool.rows[0])
-    kept = np.unique(rows[rows >= len(real.y)]) - len(real.y)  # what is made may be dropped by a later method
-    kept = kept[train.parents[0, kept, 0] >= 0]
-    nine = kept[by_turns(y[kept], chunk.task.minority)]
+    made_rows = np.unique(rows[rows >= len(training.y)]) - len(
+        training.y
+    )  # a later method may have dropped some of the new rows
+    made_rows = made_rows[train.parents[0, made_rows, 0] >= 0]
+    nine = made_rows[by_turns(y[made_rows], chunk.task.minority)]
     if not nine.size:
         return []
     names = [chunk.task.class_names[label] for label in y[nine]]
     blocks = []
     for head, parents in zip(("made of", "and of"), train.parents[0, nine].T, strict=False):
         if (parents >= 0).any():
-            blocks.append(Block(head, [pixels(real.x[row]) if row >= 0 else None for row in parents], names))
+            blocks.append(Block(head, [pixels(training.x[row]) if row >= 0 else None for row in parents], names))
     return [*blocks, Block("made", list(pixels(train.pool.new_x[0, nine])), names)]
 
 
 def in_step(chunk: Chunk, arm: Arm, train: Train) -> list[Block]:
-    """Nine rows of the first lane's training set, and what the training step makes of them; [] if it changes no batch."""
+    """Nine rows of the first lane's training set before and after the training step's transforms; [] if there are none."""
     task, counts = chunk.task, train.counts
     step = methods.part(arm.spec, task, methods.STEP)
     if not step or not methods.recipe_of(step, task, counts).transforms:
@@ -110,12 +111,12 @@ def in_step(chunk: Chunk, arm: Arm, train: Train) -> list[Block]:
 
 
 def by_turns(y: np.ndarray, minority: Sequence[int]) -> np.ndarray:
-    """Nine positions in y [N] (fewer if it is shorter): the first row of each class, the minority's first, then the second."""
+    """Nine positions in y [N], or N if fewer: the first row of each class, minority classes first, then the second rows."""
     return np.lexsort((y, ~np.isin(y, minority), rank_in_class(y)))[:NINE]
 
 
 def label(t: np.ndarray, names: Sequence[str]) -> str:
-    """A soft target [K] in words, with a line for each class: '0.73 Sneaker', '+ 0.27 Bag'; a whole one is its class's name."""
+    """A soft target [K] as text, with a line for each class: '0.73 Sneaker', '+ 0.27 Bag'; for a hard one, the class's name."""
     order = np.argsort(-t, kind="stable")
     parts = [(float(t[k]), names[k]) for k in order if t[k] >= SHOWN or k == order[0]]
     if parts[0][0] > 1 - SHOWN:

@@ -1,4 +1,4 @@
-"""The second stage of an arm: its last layer trained anew or scaled on frozen features (cRT, LWS, tau-normalisation)."""
+"""The second stage of an arm: its last layer is retrained or rescaled on frozen features (cRT, LWS, tau-normalisation)."""
 
 from collections.abc import Sequence, Set
 from typing import Any
@@ -21,7 +21,7 @@ from imbal_jax.train.cost import Cost
 
 
 def apply(chunk: Chunk, fitted: Fitted, arms: Sequence[Arm]) -> Fitted:
-    """The classifiers with the last layers that their arms' second stages made of theirs."""
+    """The classifiers with the last layers of their arms' second stages."""
     task, counts, model = chunk.task, fitted.train.counts, fitted.model
     spec = methods.part(arms[0].spec, task, {"finetune"})
     if not spec:
@@ -31,11 +31,11 @@ def apply(chunk: Chunk, fitted: Fitted, arms: Sequence[Arm]) -> Fitted:
         _, (key, params, pool, values) = lane
         recipe = methods.recipe_of(spec, task, counts, values)
 
-        def seen(index):
+        def features_of(index):
             x, y = pick(pool, shared, index)
             return model.apply(params, x)[1].astype(jnp.float32), y
 
-        features, y = in_batches(seen, (jnp.arange(pool.rows.shape[0]),), 500)
+        features, y = in_batches(features_of, (jnp.arange(pool.rows.shape[0]),), 500)
         return finetuned(recipe, purpose(key, "second stage"), Head(*head.read(params)), Stage(features, y, counts))
 
     run = chunk.program(("second stage", model, methods.skeleton(spec), counts), lambda: chunk.over_lanes(one))
@@ -50,18 +50,18 @@ def apply(chunk: Chunk, fitted: Fitted, arms: Sequence[Arm]) -> Fitted:
     ]
     heads = jax.block_until_ready(jax.tree.map(lambda *leaves: jnp.stack(leaves), *heads))
     seconds = clock() / (len(arms) * len(chunk.seeds))
-    rows = sum(counts)  # that the features are computed of, once
+    rows = sum(counts)  # for whose features the network runs once
     examples = rows + sum(method.examples or 0 for method in methods.build(spec, task._replace(counts=counts)))
     return fitted._replace(params=head.replace(fitted.params, *heads), second=Cost(seconds, examples))
 
 
 def of_arm(params: Any, arm: int) -> Any:
-    """The parameters of one arm, leaves [L, ...], of those of all, [A, L, ...]."""
+    """The parameters of one arm, leaves [L, ...], from those of all arms, [A, L, ...]."""
     return jax.tree.map(lambda leaf: leaf[arm], params)
 
 
 def values_of(chunk: Chunk, arm: Arm, hooks: Set[str]) -> dict[str, jax.Array]:
-    """The traced numbers of the words with these hooks, the same for all lanes: {name: [L]}."""
+    """The traced numbers of the methods with these hooks, the same for all lanes: {name: [L]}."""
     spec = methods.part(arm.spec, chunk.task, hooks)
-    found = methods.numbers(spec) if spec else {}
-    return {name: jnp.full(len(chunk.seeds), value, jnp.float32) for name, value in found.items()}
+    numbers = methods.numbers(spec) if spec else {}
+    return {name: jnp.full(len(chunk.seeds), value, jnp.float32) for name, value in numbers.items()}
