@@ -318,16 +318,20 @@ def checked_arms(chunk: Chunk) -> list[Arm]:
         there = at(config, arm.point)
         validate(there)
         nets = gan_training.nets_of(there, chunk.task, common.form.conv)
+        sizes = (there.classifier.model, there.classifier.width, there.gan.model, there.gan.g_width, there.gan.d_width)
+        first = (key := (*sizes, there.gan.latent, arm_group.uses_gan(arm.spec))) not in measured
         if arm_group.uses_gan(arm.spec):
             gan_training.check_data(there.gan, chunk.task)
+            if first:
+                gan_training.check_contract(nets, there.gan.model, chunk.task.shape)
             gan_training.check_shape(nets, there.gan.model, chunk.task.shape)
             gan_training.check_penalty(nets, there, chunk.task.shape)
         model = classifier_network.model_of(there, len(chunk.task.counts), common.form.conv, chunk.task.shape)
         classifier_network.check_network(there, model, chunk.task.shape)
         classifier_network.check_method(there, model, chunk.task, arm.spec)
-        sizes = (there.classifier.model, there.classifier.width, there.gan.model, there.gan.g_width, there.gan.d_width)
-        if (key := (*sizes, there.gan.latent, arm_group.uses_gan(arm.spec))) not in measured:
+        if first:
             measured.add(key)
+            classifier_network.check_contract(there, model, chunk.task.shape, len(chunk.task.counts))
             refuse_too_large(chunk, model, nets if arm_group.uses_gan(arm.spec) else None)
     sweep.stop_rule(config)
     published(config.to_dict())
