@@ -1,6 +1,6 @@
 """Data sets, one file each: a module that exports `load(directory, source, per_class, **options) -> Dataset`.
 
-What a data set needs to be told beyond that are its options, keyword-only arguments of `load`. The module declares them as
+Further options of a data set are keyword-only arguments of `load`. The module declares them as
 `FIELDS`, one `Field` each, and they become the fields `config.data.<option>` of configs on it.
 """
 

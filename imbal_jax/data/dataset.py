@@ -1,4 +1,4 @@
-"""What a data source hands on: rows that know who they are, and where they came from."""
+"""What a data source returns: rows with ids and groups, and their origin."""
 
 import hashlib
 import os
@@ -52,14 +52,14 @@ class Dataset(NamedTuple):
         class_names: one name per class, [K].
         train: the training rows.
         test: the test rows.
-        fraction: training rows at hand / training rows of the published set; 1.0 for a whole data set.
+        fraction: loaded training rows / training rows of the published set; 1.0 for a whole data set.
         note: what a reader of the results must know (a small subset, say), or ''.
-        duplicates: test rows whose very image is among the training rows of the source too, bool [N test]; of length 0 where
-            there are none or nobody looked.
+        duplicates: test rows that are equal to a training row of the source, bool [N test]; of length 0 where
+            there are none or this was not checked.
         left_out: "path: why" of every file that could not be used.
-        measures: what its field measures besides the common metrics, a kind of `evaluate.measures`.
-        clusters: int64 [N test], what intervals draw anew as a whole (a patient) where a split by row leaves `test.groups`
-            to be the rows themselves; of length 0 elsewhere: there the groups are.
+        measures: which further metrics are usual in its field, a kind of `evaluate.measures`.
+        clusters: int64 [N test], what bootstrap intervals resample as a whole (a patient) where, in a split by row, the
+            `test.groups` are the rows themselves; of length 0 elsewhere, where intervals resample the groups.
         scale: how the values were made from those of the source; None where they are the source's own.
     """
 
@@ -122,10 +122,10 @@ def first_rows(data: Dataset, per_class: int | None) -> Dataset:
 
 
 def check_duplicates(data: Dataset) -> None:
-    """Raise UserError where each test row is a training row too, so that nothing is left to judge by."""
+    """Raise UserError where each test row is also a training row, so that no test row is unseen."""
     if len(data.duplicates) and data.duplicates.all():
         what = f"{data.name}: each of the {len(data.duplicates)} test rows is also a training row"
-        raise UserError(f"{what}, so the test set tells nothing: replace it, or remove it and let one be drawn")
+        raise UserError(f"{what}, so the test set measures nothing: replace it, or remove it and let one be drawn")
 
 
 def check_dataset(data: object, owner: str) -> None:

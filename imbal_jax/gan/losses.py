@@ -13,7 +13,7 @@ import optax
 from imbal_jax import extensions
 from imbal_jax.errors import UserError, nearest
 
-WON = 1e-3  # a discriminator loss below this has nothing left to teach the generator
+WON = 1e-3  # a discriminator loss below this gives the generator no gradient to learn from
 
 
 class Loss(NamedTuple):
@@ -27,7 +27,7 @@ class Loss(NamedTuple):
             (real logits [B], fake logits [B]) -> scalar. It does not influence the training.
         generator_sees_real: whether `generator` uses the real logits. They cost a pass of the discriminator over the real
             rows in every generator step; with False, `generator` gets None for them.
-        won: the discriminator's loss below which the discriminator has won and the generator learns nothing more. None: the
+        won: the discriminator's loss below which the discriminator has won and the generator no longer learns. None: the
             losses have no scale (Wasserstein), and the monitor looks for NaN alone.
         fooled: the generator's loss below which a steady fall is a sign that the discriminator is fooled by garbage: generated
             rows are taken for real by odds of two, say. None: not looked for. `won` and `fooled` are read at real_target=1.
@@ -157,7 +157,7 @@ def level_of(loss: Loss, real: jax.Array, fake: jax.Array) -> jax.Array | float:
 
 
 def _checked(loss: Any, owner: str) -> Loss:
-    """The loss, if its functions give scalars; nothing is computed."""
+    """The loss, if its functions return scalars; only shapes are evaluated."""
     if not isinstance(loss, Loss):
         raise UserError(f"{owner}: make must return an imbal_jax.gan.losses.Loss (got {type(loss).__name__})")
     logits = jax.ShapeDtypeStruct((4,), jnp.float32)

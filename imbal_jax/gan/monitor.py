@@ -8,16 +8,16 @@ from imbal_jax.data.storage_types import floats
 from imbal_jax.gan import losses
 
 ALIKE = 0.1  # grey levels that the images of a class differ by; rounding alone makes an untrained net's differ by more
-FALLING = 5  # so many epochs of a generator loss that only falls mean images that fool a blind discriminator
+FALLING = 5  # after this many epochs of a falling generator loss, images may fool a blind discriminator
 MEMORY = FALLING + 1  # epochs that `signs` looks at
-SWING = 0.5  # how far a discriminator's loss may go to and fro from epoch to epoch, as a share of its mean
-SMALL = 0.1  # swings below this are no sign: the loss is about to be zero, which is one
+SWING = 0.5  # how far a discriminator's loss may oscillate from epoch to epoch, as a share of its mean
+SMALL = 0.1  # oscillations below this are no warning sign: the loss is close to zero, which is one itself
 
 
 def broken(history: Sequence[dict]) -> str | None:
-    """Why the lane's generator is worthless, or None. `history` is one lane's epochs, in order, as in metrics.jsonl.
+    """Why the lane's generator has failed, or None. `history` is one lane's epochs, in order, as in metrics.jsonl.
 
-    Of a lane that was put back to an earlier state what came after counts; of one that was stopped, that it was.
+    After a restart from an earlier state only the epochs since then count. A lane that was stopped has failed.
     """
     history = _since(history)
     if history and "stopped" in history[-1]:
@@ -36,19 +36,19 @@ def spread(images: np.ndarray, labels: np.ndarray, most: int = 64) -> dict[int, 
     Args:
         images: kept rows [S, ...].
         labels: int [S].
-        most: images looked at in each class.
+        most: images considered in each class.
     """
     groups = {int(label): np.asarray(floats(images[labels == label][:most])) for label in np.unique(labels)}
     return {label: 255 * float(group.std(axis=0).mean()) for label, group in groups.items() if len(group) > 1}
 
 
 def alike(found: Mapping[int, float]) -> list[int]:
-    """The classes whose generated rows are one and the same, from their `spread`."""
+    """The classes in mode collapse, whose generated rows are identical, from their `spread`."""
     return [label for label, value in found.items() if value < ALIKE]
 
 
 def collapsed(found: Mapping[int, float]) -> str | None:
-    """Why all of a lane's generated rows are worthless, or None: within every class they are one and the same."""
+    """Why all of a lane's generated rows are useless, or None: mode collapse, identical rows within every class."""
     if found and len(alike(found)) == len(found):
         return f"gan: collapsed, the images of a class differ by {max(found.values()):.2g} grey levels"
     return None
@@ -90,7 +90,7 @@ def _loss_of(row: dict) -> losses.Loss:
 
 
 def _swing(values: np.ndarray) -> float:
-    """How far a series goes to and fro at each step: its way beyond what brings it from the first value to the last.
+    """How far a series oscillates per step: the length of its path beyond that from the first value to the last.
 
     Of a series that only falls or only rises it is 0, of independent values about their standard deviation.
     """

@@ -33,7 +33,7 @@ class Nets(NamedTuple):
             batch normalisation, instead of in one.
         r1: weight (gamma) of the discriminator's squared gradient at real rows; 0: none.
         dtype: what the networks compute in, forward and backward; weights, losses and the optimisers' states stay float32.
-        own: classes that have a pair of networks each, ascending; empty where one pair, told the label, serves all classes.
+        own: classes that have a pair of networks each, ascending; empty where one conditional pair serves all classes.
     """
 
     generator: Any
@@ -59,8 +59,8 @@ class State(NamedTuple):
         generator, discriminator: linen's variables: 'params', and 'batch_stats' where a network has running averages.
         g_opt, d_opt: the optimisers' states.
         average: the moving average of the generator's variables, or None.
-        best: what whoever trains keeps of the best state so far, or None.
-        guard: what it keeps to go back to, or None.
+        best: what the training stage keeps of the best state so far, or None.
+        guard: what it keeps of the last good state, or None.
     """
 
     generator: Any

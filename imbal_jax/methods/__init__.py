@@ -1,6 +1,6 @@
 """Balancing methods, one file each, which exports `make(task, **options) -> Method`.
 
-The folders say what a method acts on: the training set's rows (`rows`), the choice of rows for a batch (`batches`), the
+The folders say what a method acts on: the rows of the training set (`rows`), the choice of rows for a batch (`batches`), the
 examples of a batch (`inputs`), the loss (`losses`), or the trained network (`after`). A spec names a method by its file's name
 alone, or by the dotted path of a module of one's own.
 """
@@ -39,7 +39,7 @@ MOST = {  # the largest number of each option, whatever the method
 MOST_OTHERS = 1e6
 FOLDERS = ("rows", "batches", "inputs", "losses", "after")
 STEP = {"sample", "transform", "logits", "weight", "loss"}  # the hooks that are compiled into the training step
-AFTER = {"fit", "predict"}  # and those that correct what the trained network says
+AFTER = {"fit", "predict"}  # the hooks that correct the trained network's outputs
 
 
 def names() -> list[str]:
@@ -122,7 +122,7 @@ def _class_by_class(counts: tuple[int, ...], lanes: int) -> np.ndarray:
 
 
 def check_transforms(spec: str, task: Task) -> None:
-    """Check that batch augmentations from outside of the package keep a batch's shapes and dtypes; nothing is computed.
+    """Check that batch augmentations from outside of the package keep a batch's shapes and dtypes; only shapes are evaluated.
 
     Raises:
         UserError: one fails or does not.
@@ -203,7 +203,7 @@ def with_options(spec: str, options: Mapping[str, Any]) -> str:
 
     Args:
         spec: the methods.
-        options: {'mixup.alpha': 0.4}: 'name.option' -> the value. A name that is not in the spec changes nothing.
+        options: {'mixup.alpha': 0.4}: 'name.option' -> the value. Names that are not in the spec are ignored.
 
     Raises:
         UserError: a key of another form, an unknown method or option, a value of the wrong kind.
@@ -334,7 +334,7 @@ def _check_size(method: str, name: str, value: Any) -> None:
 
 
 def _is(value: Any, kind: Any) -> bool:
-    """Whether a value fits a plain annotation; a whole number fits float, True is no number."""
+    """Whether a value fits a plain annotation; a whole number fits float, True is not a number."""
     if isinstance(kind, UnionType):
         return any(_is(value, part) for part in kind.__args__)
     if isinstance(value, bool):

@@ -35,7 +35,7 @@ def check_classifier(model: Any, owner: str, shape: Sequence[int], classes: int)
     """Check that a classifier returns logits [B, K] and features [B, D], in training and in evaluation.
 
     Args:
-        model: nothing of it is computed.
+        model: only its shapes are evaluated.
         owner: the config field and its value, for messages.
         shape: of one example.
         classes: K.
@@ -58,7 +58,7 @@ def check_pair(generator: Any, discriminator: Any, owner: str, latent: int, clas
     """Check that a GAN's networks take and return what the training needs.
 
     Args:
-        generator, discriminator: nothing of them is computed.
+        generator, discriminator: only their shapes are evaluated.
         owner: the config field and its value, for messages.
         latent: length of the latent vector.
         classes: K.
@@ -95,7 +95,7 @@ def _shown(found: Any) -> str:
 
 
 def plain_convolutions(network: Any, *inputs: Any) -> tuple[str, ...]:
-    """The paths of a network's `flax.linen.Conv` layers; nothing is computed.
+    """The paths of a network's `flax.linen.Conv` layers; only shapes are evaluated.
 
     Args:
         network: a linen module.
