@@ -331,25 +331,23 @@ def checked_arms(chunk: Chunk) -> list[Arm]:
             raise UserError(
                 f"method {arm.spec!r} needs validation rows to be fitted on: hold some out with --config.data.validation=0.1"
             )
-        config_of_arm = at(config, arm.point)
-        validate(config_of_arm)
-        nets = gan_training.nets_of(config_of_arm, chunk.task, common.form.conv)
+        asked = at(config, arm.point)
+        validate(asked)
+        nets = gan_training.nets_of(asked, chunk.task, common.form.conv)
+        sizes = (asked.classifier.model, asked.classifier.width, asked.gan.model, asked.gan.g_width, asked.gan.d_width)
+        first = (key := (*sizes, asked.gan.latent, arm_group.uses_gan(arm.spec))) not in measured
         if arm_group.uses_gan(arm.spec):
-            gan_training.check_data(config_of_arm.gan, chunk.task)
-            gan_training.check_shape(nets, config_of_arm.gan.model, chunk.task.shape)
-            gan_training.check_penalty(nets, config_of_arm, chunk.task.shape)
-        model = classifier_network.model_of(config_of_arm, len(chunk.task.counts), common.form.conv, chunk.task.shape)
-        classifier_network.check_network(config_of_arm, model, chunk.task.shape)
-        classifier_network.check_method(config_of_arm, model, chunk.task, arm.spec)
-        sizes = (
-            config_of_arm.classifier.model,
-            config_of_arm.classifier.width,
-            config_of_arm.gan.model,
-            config_of_arm.gan.g_width,
-            config_of_arm.gan.d_width,
-        )
-        if (key := (*sizes, config_of_arm.gan.latent, arm_group.uses_gan(arm.spec))) not in measured:
+            gan_training.check_data(asked.gan, chunk.task)
+            if first:
+                gan_training.check_contract(nets, asked.gan.model, chunk.task.shape)
+            gan_training.check_shape(nets, asked.gan.model, chunk.task.shape)
+            gan_training.check_penalty(nets, asked, chunk.task.shape)
+        model = classifier_network.model_of(asked, len(chunk.task.counts), common.form.conv, chunk.task.shape)
+        classifier_network.check_network(asked, model, chunk.task.shape)
+        classifier_network.check_method(asked, model, chunk.task, arm.spec)
+        if first:
             measured.add(key)
+            classifier_network.check_contract(asked, model, chunk.task.shape, len(chunk.task.counts))
             refuse_too_large(chunk, model, nets if arm_group.uses_gan(arm.spec) else None)
     sweep.stop_rule(config)
     published(config.to_dict())

@@ -2,8 +2,13 @@
 
 import importlib
 import importlib.util
+import inspect
 import pkgutil
+from collections.abc import Callable
 from types import ModuleType
+from typing import Any
+
+import jax
 
 from imbal_jax.errors import UserError, nearest
 
@@ -58,3 +63,45 @@ def _imported(path: str, field: str, exports: tuple[str, ...]) -> ModuleType:
 
 def _exports(module: ModuleType, exports: tuple[str, ...]) -> bool:
     return all(hasattr(module, name) for name in exports)
+
+
+def call(function: Callable[..., Any], owner: str, *args: Any, **options: Any) -> Any:
+    """`function(*args, **options)`, for a function or class that an extension exports.
+
+    Args:
+        function: what is called.
+        owner: the config field and its value, for messages, such as "config.gan.loss is 'my_package.my_loss'".
+        args, options: what the library passes.
+
+    Raises:
+        UserError: it does not accept these arguments. What goes wrong inside it is raised as it is.
+    """
+    try:
+        inspect.signature(function).bind(*args, **options)
+    except TypeError as problem:
+        given = ", ".join(f"{name}=..." for name in options)
+        before = f"{len(args)} arguments{' and ' if options else ''}" if args else ""
+        raise UserError(
+            f"{owner}: {function.__name__} must accept {before}{given} ({problem}); see docs/extending.md"
+        ) from problem
+    return function(*args, **options)
+
+
+def shapes(function: Callable[..., Any], owner: str, *args: Any) -> Any:
+    """What an extension's function returns, as ShapeDtypeStructs; nothing is computed.
+
+    Args:
+        function: of arrays.
+        owner: what it is, for messages.
+        args: arrays or ShapeDtypeStructs.
+
+    Raises:
+        UserError: it fails on arguments of these shapes.
+    """
+    try:
+        return jax.eval_shape(function, *args)
+    except UserError:
+        raise
+    except Exception as problem:  # errors about shapes of jax and flax share no base class
+        why = next(iter(str(problem).splitlines()), "")
+        raise UserError(f"{owner} fails ({type(problem).__name__}: {why:.200}); see docs/extending.md") from problem

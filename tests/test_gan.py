@@ -39,7 +39,7 @@ def one_step(nets, state, number=0):
     return run(state)
 
 
-@pytest.mark.parametrize("name", ["bce", "hinge", "wgan-gp"])
+@pytest.mark.parametrize("name", losses.names())
 def test_a_step_moves_both_networks_and_stays_finite(name):
     parts = nets(loss=losses.make(name), d_steps=2, augment=("translation", "cutout", "contrast"), ema=0.9)
     before = gan_step.init(KEY, parts, (28, 28, 1))
@@ -56,7 +56,71 @@ def test_bce_losses_are_the_cross_entropies():
     real, fake = jnp.array([2.0, -1.0]), jnp.array([0.5, 3.0])
     by_hand = -np.mean(np.log(np.concatenate([jax.nn.sigmoid(real), 1 - jax.nn.sigmoid(fake)])))
     np.testing.assert_allclose(loss.discriminator(real, fake), by_hand, rtol=1e-6)
-    np.testing.assert_allclose(loss.generator(fake), -np.mean(np.log(jax.nn.sigmoid(fake))), rtol=1e-6)
+    np.testing.assert_allclose(loss.generator(None, fake), -np.mean(np.log(jax.nn.sigmoid(fake))), rtol=1e-6)
+
+
+REAL, FAKE = np.array([2.0, -1.0, 0.3]), np.array([0.5, 3.0, -0.7])
+
+
+def test_least_squares_losses_are_those_of_the_paper():
+    loss = losses.make("lsgan", real_target=0.8)
+    np.testing.assert_allclose(loss.discriminator(REAL, FAKE), np.mean((REAL - 0.8) ** 2) / 2 + np.mean(FAKE**2) / 2, rtol=1e-6)
+    np.testing.assert_allclose(loss.generator(None, FAKE), np.mean((FAKE - 0.8) ** 2) / 2, rtol=1e-6)
+    assert losses.level_of(loss, REAL, FAKE) == 0.4 and losses.make("lsgan").level == 0.5
+
+
+def test_relativistic_losses_are_those_of_the_paper():
+    loss = losses.make("relativistic")
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    np.testing.assert_allclose(loss.discriminator(REAL, FAKE), -np.mean(np.log(sigmoid(REAL - FAKE))), rtol=1e-6)
+    np.testing.assert_allclose(loss.generator(REAL, FAKE), -np.mean(np.log(sigmoid(FAKE - REAL))), rtol=1e-6)
+    np.testing.assert_allclose(losses.level_of(loss, REAL, FAKE), (REAL.mean() + FAKE.mean()) / 2, rtol=1e-6)
+
+
+class Level:
+    """A discriminator whose logit is the first value of a row, whatever its weights."""
+
+    def init(self, key, x, label):
+        return {"params": {"unused": jnp.zeros(())}}
+
+    def apply(self, variables, x, label, **options):
+        return x.reshape(x.shape[0], -1)[:, 0] + 0 * variables["params"]["unused"], {}
+
+
+class Rows:
+    """A generator whose rows have one value, its only weight."""
+
+    def init(self, key, z, label):
+        return {"params": {"value": jnp.asarray(0.3)}}
+
+    def apply(self, variables, z, label, **options):
+        return jnp.full((z.shape[0], 2), variables["params"]["value"]), {}
+
+
+@pytest.mark.parametrize("separate", [False, True])
+def test_a_relativistic_generator_sees_the_real_rows_of_its_batch(separate):
+    """By hand: real logits 0, 1, 2; generated ones 0.3 each; the generator descends by the slope of its loss."""
+    sgd = optax.sgd(1.0)
+    parts = gan_step.Nets(Rows(), Level(), sgd, sgd, losses.make("relativistic"), 4, K, separate=separate, d_steps=2)
+    x = jnp.array([[0.0, 5.0], [1.0, 5.0], [2.0, 5.0]])
+    state = gan_step.init(KEY, parts, (2,))
+    after, metrics = gan_step.step(parts, state, jnp.asarray(0), lambda i: (x, jnp.arange(K)), KEY)
+    gap = np.array([0.0, 1.0, 2.0]) - 0.3
+    np.testing.assert_allclose(metrics["g_loss"], np.mean(np.log1p(np.exp(gap))), rtol=1e-6)
+    np.testing.assert_allclose(metrics["d_loss"], np.mean(np.log1p(np.exp(-gap))), rtol=1e-6)
+    np.testing.assert_allclose(after.generator["params"]["value"], 0.3 + np.mean(1 / (1 + np.exp(-gap))), rtol=1e-6)
+    np.testing.assert_allclose(metrics["d_real_accuracy"], 2 / 3, rtol=1e-6)  # above (1 + 0.3) / 2
+    assert metrics["d_fake_accuracy"] == 1
+
+
+def test_accuracies_are_read_at_the_level_of_the_loss():
+    """Generated logits of 0.3 count as real at level 0, and as generated at 0.5."""
+    sgd, x = optax.sgd(1.0), jnp.array([[0.4, 0.0], [0.9, 0.0], [1.1, 0.0]])
+    for name, real, fake in (("bce", 1, 0), ("lsgan", 2 / 3, 1)):
+        parts = gan_step.Nets(Rows(), Level(), sgd, sgd, losses.make(name), 4, K)
+        state = gan_step.init(KEY, parts, (2,))
+        _, metrics = gan_step.step(parts, state, jnp.asarray(0), lambda i: (x, jnp.arange(K)), KEY)
+        np.testing.assert_allclose([metrics["d_real_accuracy"], metrics["d_fake_accuracy"]], [real, fake], rtol=1e-6)
 
 
 def test_gradient_penalty_of_a_linear_critic_is_known():
@@ -119,7 +183,7 @@ def test_translation_moves_whole_pixels():
     assert (np.abs(spots[:, 1:3] - 8).max(axis=0) == 2).all()  # an eighth of 16
 
 
-def test_unknown_names_are_refused_with_the_nearest():
+def test_unknown_names_are_rejected_with_suggestions():
     with pytest.raises(UserError, match="did you mean 'hinge'"):
         losses.make("hing")
     with pytest.raises(UserError, match="did you mean 'cutout'"):
@@ -188,6 +252,9 @@ def test_failure_signs():
     start = [0.1, 0.05, 0.0, -0.05, -0.1, -0.15]  # a hinge loss about 0 is a discriminator that cannot tell yet
     assert monitor.signs(history([1.9] * 6, start, loss_name="hinge")) == []
     assert "may be blind" in monitor.signs(history([1.9] * 6, [g - 1 for g in start], loss_name="hinge"))[0]
+    least_squares = [0.2, 0.15, 0.12, 0.1, 0.08, 0.06]  # the last is an output of 0.65, below odds of two
+    assert monitor.signs(history([0.2] * 6, least_squares, loss_name="lsgan")) == []
+    assert "may be blind" in monitor.signs(history([0.2] * 6, [g - 0.02 for g in least_squares], loss_name="lsgan"))[0]
     swinging, level = [0.2, 1.5, 0.1, 2.0, 0.3, 1.2], [0.8] * 6
     assert "swings" in monitor.signs(history(swinging, level))[0] and monitor.signs(history(swinging[:5], level[:5])) == []
     assert monitor.signs(history([1.3, 0.9, 0.6, 0.45, 0.35, 0.3], level)) == []  # it falls steadily

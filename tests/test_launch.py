@@ -235,7 +235,7 @@ def test_a_wrong_config_file_is_explained(capsys, tmp_path, program, words):
         ("gan.model", "s0_gan", ["config.gan.model must be one of", "(got 's0_gan')", "'s0_cgan'"]),
         ("gan.model", "s0_cnn", ["config.gan.model must be one of", "(got 's0_cnn')", "s0_cgan"]),
         ("classifier.model", "s0_cn", ["config.classifier.model must be one of", "(got 's0_cn')", "'s0_cnn'"]),
-        ("gan.loss", "bces", ["config.gan.loss must be one of bce, hinge, wgan-gp", "did you mean 'bce'"]),
+        ("gan.loss", "bces", ["config.gan.loss must be one of bce, hinge, wgan-gp, lsgan, relativistic", "did you mean 'bce'"]),
         ("gan.augment", "translation, cutuot", ["unknown augmentation 'cutuot'", "did you mean 'cutout'"]),
         ("gan.batches", "balance", ["config.gan.batches must be one of", "did you mean 'balanced'"]),
         ("gan.optimizer", "adamm", ["config.gan.optimizer must be one of", "(got 'adamm')", "did you mean 'adam'"]),

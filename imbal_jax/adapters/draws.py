@@ -1,6 +1,6 @@
-"""Random draws of rows that lie class by class, with NumPy: the same on every machine, whatever searches the neighbours.
+"""Random draws of rows that lie class by class, with NumPy: the same on every machine, for each way of searching neighbours.
 
-Every draw has a generator of its own, made from the seed and the draw's name, so that no draw shifts another one.
+Every draw has its own generator, made from the seed and the draw's name, so that draws are independent of each other.
 """
 
 import zlib

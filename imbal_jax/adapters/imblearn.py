@@ -9,7 +9,7 @@ arguments, attributes, checks and errors, in the same pipelines. What differs:
   near rows, the first comes first. Rows are joined in X's own precision.
 - Small sets are searched by SciPy and scikit-learn, without jax; large ones (see `neighbours.LIMIT`) on the device in
   float32, by programs that do not depend on the classes' sizes and are kept on the disk. Random draws are NumPy's on both
-  sides, so that the rows of a `random_state` are the same, save where distances differ by less than float32 can tell.
+  sides, so that the rows of a `random_state` are the same, except where distances differ by less than the precision of float32.
 - `k_neighbors` and its like may be a number or an estimator of which only `n_neighbors` is read; an estimator with another
   metric is refused. `n_jobs` has no effect.
 - A `random_state` gives other rows than there, with the same distribution; ADASYN draws the base of each new row, in
@@ -44,7 +44,7 @@ class _AnyRank:
         return (resampled.reshape(-1, *X.shape[1:]) if getattr(X, "ndim", 2) > 2 else resampled, *rest)
 
     def _resample_frame(self, X: Any, y: Any, **params: Any) -> Any:
-        """X, a data frame, and y resampled; the rows of X that stay are exactly those of X."""
+        """X, a data frame, and y resampled; the rows of X that stay are unchanged."""
         if not self._makes_rows() or any(dtype.kind not in "biufO" or hasattr(dtype, "subtype") for dtype in X.dtypes):
             return super().fit_resample(X, y, **params)  # type: ignore[misc]
         categories = [name for name, dtype in X.dtypes.items() if dtype.name == "category"]
@@ -93,7 +93,7 @@ class RandomOverSampler(_AnyRank, over_sampling.RandomOverSampler):
 
 
 class RandomUnderSampler(_AnyRank, under_sampling.RandomUnderSampler):
-    """Random rows of the larger classes are left out. Without replacement, a class's rows stay in their order.
+    """Random rows of the larger classes are removed. Without replacement, a class's rows stay in their order.
 
     Args, attributes and errors: see `imblearn.under_sampling.RandomUnderSampler`.
     """
@@ -138,7 +138,7 @@ class SMOTE(_AnyRank, over_sampling.SMOTE):
 
 
 class BorderlineSMOTE(_AnyRank, over_sampling.BorderlineSMOTE):
-    """SMOTE that starts only from rows close to other classes; a class without such rows gets none.
+    """SMOTE that starts only from rows close to other classes; a class without such rows gets no new rows.
 
     In 'borderline-2', the step towards a row of another class is a product of two random numbers, on [0, 1) and [0, 0.5),
     as in imbalanced-learn; in the paper and in `imbal_jax.methods.rows.borderline_smote` it is uniform on [0, 0.5).
@@ -174,7 +174,7 @@ class BorderlineSMOTE(_AnyRank, over_sampling.BorderlineSMOTE):
 
 
 class ADASYN(_AnyRank, over_sampling.ADASYN):
-    """SMOTE that makes more rows where other classes are close. Classes come out at the exact sizes asked for.
+    """SMOTE that makes more rows where other classes are close. Classes have exactly the requested sizes.
 
     Args, attributes and errors: see `imblearn.over_sampling.ADASYN`.
     """
@@ -283,7 +283,7 @@ def _grouped(y: np.ndarray) -> _Groups:
 
 
 def _asked(strategy: Mapping, groups: _Groups, otherwise: int | None) -> tuple[int, ...]:
-    """Rows that a checked sampling strategy names for each class; for classes that it leaves out, `otherwise` or all."""
+    """Rows that a checked sampling strategy names for each class; for classes that it does not name, `otherwise` or all."""
     return tuple(
         int(strategy.get(label, have if otherwise is None else otherwise))
         for label, have in zip(groups.classes, groups.counts, strict=True)
@@ -305,7 +305,7 @@ def _wanted_neighbours(name: str, estimator: Any) -> int:
 
 
 def _check_enough(k: int, rows: Sequence[int], asked: Sequence[int]) -> None:
-    """Raise scikit-learn's error for k neighbours among too few rows, where any are asked for."""
+    """Raise scikit-learn's error for k neighbours among too few rows, where any are requested."""
     for have, more in zip(rows, asked, strict=True):
         if more and have <= k:
             raise ValueError(

@@ -16,7 +16,7 @@ LIMIT = 2**32  # the largest `cost` without jax: below a second on two cores; lo
 TREE_WIDTH = 15  # numbers in a row up to which a tree is faster than the comparison of all rows,
 NARROW, FEW = 6, 4000  # but with more than NARROW numbers in a row only up to FEW rows
 LEAF = 32  # rows in a leaf of the tree
-SPARE = 1  # more candidates than asked for, to tell whether others may be as near
+SPARE = 1  # more candidates than needed, to detect whether others may be as near
 ROUNDING = 2.0**-50  # of a squared distance from matrix products, times the square root of the addends, see `_doubtful`
 NUMBERS = 2**20  # numbers that are in memory at once where candidates are compared
 
@@ -114,7 +114,7 @@ def _candidates(query: np.ndarray, points: np.ndarray, many: int) -> np.ndarray:
 
 
 def _chosen(z: np.ndarray, run: Run, candidates: np.ndarray, k: int) -> np.ndarray:
-    """The k nearest [Q, k] of the candidates [Q, c] of a run's rows, by differences; all rows are looked at in doubt."""
+    """The k nearest [Q, k] of the candidates [Q, c] of a run's rows, by differences; in doubt all rows are compared."""
     own = np.arange(run.begin, run.end)
     squared = np.sum((z[candidates] - z[own][:, None]) ** 2, axis=2)
     worst = squared.max(axis=1)
@@ -132,7 +132,7 @@ def _doubtful(query: np.ndarray, farthest: np.ndarray, worst: np.ndarray) -> np.
     """Whether a row that is no candidate may be as near as the k-th neighbour: bool [Q].
 
     Such a row is at most |q| + farthest long, which bounds the rounding of its distance from matrix products. That of the
-    worst candidate is bounded alike.
+    worst candidate is bounded in the same way.
     """
     longest = 2.0 * np.sqrt(np.sum(query**2, axis=1)) + np.sqrt(worst)
     return farthest >= worst - ROUNDING * np.sqrt(max(query.shape[1], 16)) * longest**2

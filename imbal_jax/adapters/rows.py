@@ -29,7 +29,7 @@ def typed(frame: Any, like: Any) -> Any:
 
 
 def stacked_frames(above: Any, below: Any) -> Any:
-    """One data frame under another, numbered anew."""
+    """One data frame below another, with a new index."""
     import pandas as pd
 
     return pd.concat([above, below], ignore_index=True)

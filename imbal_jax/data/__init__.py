@@ -1,6 +1,6 @@
 """Data sets, one file each: a module that exports `load(directory, source, per_class, **options) -> Dataset`.
 
-What a data set needs to be told beyond that are its options, keyword-only arguments of `load`. The module declares them as
+Further options of a data set are keyword-only arguments of `load`. The module declares them as
 `FIELDS`, one `Field` each, and they become the fields `config.data.<option>` of configs on it.
 """
 
@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from imbal_jax import extensions
-from imbal_jax.data.dataset import Dataset, Rows, check_duplicates
+from imbal_jax.data.dataset import Dataset, Rows, check_dataset, check_duplicates
 from imbal_jax.fields import Field, check_group
 
 __all__ = ["Dataset", "Rows", "fields", "load", "names"]
@@ -53,6 +53,8 @@ def load(
     declared = fields(name)
     check_group(declared, options, f"the data set {name}")
     given = {field.name.rsplit(".", 1)[-1]: field.default for field in declared} | dict(options)
-    dataset = module.load(directory, source, per_class, **given)
+    owner = f"config.data.name is {name!r}"
+    dataset = extensions.call(module.load, owner, directory, source, per_class, **given)
+    check_dataset(dataset, owner)
     check_duplicates(dataset)
     return dataset

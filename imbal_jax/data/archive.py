@@ -13,7 +13,7 @@ from imbal_jax.runtime import memory
 
 SUFFIX = ".npy"
 HEADER = 10_000  # bytes; numpy's own limit for files that are not trusted
-WORKING = 3  # bytes needed for each byte of the arrays: the arrays, joined, and the rows made of them
+WORKING = 3  # bytes needed for each byte of the arrays: the arrays, joined, and the rows made from them
 
 
 @contextmanager
@@ -57,7 +57,7 @@ def read(
 
     Raises:
         UserError: they need more than the free memory, or a member is longer or shorter than its header says.
-        Exception: whatever damaged bytes lead to, for `opened` to tell of.
+        Exception: whatever damaged bytes lead to; `opened` reports it.
     """
     declared = {name: _bytes(path, archive, members[name], name) for name in names}
     free = memory.host()
@@ -79,7 +79,7 @@ def _bytes(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: 
         version = np.lib.format.read_magic(file)
         if version not in ((1, 0), (2, 0), (3, 0)):
             raise ValueError(f"{name} has the unknown .npy version {version}")
-        # Version 3 differs from 2 in its encoding only (names of fields, which nothing here has).
+        # Version 3 differs from 2 in its encoding only (names of fields, which do not occur here).
         header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = header(file, max_header_size=HEADER)
         start = file.tell()

@@ -40,13 +40,13 @@ def find(folders: Sequence[Path], name: str) -> list[list[Path]] | None:
 def read(shards: Sequence[Sequence[Path]]) -> list[np.ndarray]:
     """Images and labels of train, then of test: uint8 [N, H, W], uint8 [N], uint8 [M, H, W], uint8 [M].
 
-    The arrays are kept in the cache folder beside their digest, so that decoding is paid once for the same files.
+    The arrays are cached with their digest, so that the same files are decoded once.
 
     Args:
         shards: the files of each split, as `find` gives them.
 
     Raises:
-        UserError: a file is unreadable or damaged, or its records are no labelled images.
+        UserError: a file is unreadable or damaged, or its records are not labelled images.
     """
 
     def make() -> dict[str, np.ndarray]:
@@ -92,7 +92,7 @@ def _read_file(path: Path) -> list[tuple[np.ndarray, int]]:
     except (RuntimeError, ValueError, KeyError, IndexError, OSError, SyntaxError) as error:
         raise UserError(f"{path} is damaged ({error}); prepare the data set again or remove the file") from error
     finally:
-        # A reader that found its file damaged says so once more when it is closed.
+        # A reader that found its file damaged raises again when it is closed.
         with contextlib.suppress(RuntimeError):
             if reader is not None:
                 reader.close()

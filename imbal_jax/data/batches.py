@@ -77,7 +77,7 @@ def pick(pool: Pool, shared: Shared, index: jax.Array) -> tuple[jax.Array, jax.A
 
 
 def gather(x: jax.Array, index: jax.Array) -> jax.Array:
-    """x[index], for x [N, ...] with N > 0, read as vectors: on a CPU XLA gathers those some ten times quicker than images."""
+    """x[index], for x [N, ...] with N > 0, read as vectors: on a CPU XLA gathers those about ten times faster than images."""
     return x.reshape(x.shape[0], -1)[index].reshape(*index.shape, *x.shape[1:])
 
 
@@ -102,7 +102,7 @@ def shuffled(key: jax.Array, epoch: jax.Array, size: jax.Array | int, room: int 
 
 
 def padded(pool: Pool, room: int, new_room: int) -> Pool:
-    """The pools of all lanes with at least so much room for rows and new rows: what is added is never drawn."""
+    """The pools of all lanes with at least so much room for rows and new rows: the padding is never drawn."""
 
     def wider(leaf: jax.Array, length: int) -> jax.Array:
         more = max(0, length - leaf.shape[1])

@@ -1,4 +1,4 @@
-"""Arrays that are dear to make, kept in the cache folder beside their digest."""
+"""Arrays that are expensive to compute, kept in the cache folder with their digest."""
 
 import hashlib
 import os
@@ -16,13 +16,13 @@ from imbal_jax.errors import UserError
 def kept(key: Iterable[object], make: Callable[[], Mapping[str, np.ndarray]]) -> dict[str, np.ndarray]:
     """The arrays that `make` gives, by name; from the cache where they were made before under the same key.
 
-    A cached file that does not match its digest is made anew. No place to write to is no error.
+    A cached file that does not match its digest is made again. A cache folder that cannot be written is not an error.
 
     Args:
-        key: all that the arrays depend on: paths, sizes, times, options. Anything with a repr that tells.
-        make: called where there is nothing in the cache.
+        key: all that the arrays depend on: paths, sizes, times, options. Anything whose repr identifies it.
+        make: called if the cache has no entry.
     """
-    total = hashlib.sha256(b"1")  # raise the number when the form of what is kept changes
+    total = hashlib.sha256(b"1")  # increase the number when the cached format changes
     for part in key:
         total.update(f"{part!r}\n".encode(errors="surrogateescape"))
     path = cache_folder() / f"{total.hexdigest()[:32]}.npz"

@@ -42,7 +42,7 @@ class Published(NamedTuple):
 
     Attributes:
         name: of its folder, such as 'cifar10'.
-        title: as a person writes it.
+        title: as it is written.
         folder: the one in the archive.
         archive: its file name; the checksum is registered in TFDS.
         files: of the training set, then that of the test set.
@@ -115,8 +115,8 @@ def load(directory: str | None, source: str, per_class: int | None, *, classes: 
         source: 'auto' or one of the names above.
         per_class: keep the first so many training rows of each class; `fraction` shrinks accordingly.
         classes: 10 or 100.
-        verify: whether the files must be those that were published. Without it, others of the same form are read, such as a
-            part of the images; the note says so, and `fraction` how many there are.
+        verify: whether the files must be the published ones. Without it, others of the same format are read, such as a
+            part of the images; the note says so, and `fraction` is their share.
 
     Raises:
         UserError: unknown source, other classes, no such directory, source absent, files damaged or not CIFAR.

@@ -22,11 +22,11 @@ class Labelled(NamedTuple):
         entries: the images, those of train and validation first, by name.
         class_names: [K]; numbers in their order, everything else by the alphabet.
         y: int32 [N].
-        test: bool [N], or None where nothing names a test set.
+        test: bool [N], or None where no folder names a test set.
         left_out: "path: why" of the files that belong nowhere.
         joined: how many images come from a validation folder.
-        groups: what each image belongs to as a word, str [N], where the layout tells; else None.
-        notes: what was made of an unusual layout.
+        groups: the group of each image as a word, str [N], where the layout has groups; else None.
+        notes: how an unusual layout was read.
     """
 
     entries: tuple[Entry, ...]
@@ -109,12 +109,13 @@ def label(tree: Tree, level: int = 0, read: Collection[str] = ()) -> Labelled:
     Images may lie any number of folders below their class. Names other than those of image files (.jpg, .png, ...) are left
     out, as are segmentation masks (`folder_names.masks`) and images in no class folder. Validation images count as training
     images. Where each folder has the same folders in it, their names decide: numbered parts (fold_0/<class>) are put
-    together, numbered patients (patient_1/<class>) are groups, anything else is refused unless `level` says what is meant.
+    together, numbered patients (patient_1/<class>) are groups; any other layout is an error unless `level` is
+    given.
 
     Args:
-        tree: where they lie.
+        tree: with the images.
         level: which folder names the class, not counting those of splits: 1 for the first, 2 for the folder in that (the
-            one above it names the group) and so on; 0 for what the names tell.
+            one above it names the group) and so on; 0: found by the folders' names.
         read: tables of the tree that are read elsewhere; the notes tell of others beside the class folders.
 
     Raises:
@@ -200,7 +201,7 @@ def _layout(tree: Tree, found: Images, paths: Sequence[Sequence[str]], level: in
     if kinds and kinds <= {TEST, VALIDATION}:
         what = f"{tree.path} has {' and '.join(sorted(map(files.printable, first)))}"
         raise UserError(f"{what}, but no folder train: add it beside them")
-    # A class of trains beside cars and buses holds its images itself.
+    # A class named 'train' among cars and buses holds its images itself.
     if splits and not any(len(path) > 1 for path in paths if path and splits.get(path[0]) == TRAIN):
         if set(splits) == first:
             raise UserError(f"{_no_classes(tree, found)} in {', '.join(sorted(splits))}: put PATH/train/<class>/ there")
@@ -262,7 +263,7 @@ def _placed(path: Sequence[str], layout: _Layout) -> tuple[str, list[str]]:
 
 
 def _guessed(tree: Tree, paths: Sequence[Sequence[str]], layout: _Layout) -> _Layout:
-    """The layout with the level that the names of the folders tell."""
+    """The layout with the level found by the names of the folders."""
     inside: dict[str, set[str]] = {}
     for path in paths:
         inside.setdefault(path[0], set()).add(path[1] if len(path) > 1 else "")
@@ -325,7 +326,7 @@ def gather(tree: Tree, places: Sequence[Place], left_out: tuple[str, ...], notes
     """The images in their order, with numbers for the classes.
 
     Raises:
-        UserError: a single class, or two that differ in nothing but capital letters and spaces around them.
+        UserError: a single class, or two whose names differ only in capital letters and surrounding spaces.
     """
     names = sorted({place.label for place in places}, key=_rank)
     if len(names) == 1:
@@ -376,16 +377,16 @@ def decode(
     cache_from: int,
     label: str = "",
 ) -> Decoded:
-    """Decode the entries in parallel; from so many images on they are kept in the cache folder.
+    """Decode the entries in parallel; large sets are kept in the cache folder.
 
     Args:
-        tree: where they lie.
+        tree: with the images.
         entries: what to decode.
         form: all that the decoder's results depend on, for the cache.
-        decoder: asked, where there is nothing in the cache, for what makes bytes uint8 [H, W, C]; every image of the same H
+        decoder: called if the cache has no entry; returns the function bytes -> uint8 [H, W, C]; every image of the same H
             and W. Where one has 3 channels, the others get 3 too.
         cache_from: that many images or more are cached, under the names, sizes and times of all of them.
-        label: what the line begins with that tells the progress; empty for no such line.
+        label: the beginning of the progress line; empty for no line.
 
     Raises:
         UserError: not one image can be used, or one could not be read this time: only damage is remembered.

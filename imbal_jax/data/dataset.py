@@ -1,4 +1,4 @@
-"""What a data source hands on: rows that know who they are, and where they came from."""
+"""What a data source returns: rows with ids and groups, and their origin."""
 
 import hashlib
 import os
@@ -8,6 +8,8 @@ from typing import NamedTuple
 import numpy as np
 
 from imbal_jax.errors import UserError
+
+STORED = ("uint8", "int16", "float32")
 
 
 class Rows(NamedTuple):
@@ -50,14 +52,14 @@ class Dataset(NamedTuple):
         class_names: one name per class, [K].
         train: the training rows.
         test: the test rows.
-        fraction: training rows at hand / training rows of the published set; 1.0 for a whole data set.
+        fraction: loaded training rows / training rows of the published set; 1.0 for a whole data set.
         note: what a reader of the results must know (a small subset, say), or ''.
-        duplicates: test rows whose very image is among the training rows of the source too, bool [N test]; of length 0 where
-            there are none or nobody looked.
+        duplicates: test rows that are equal to a training row of the source, bool [N test]; of length 0 where
+            there are none or this was not checked.
         left_out: "path: why" of every file that could not be used.
-        measures: what its field measures besides the common metrics, a kind of `evaluate.measures`.
-        clusters: int64 [N test], what intervals draw anew as a whole (a patient) where a split by row leaves `test.groups`
-            to be the rows themselves; of length 0 elsewhere: there the groups are.
+        measures: which further metrics are usual in its field, a kind of `evaluate.measures`.
+        clusters: int64 [N test], what bootstrap intervals resample as a whole (a patient) where, in a split by row, the
+            `test.groups` are the rows themselves; of length 0 elsewhere, where intervals resample the groups.
         scale: how the values were made from those of the source; None where they are the source's own.
     """
 
@@ -120,10 +122,50 @@ def first_rows(data: Dataset, per_class: int | None) -> Dataset:
 
 
 def check_duplicates(data: Dataset) -> None:
-    """Raise UserError where each test row is a training row too, so that nothing is left to judge by."""
+    """Raise UserError where each test row is also a training row, so that no test row is unseen."""
     if len(data.duplicates) and data.duplicates.all():
         what = f"{data.name}: each of the {len(data.duplicates)} test rows is also a training row"
-        raise UserError(f"{what}, so the test set tells nothing: replace it, or remove it and let one be drawn")
+        raise UserError(f"{what}, so the test set measures nothing: replace it, or remove it and let one be drawn")
+
+
+def check_dataset(data: object, owner: str) -> None:
+    """Check that what a data set's `load` returned is as `Dataset` and `Rows` describe it.
+
+    Args:
+        data: the returned value.
+        owner: the config field and its value, for messages.
+
+    Raises:
+        UserError: the first thing that is not.
+    """
+    if not isinstance(data, Dataset):
+        raise UserError(f"{owner}: load must return an imbal_jax.data.dataset.Dataset (got {type(data).__name__})")
+    problem = _problem_of_rows(data, data.train, "train") or _problem_of_rows(data, data.test, "test")
+    if problem is None and data.train.x.shape[1:] != data.test.x.shape[1:]:
+        problem = f"train.x and test.x must have examples of one shape (got {data.train.x.shape} and {data.test.x.shape})"
+    if problem is None and len(np.unique(ids := np.concatenate([data.train.ids, data.test.ids]))) != len(ids):
+        problem = "ids must be unique over train and test"
+    if problem is None and not data.fraction > 0:
+        problem = f"fraction must be above 0, 1.0 for a whole data set (got {data.fraction})"
+    if problem is not None:
+        raise UserError(f"{owner}: {problem}; see docs/extending.md")
+
+
+def _problem_of_rows(data: Dataset, rows: Rows, side: str) -> str | None:
+    classes = len(data.class_names)
+    if rows.x.dtype.name not in STORED or rows.x.ndim not in (2, 3, 4) or not len(rows.x):
+        return (
+            f"{side}.x must be {', '.join(STORED)} of shape [N, D], [N, T, C] or [N, H, W, C] with N above 0 "
+            f"(got {rows.x.dtype} of shape {rows.x.shape})"
+        )
+    if rows.x.dtype == np.float32 and not np.isfinite(rows.x).all():
+        return f"{side}.x must be finite"
+    for name, column in (("y", rows.y), ("ids", rows.ids), ("groups", rows.groups)):
+        if column.shape != rows.x.shape[:1] or not np.issubdtype(column.dtype, np.integer):
+            return f"{side}.{name} must be integers of shape [{len(rows.x)}] (got {column.dtype} of shape {column.shape})"
+    if rows.y.min() < 0 or rows.y.max() >= classes:
+        return f"{side}.y must lie from 0 to {classes - 1}, for {classes} class_names (got {rows.y.min()} to {rows.y.max()})"
+    return None
 
 
 def cache_folder() -> Path:

@@ -13,7 +13,7 @@ from imbal_jax.errors import UserError
 
 
 def online(url: str, seconds: float = 3.0) -> bool:
-    """Whether `url` answers within so many seconds, whatever hangs on the way there.
+    """Whether `url` answers within this many seconds, even if a connection hangs.
 
     Asked before a download, since the download manager tries for minutes before it gives up. The time limit of a
     request does not cover the look-up of the host's name, so the request is made in a thread that may be left behind.
@@ -23,7 +23,7 @@ def online(url: str, seconds: float = 3.0) -> bool:
     answers: list[bool] = []
 
     def ask() -> None:
-        with contextlib.suppress(Exception):  # the thread may have been left behind: nobody listens to what it says
+        with contextlib.suppress(Exception):  # the thread may still be running: its result is ignored
             answers.append(requests.head(url, timeout=seconds, allow_redirects=True).ok)
 
     thread = threading.Thread(target=ask, daemon=True)
@@ -33,12 +33,12 @@ def online(url: str, seconds: float = 3.0) -> bool:
 
 
 def fetch(urls: Sequence[str], folder: Path, url_infos: Mapping[str, Any] | None = None) -> None:
-    """Download `urls` into the new `folder`, each under the last part of its address: all of them or nothing.
+    """Download `urls` into the new `folder`, each under the last part of its address; all of them or none.
 
     Args:
         urls: what to fetch; each must have a checksum registered.
         folder: where to; its parent exists, and it does not yet (one that another process filled meanwhile is left).
-        url_infos: sizes and checksums by address (TFDS's `UrlInfo`) beside those that TFDS has registered.
+        url_infos: sizes and checksums by address (TFDS's `UrlInfo`) in addition to those that TFDS has registered.
 
     Raises:
         UserError: a download failed or has the wrong checksum.

@@ -21,7 +21,7 @@ from imbal_jax.data.images import Unusable
 from imbal_jax.errors import UserError
 from imbal_jax.fields import Field
 
-IN = "FER2013 in "  # of what is said to be absent
+IN = "FER2013 in "  # of the absent source, for messages
 TABLES = ("fer2013.csv", "icml_face_data.csv")
 COMPETITION = "challenges-in-representation-learning-facial-expression-recognition-challenge"
 COLUMNS = ("emotion", "pixels", "Usage")
@@ -50,7 +50,7 @@ class Faces(NamedTuple):
         y: int32 [N].
         part: TRAIN, PUBLIC, PRIVATE or TEST, int8 [N], ascending.
         left_out: "path: why" of what could not be used.
-        published: whether they are what is published.
+        published: whether they are the published images.
     """
 
     x: np.ndarray
@@ -82,7 +82,7 @@ def load(directory: str | None, source: str, per_class: int | None, *, test: str
         source: 'auto' or one of the names above.
         per_class: keep the first so many training rows of each class; `fraction` shrinks accordingly.
         test: 'public' or 'private', the halves that the competition had, or 'all'.
-        duplicates: what becomes of test rows whose image is a training image too: 'drop' leaves them out, 'flag' keeps them
+        duplicates: how test rows whose image is also a training image are treated: 'drop' removes them, 'flag' keeps them
             and sets `duplicates`.
 
     Raises:
@@ -204,7 +204,7 @@ def _dataset(source: str, faces: Faces, test: str, duplicates: str) -> Dataset:
     ids = np.arange(len(faces.y), dtype=np.int64)
     first = images.alike(faces.x)
     sides = [faces.part == TRAIN, np.isin(faces.part, TESTS[test])]
-    # A test row that shares its image with a training row has a group of the test set's own: `duplicates` tells of it.
+    # A test row that shares its image with a training row has a group within the test set: `duplicates` marks it.
     rows = [Rows(faces.x[side], faces.y[side], ids[side], group_ids(first[side], ids[side])) for side in sides]
     repeated = np.isin(first[sides[1]], first[sides[0]])
     note = _counts_note(faces) + _duplicates_note(faces.part[sides[1]], first[sides[1]], repeated, duplicates)
@@ -233,7 +233,7 @@ def _counts_note(faces: Faces) -> str:
 
 
 def _duplicates_note(part: np.ndarray, first: np.ndarray, repeated: np.ndarray, duplicates: str) -> str:
-    """What became of the test rows whose image is a training image too."""
+    """How the test rows whose image is also a training image were treated."""
     if not repeated.any():
         return "No test image is a training image too."
     halves = {"public": PUBLIC, "private": PRIVATE, "": TEST}

@@ -1,4 +1,4 @@
-"""The files under a folder or in a zip, read alike."""
+"""The files under a folder or in a zip, read by the same functions."""
 
 import contextlib
 import os
@@ -13,7 +13,7 @@ from imbal_jax.data.images import Unusable
 from imbal_jax.errors import UserError, one_line
 
 MOST_BYTES = 2**28  # of one file; no image that is of use here comes near it
-DEEPEST = 100  # folders that a member of a zip may lie in
+DEEPEST = 100  # depth of a zip's folders
 LONGEST = 4096  # characters of its path, as on Linux
 STEP = 2**16  # bytes that are unpacked at once
 # Others are unpacked by Python as a whole, however much that is: 50 bytes of bzip2 may be 60 MB.
@@ -68,7 +68,7 @@ def opened(path: Path) -> Iterator[Tree]:
 
 
 def printable(name: str) -> str:
-    """The name on one line: bytes that are no UTF-8 as \\xNN, line ends and other control characters likewise."""
+    """The name on one line: bytes that are not UTF-8 as \\xNN, line ends and other control characters likewise."""
     text = name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
     return one_line(text, LONGEST)
 
@@ -106,7 +106,7 @@ def _unlisted(error: OSError) -> None:
 
 
 def _stat(file: Path) -> os.stat_result | None:
-    """None for a link to nothing, which is no file."""
+    """None for a broken link, which is not a file."""
     try:
         return file.stat()
     except FileNotFoundError:
@@ -149,7 +149,7 @@ def _zip(path: Path, archive: zipfile.ZipFile) -> Tree:
 
 
 def _unpacked(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> bytes:
-    """The bytes of a member: never more than it declares, in steps, so that one that lies about its size fills no memory."""
+    """The bytes of a member: never more than it declares, in steps, so that a wrong declared size cannot fill the memory."""
     content = bytearray()
     with archive.open(member) as file:
         while len(content) < member.file_size and (piece := file.read(min(STEP, member.file_size - len(content)))):

@@ -68,12 +68,12 @@ class Found(NamedTuple):
         x: [N, ...example]; of image files uint8, of an .npz the numbers in the file.
         y: int32 [N].
         ids: int64 [N].
-        groups: int64 [N], the smallest id of each group, or None where nothing says what belongs together.
+        groups: int64 [N], the smallest id of each group, or None where the source names no groups.
         test: bool [N], or None where the source has no test set.
         class_names: [K].
         left_out: "path: why" of files that could not be used.
         joined: rows that come from a validation folder.
-        notes: what was made of the layout, and what a reader of the results must know about the values.
+        notes: how the layout was read, and what a reader of the results must know about the values.
     """
 
     x: np.ndarray
@@ -112,17 +112,17 @@ def load(
     Sources, found by what lies at the path:
 
     - 'folder': PATH/<class>/<image files, any depth>, or PATH/train/<class>/ and PATH/test/<class>/. Images in PATH/val,
-      valid or validation are joined to the training set. `class_folders.label` tells which names of splits, parts, groups
+      valid or validation are joined to the training set. `class_folders.label` describes which names of splits, parts, groups
       and masks are recognised. Or images anywhere, and a table of their classes (see `labels`).
     - 'zip': the same in a zip, which is not unpacked.
     - 'npz': arrays, as `npz.read` describes them; size, channels and groups do not apply.
 
     Image files are scaled and cropped as `images.decode` describes. Where images of 16 bits use less than half of their
     range, as those of 12-bit cameras do, the limits of the training images become black and white. Damaged, empty and
-    oversized files are left out, and listed in `left_out`. A CSV file with the columns file and group says which images
+    oversized files are skipped and listed in `left_out`. A CSV file with the columns file and group says which images
     belong together (a patient's, say); file is the path below PATH, with slashes. Without a test set a share of the rows is
     drawn for it, by whole groups, the same for every experiment with the same `split_seed`. Without such a file, images
-    that are equal in every pixel are a group. Vectors and signals that are equal are not, since two cases may well agree in
+    that are equal in every pixel are a group. Vectors and signals that are equal are not, since different cases may agree in
     all that was measured; set `group_copies` where they are copies. Test rows that are equal to a training row are kept,
     with `duplicates` set.
 
@@ -140,7 +140,7 @@ def load(
         labels: a CSV file that names the class of each image: FILE, or FILE:COLUMN where the column is not called label; as
             `label_table.label` describes it. Empty for PATH/labels.csv or PATH/metadata.csv if they name classes, else for
             the folders.
-        class_level: which folder names the class, not counting those of splits, from 1 on; 0 for what their names tell.
+        class_level: which folder names the class, not counting those of splits, from 1 on; 0: found by their names.
         group_copies: equal vectors and signals are a group, too.
         folds: K from 2 on: instead of a share, the groups are divided into K folds, and that of number `fold` is the test
             set. Every row is in one of them; with the same `split_seed` they are the same for every experiment.
@@ -235,7 +235,7 @@ def _decoder(
     """What decodes the images, of a size and a range that depend on all of them, or on the training images."""
 
     def survey(entry: files.Entry) -> images.Survey | None:
-        if asked.size and entry.name.lower().endswith((".jpg", ".jpeg")):  # nothing has to be known of it
+        if asked.size and entry.name.lower().endswith((".jpg", ".jpeg")):  # no information about the file is needed
             return None
         return images.survey(tree.read(entry), asked.most_pixels)
 
@@ -296,7 +296,7 @@ def _dataset(path: Path, kind: str, found: Found, asked: Asked) -> Dataset:
     parts = []
     for side in (~test, test):
         ids = found.ids[side]
-        # Divided so, copies on both sides, which `duplicates` tells of, are no group.
+        # With such a split, copies on both sides, which `duplicates` marks, are not a group.
         own = group_ids(first[side], ids) if copies else ids
         parts.append(Rows(held.x[side], found.y[side], ids, own if found.groups is None else found.groups[side]))
     duplicates = np.isin(first[test], first[~test])
@@ -306,7 +306,7 @@ def _dataset(path: Path, kind: str, found: Found, asked: Asked) -> Dataset:
     left = found.y[test][~duplicates]
     if len(left) and len(lacking := np.setdiff1d(found.y, left)):
         what = f"{path}: each test row of class {found.class_names[lacking[0]]!r} is also a training row"
-        raise UserError(f"{what}, so the test set tells nothing of that class: replace these rows")
+        raise UserError(f"{what}, so the test set measures nothing for that class: replace these rows")
     note = _note(found._replace(notes=found.notes + held.notes), test, int(duplicates.sum()), asked)
     if found.test is None:
         note = " ".join([note, *split.said(found.y, test, asked.test_share, found.class_names, "Class")])

@@ -1,4 +1,4 @@
-"""What the names of folders and files tell: splits (training_set, seg_test), parts (fold_0), owners (patient_7), masks."""
+"""What the names of folders and files mean: splits (training_set, seg_test), parts (fold_0), owners (patient_7), masks."""
 
 import functools
 import re
@@ -11,7 +11,7 @@ KINDS = {
     VALIDATION: ("val", "valid", "validation", "dev"),
 }
 _KIND_OF = {word: kind for kind, words in KINDS.items() for word in words}
-# Words beside that of the split which say nothing about the content.
+# Words that may accompany that of the split and say nothing about the content.
 _FILLERS = {
     "set",
     "sets",
@@ -88,7 +88,7 @@ def words(name: str) -> list[str]:
 
 
 def split_of(name: str) -> tuple[str, tuple[str, ...]]:
-    """('train', 'test', 'val' or '', the other words that say something): 'seg_train' gives ('train', ()).
+    """('train', 'test', 'val' or '', the other words that carry a meaning): 'seg_train' gives ('train', ()).
 
     Both train and val in one name count as train. Any other two splits in one name are none.
     """
@@ -120,7 +120,7 @@ def splits(names: Iterable[str]) -> dict[str, str]:
 
 
 def plain_split(name: str) -> str:
-    """The split that a name tells with no further word, or ''."""
+    """The split that a name means without further words, or ''."""
     kind, rest = split_of(name)
     return "" if rest else kind
 
@@ -144,8 +144,8 @@ def masks(files: Iterable[str]) -> set[str]:
     """Those of the files (paths with slashes) that are the segmentation masks of others.
 
     A file is one where it lies in a folder such as masks/ that has a folder such as images/ beside it, or the images
-    themselves; or where its name is that of another file and '_mask', '_segmentation' or the like, and the other one lies in
-    the same folder, or is found with that folder's name changed while the folder's name tells of masks.
+    themselves; or where its name is that of another file and '_mask', '_segmentation' or the like, and the other one is in
+    the same folder, or is found with that folder's name changed while the folder's name means masks.
     """
     files = list(files)
     folders: dict[str, set[str]] = {"": set()}

@@ -16,7 +16,7 @@ def read(tree: Tree, named: str, names: Sequence[str]) -> np.ndarray | None:
     """The group of each image as a word, [N], from a CSV file with the columns file and group.
 
     Args:
-        tree: what the images lie in. Its own file groups.csv at the top is read where no other is named.
+        tree: with the images. Its own file groups.csv at the top is read where no other is named.
         named: another file, FILE or FILE:COLUMN, as `tables.read` and `tables.match` find file and images; or empty.
         names: of the images, as the tree has them.
 
@@ -24,7 +24,7 @@ def read(tree: Tree, named: str, names: Sequence[str]) -> np.ndarray | None:
         None where no file is named and the tree has none.
 
     Raises:
-        UserError: the file is not there, not readable or no such CSV, or lacks images.
+        UserError: the file is missing, unreadable or not such a CSV, or lacks images.
     """
     if not named and all(entry.name != OWN for entry in tree.entries):
         return None

@@ -43,7 +43,7 @@ class Form(NamedTuple):
 def beats(
     signal: np.ndarray, peaks: np.ndarray, symbols: np.ndarray, frequency: float, form: Form
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The beats of one record in their AAMI classes; annotations of other kinds are no beats.
+    """The beats of one record in their AAMI classes; annotations of other kinds are not beats.
 
     Args:
         signal: float [S].
@@ -80,7 +80,7 @@ def denoise(
 
     Args:
         signal: float [S], in any unit.
-        wavelet: a name that PyWavelets knows; borders are mirrored ('symmetric').
+        wavelet: a name from PyWavelets; borders are mirrored ('symmetric').
         level: how many times the signal is halved; fewer where it is too short for that (db5: 4,608 samples for nine).
         zeroed: how many of the finest detail levels are set to zero.
         threshold: of the other details. 'universal': median(|d1|) / 0.6745 * sqrt(2 ln n), with d1 the n details of the
@@ -111,7 +111,7 @@ def denoise(
 
 
 def wavelets() -> tuple[str, ...]:
-    """The names of the wavelets that `denoise` knows."""
+    """The names of the wavelets that `denoise` accepts."""
     import pywt
 
     return tuple(pywt.wavelist(kind="discrete"))
@@ -154,7 +154,7 @@ def rr_features(peaks: np.ndarray, frequency: float) -> np.ndarray:
 
     An RR interval is the time between two beats that follow each other. The columns: the interval before the beat; that
     after it; that before it / the mean of all intervals of the record; that before it / the mean of the last ten (fewer at
-    the start), itself among them. Intervals in seconds and ratios are mapped alike: min(v, 2) - 1, so 0 means one second,
+    the start), itself among them. Intervals in seconds and ratios are both mapped by min(v, 2) - 1, so 0 means one second,
     or an interval like the others. The interval that the first beat lacks before it, and the last one after it, is taken
     to be the mean; a record without any interval has zeros. The mean takes in the later beats too.
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 MOST_PIXELS = 50_000_000
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm", ".pbm", ".jp2")
-# Pillow knows more, some of which start other programs.
+# Pillow reads more formats, some of which start other programs.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP", "PPM", "JPEG2000")
 DEEP = ("I", "F")  # what Pillow's modes of more than 8 bits begin with
 Item = TypeVar("Item")
@@ -93,14 +93,14 @@ def decode(
         content: the file's bytes: JPEG, PNG, BMP, GIF, TIFF, WebP, PPM or JPEG 2000.
         size: (H, W); None keeps the image's own.
         channels: 1 for grey, 3 for red, green and blue, 0 for 3 where any pixel has colour, else 1.
-        most_pixels: an image of more is refused before it is decoded. Beyond 178 million Pillow refuses by itself.
+        most_pixels: larger images are rejected before they are decoded. Beyond 178 million Pillow rejects them itself.
         fit: brings an image, in mode L or RGB, to the size (W, H) where one is given; may raise `Unusable`.
         limits: the values that become black and white; None for 0 and 255, or `deep`.
         deep: the same, for images of more than 8 bits only; None for 0 and 65535.
 
     Raises:
-        Unusable: empty, no image, too many pixels, truncated or damaged, or pixels that are no bytes and no 16-bit numbers.
-        MemoryError: which says nothing about the image.
+        Unusable: empty, not an image, too many pixels, truncated or damaged, or pixels of neither 8 nor 16 bits.
+        MemoryError: it does not mean that the image is damaged.
     """
     from PIL import ImageOps
 
@@ -200,7 +200,7 @@ def in_parallel(function: Callable[[Item], Result], items: Sequence[Item], label
     """What the function gives for each item, in order, or the `Unusable` that it raised; on as many threads as cores.
 
     Pillow's warnings about odd files are silenced: what matters of them comes back as a reason. With a label, a line that
-    begins with it tells the progress.
+    the progress line begins with it.
     """
     from PIL import Image
 

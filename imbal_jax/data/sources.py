@@ -11,10 +11,10 @@ Reader = Callable[[Path | None], Dataset]
 
 
 def read(title: str, readers: Mapping[str, Reader], directory: str | None, source: str, per_class: int | None) -> Dataset:
-    """The data set from the source that is asked for, or from the first that has it.
+    """The data set from the requested source, or from the first that has it.
 
     Args:
-        title: the data set's name as a person writes it.
+        title: the data set's name as it is written.
         readers: by name, in the order in which 'auto' tries them. Each gets the directory of `root`, and raises `Absent`
             where its source is not there.
         directory: where to look; None means the environment variable IMBAL_DATA_DIR, else no directory.
@@ -22,7 +22,7 @@ def read(title: str, readers: Mapping[str, Reader], directory: str | None, sourc
         per_class: keep the first so many training rows of each class; None keeps all.
 
     Raises:
-        UserError: unknown source, per_class below 1, no such directory, no source at hand, or what a reader raises.
+        UserError: unknown source, per_class below 1, no such directory, no source available, or what a reader raises.
     """
     check_source(readers, source)
     if per_class is not None and (isinstance(per_class, bool) or not isinstance(per_class, int) or per_class < 1):

@@ -7,18 +7,18 @@ import numpy as np
 
 from imbal_jax.errors import UserError
 
-FEW = 22  # groups, of which every choice is looked at
+FEW = 22  # groups, of which every choice is compared
 GOOD = 0.2  # a split is as good as the best one if its `_miss` is larger by at most this
-TINY = 0.03  # what it costs in `_miss` not to hold out a class that may be left out; see `several`
-UNMATCHED = 0.15  # of the rows asked for: a class that misses them by more is named
-UNSEEN = 0.02  # of the rows asked for: below it a drawn split is left as it is
+TINY = 0.03  # the cost in `_miss` of not holding out a class that may be omitted; see `several`
+UNMATCHED = 0.15  # of the requested rows: a class that misses them by more is named
+UNSEEN = 0.02  # of the requested rows: below it a drawn split stays as it is
 PAIRS = 128  # groups of a side that are tried for an exchange at once
 
 
 def by_group(y: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Which rows are held out, bool [N]: whole groups, about `share` of the rows of each class.
 
-    Of up to 22 groups every choice is looked at: one of the up to 8 that come nearest to the share in all classes at once is
+    Of up to 22 groups every choice is compared: one of the up to 8 that come nearest to the share in all classes at once is
     taken. More groups are drawn from the largest to the smallest, in random order where they are about equally large. Each is
     held out with the chance that keeps every class on its share, a class's rows counting the more the fewer it has; not if
     that were too much for the smaller groups to make up for. Among the smallest groups of a class the choice is exact instead
@@ -44,8 +44,8 @@ def several(y: np.ndarray, groups: np.ndarray, share: float, seed: int, many: in
     Args:
         y, groups, share, seed: as for `by_group`.
         many: at most.
-        complete: whether a class of less than a thousandth of the rows, of which fewer than two are asked, must have some on
-            both sides, too, however much worse the other classes are matched for it; else only where they are matched about
+        complete: whether a class of less than a thousandth of the rows, of which fewer than two are requested, must have some
+            on both sides, too, however much worse the other classes are matched for it; else only where they are matched about
             as well.
     """
     if not 0 < share < 1:
@@ -74,7 +74,7 @@ def unmatched(y: np.ndarray, held: np.ndarray, share: float) -> list[tuple[int, 
     Args:
         y: labels, int [N], from 0.
         held: which rows are held out, bool [N] or their numbers.
-        share: asked for.
+        share: the requested one.
     """
     rows = np.bincount(y)
     out = np.bincount(y[held], minlength=len(rows))
@@ -118,7 +118,7 @@ def _asked(table: np.ndarray, share: float, complete: bool = True) -> _Asked:
 
 
 def _miss(out: np.ndarray, asked: _Asked) -> np.ndarray:
-    """How far splits are from what is asked, [...]: `out` [..., K] are the rows that they hold out of each class.
+    """How far splits are from the request, [...]: `out` [..., K] are the rows that they hold out of each class.
 
     The fourth-power mean over the classes of the rows too many or too few as a share of those wanted: between
     the mean, which lets a small class go, and the largest, which lets all others go for the one that cannot be matched. Each
@@ -183,7 +183,7 @@ def _drawn(
 
 
 def _improve(held: np.ndarray, table: np.ndarray, asked: _Asked, random: np.random.Generator) -> None:
-    """Move the group or exchange the two groups that brings all classes nearest, in place, until nothing brings them nearer."""
+    """Move the group or exchange the two groups that brings all classes nearest, in place, until no move improves the split."""
     now = float(_miss(table[held].sum(0), asked))
     idle = 0
     for _ in range(500):

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# The value that stands for 1, by kind; those that have a sign go down to -1.
+# The stored value that means 1, by dtype; signed ones go down to -1.
 ONE = {"uint8": 255.0, "int16": 32767.0}
 
 
@@ -27,7 +27,7 @@ def flat(x: Any) -> jax.Array:
 
 
 def pixels(x: Any) -> np.ndarray:
-    """Kept images as uint8 of the same shape, for pictures: what is beyond black and white is clipped."""
+    """Kept images as uint8 of the same shape, for pictures: values beyond black and white are clipped."""
     return np.asarray(x if x.dtype == np.uint8 else kept(floats(x), jnp.uint8))
 
 

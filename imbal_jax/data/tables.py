@@ -1,4 +1,4 @@
-"""CSV files beside the images that say something of each of them: found, read, and matched to the files."""
+"""CSV files that describe the images: found, read, and matched to the files."""
 
 import csv
 import io
@@ -36,8 +36,8 @@ class Table(NamedTuple):
     """The rows of a CSV file.
 
     Attributes:
-        place: where it lies, for messages.
-        folder: of the tree in which it lies, with a slash at its end; '' at the top, or where it lies elsewhere.
+        place: its path, for messages.
+        folder: of the tree in which it is, with a slash at its end; '' at the top, or where it is elsewhere.
         columns: the names in its first line.
         rows: each row's text by column.
     """
@@ -60,13 +60,13 @@ def read(tree: Tree, file: str, what: str, wanted: str) -> Table:
     """The table of that name in the tree, or else of that path.
 
     Args:
-        tree: what the images lie in.
+        tree: with the images.
         file: a path below the tree, or any other path.
-        what: it tells, such as 'groups', for messages.
+        what: its content, such as 'groups', for messages.
         wanted: what it must be like, for messages.
 
     Raises:
-        UserError: it is not there, cannot be read, or is no CSV.
+        UserError: it is missing, cannot be read, or is not a CSV.
     """
     own = next((entry for entry in tree.entries if entry.name == file), None)
     place = tree.path / file if own else Path(file).expanduser()
@@ -81,7 +81,7 @@ def parse(place: str, folder: str, content: bytes) -> Table:
     """The table in the bytes, UTF-8 or UTF-16 with its mark; divided by commas, semicolons or tabs, as its first line is.
 
     Raises:
-        UnicodeDecodeError, csv.Error: it is no such text.
+        UnicodeDecodeError, csv.Error: it is not such a text.
     """
     text = content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") and len(content) > 3 else "utf-8-sig")
     first = next(iter(text.splitlines()), "")

@@ -101,7 +101,7 @@ def limits(values: np.ndarray) -> tuple[float, float]:
     """The whiskers of one array of numbers, see above; its only value twice where it is constant. Reorders `values`."""
     flat = values.reshape(-1)
     low, high = _inner(flat)
-    if low == high:  # most are equal, as in images of dots: the others tell
+    if low == high:  # most are equal, as in images of dots: the others decide
         rest = flat[flat != flat.dtype.type(low)]
         if not rest.size:
             return low, high
@@ -113,7 +113,7 @@ def limits(values: np.ndarray) -> tuple[float, float]:
 
 
 def _inner(flat: np.ndarray) -> tuple[float, float]:
-    """The lowest and the highest value once the outer ones are left out."""
+    """The lowest and the highest value without the outliers."""
     out = max(1, int(OUTSIDE * flat.size)) if flat.size >= FEW else 0
     flat.partition([out, flat.size - 1 - out])
     return float(flat[out]), float(flat[flat.size - 1 - out])

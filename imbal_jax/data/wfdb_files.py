@@ -42,7 +42,7 @@ class Record(NamedTuple):
 def library() -> Iterator[Any]:
     """The wfdb package, imported when it is needed, with its notices about pandas kept quiet while the context lasts."""
     with warnings.catch_warnings():
-        # wfdb 4.3 uses arguments that pandas 3.1 deprecates; nobody here can mend that.
+        # wfdb 4.3 uses arguments that pandas 3.1 deprecates; that cannot be corrected here.
         warnings.simplefilter("ignore", DeprecationWarning)
         warnings.simplefilter("ignore", FutureWarning)
         import wfdb
@@ -72,7 +72,7 @@ def check_complete(folder: Path, records: Sequence[str]) -> None:
 
 
 def read_sums(folder: Path) -> dict[str, str]:
-    """SHA-256 (hex) by file name, from the folder's SHA256SUMS.txt; nothing where there is none."""
+    """SHA-256 (hex) by file name, from the folder's SHA256SUMS.txt; empty if there is none."""
     try:
         text = (folder / SUMS).read_text(errors="replace")
     except FileNotFoundError:
@@ -101,7 +101,7 @@ def read(folder: Path, name: str, leads: Sequence[str], frequency: float) -> Rec
     """One record.
 
     Args:
-        folder: where its files lie.
+        folder: with its files.
         name: such as '100'.
         leads: the first of these that the record has is read.
         frequency: samples per second that it must have.
@@ -125,7 +125,7 @@ def read(folder: Path, name: str, leads: Sequence[str], frequency: float) -> Rec
         raise UserError(f"the record {place} has none of the leads {', '.join(leads)}, only {header.sig_name}; replace it")
     if header.fs != frequency:
         raise UserError(f"the record {place} has {header.fs} samples per second, not {frequency}; replace its files")
-    if not whole:  # wfdb reads what is left of a cut file as if that were all
+    if not whole:  # wfdb reads a truncated file as if it were complete
         raise UserError(f"the record {place} has an .atr file without its end mark: it was cut off; replace its files")
     signal = np.asarray(found.p_signal[:, 0], np.float64)
     if not np.isfinite(signal).all():
@@ -135,7 +135,7 @@ def read(folder: Path, name: str, leads: Sequence[str], frequency: float) -> Rec
 
 
 def fetch(database: str, records: Sequence[str], folder: Path) -> None:
-    """Download records, annotations and checksums of a PhysioNet database into the new `folder`: all of them or nothing.
+    """Download records, annotations and checksums of a PhysioNet database into the new `folder`, all of them or none.
 
     Args:
         database: such as 'mitdb'.

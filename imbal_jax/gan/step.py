@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 
 from imbal_jax.gan.augment import augment
-from imbal_jax.gan.losses import Loss, gradient_penalty, r1
+from imbal_jax.gan.losses import Loss, gradient_penalty, level_of, r1
 from imbal_jax.runtime.lanes import purpose
 
 METRICS = ("d_loss", "g_loss", "d_real_accuracy", "d_fake_accuracy")
@@ -33,7 +33,7 @@ class Nets(NamedTuple):
             batch normalisation, instead of in one.
         r1: weight (gamma) of the discriminator's squared gradient at real rows; 0: none.
         dtype: what the networks compute in, forward and backward; weights, losses and the optimisers' states stay float32.
-        own: classes that have a pair of networks each, ascending; empty where one pair, told the label, serves all classes.
+        own: classes that have a pair of networks each, ascending; empty where one conditional pair serves all classes.
     """
 
     generator: Any
@@ -59,8 +59,8 @@ class State(NamedTuple):
         generator, discriminator: linen's variables: 'params', and 'batch_stats' where a network has running averages.
         g_opt, d_opt: the optimisers' states.
         average: the moving average of the generator's variables, or None.
-        best: what whoever trains keeps of the best state so far, or None.
-        guard: what it keeps to go back to, or None.
+        best: what the training stage keeps of the best state so far, or None.
+        guard: what it keeps of the last good state, or None.
     """
 
     generator: Any
@@ -93,6 +93,8 @@ def step(
 ) -> tuple[State, dict[str, jax.Array]]:
     """`d_steps` discriminator steps on fresh batches, then one generator step with fresh noise and the last labels.
 
+    A loss whose generator sees real logits gets those of the last batch, whose rows have the same labels.
+
     Args:
         nets: the static part.
         state: one lane's state.
@@ -105,14 +107,14 @@ def step(
         x, y = batch_of(i)
         label = jax.nn.one_hot(y, nets.classes)
         state, metrics = _discriminator_step(nets, state, x, label, jax.random.fold_in(key, i))
-        return state, (label, metrics)
+        return state, (label, x if nets.loss.generator_sees_real else None, metrics)
 
     if nets.d_steps == 1:
-        state, (label, metrics) = d_step(state, 0)
-    else:  # a loop, or it would be compiled so many times
-        state, every = jax.lax.scan(d_step, state, jnp.arange(nets.d_steps))
-        label, metrics = jax.tree.map(lambda leaf: leaf[-1], every)
-    state, g_loss = _generator_step(nets, state, number, label, jax.random.fold_in(key, nets.d_steps))
+        state, (label, x, metrics) = d_step(state, 0)
+    else:  # a loop: unrolled steps would each be compiled
+        state, outputs = jax.lax.scan(d_step, state, jnp.arange(nets.d_steps))
+        label, x, metrics = jax.tree.map(lambda leaf: leaf[-1], outputs)
+    state, g_loss = _generator_step(nets, state, number, label, x, jax.random.fold_in(key, nets.d_steps))
     return state, {**metrics, "g_loss": g_loss}
 
 
@@ -123,15 +125,9 @@ def _discriminator_step(nets: Nets, state: State, x: jax.Array, label: jax.Array
     both = augment(distort, jnp.concatenate([fake, x]), nets.augment)
 
     def loss_of(params):
-        run = partial(_run, nets, nets.discriminator)
-        variables = {**state.discriminator, "params": params}
-        if nets.separate:
-            real, variables = run(variables, both[n:], label, key=jax.random.fold_in(drop, 1))
-            false, variables = run(variables, both[:n], label, key=jax.random.fold_in(drop, 2))
-        else:
-            logits, variables = run(variables, both, jnp.concatenate([label, label]), key=jax.random.fold_in(drop, 1))
-            real, false = logits[n:], logits[:n]
+        real, false, variables = _logits(nets, {**state.discriminator, "params": params}, both, label, drop)
         total = nets.loss.discriminator(real, false)
+        run = partial(_run, nets, nets.discriminator)
         critic = lambda rows: run(variables, rows, label, key=jax.random.fold_in(drop, 3))[0]  # noqa: E731
         if nets.loss.penalty:
             total += nets.loss.penalty * gradient_penalty(critic, both[n:], both[:n], between)
@@ -142,23 +138,49 @@ def _discriminator_step(nets: Nets, state: State, x: jax.Array, label: jax.Array
     params = state.discriminator["params"]
     (loss, (real, false, variables)), grads = jax.value_and_grad(loss_of, has_aux=True)(params)
     updates, d_opt = nets.d_optimizer.update(grads, state.d_opt, params)
+    level = level_of(nets.loss, real, false)
     metrics = {
         "d_loss": loss,
-        "d_real_accuracy": jnp.mean(real > 0, dtype=jnp.float32),
-        "d_fake_accuracy": jnp.mean(false <= 0, dtype=jnp.float32),
+        "d_real_accuracy": jnp.mean(real > level, dtype=jnp.float32),
+        "d_fake_accuracy": jnp.mean(false <= level, dtype=jnp.float32),
     }
     return state._replace(discriminator={**variables, "params": optax.apply_updates(params, updates)}, d_opt=d_opt), metrics
 
 
-def _generator_step(nets: Nets, state: State, number: jax.Array, label: jax.Array, key: jax.Array):
+def _logits(nets: Nets, variables: Any, both: jax.Array, label: jax.Array, drop: jax.Array) -> tuple[jax.Array, jax.Array, Any]:
+    """The discriminator's logits [B] of real and of generated rows, and its variables after them.
+
+    Args:
+        nets: the static part.
+        variables: of the discriminator.
+        both: generated rows, then real ones, [2 B, ...].
+        label: [B, K], of either.
+        drop: key of the dropout.
+    """
+    n = label.shape[0]
+    run = partial(_run, nets, nets.discriminator)
+    if nets.separate:
+        real, variables = run(variables, both[n:], label, key=jax.random.fold_in(drop, 1))
+        false, variables = run(variables, both[:n], label, key=jax.random.fold_in(drop, 2))
+        return real, false, variables
+    logits, variables = run(variables, both, jnp.concatenate([label, label]), key=jax.random.fold_in(drop, 1))
+    return logits[n:], logits[:n], variables
+
+
+def _generator_step(nets: Nets, state: State, number: jax.Array, label: jax.Array, x: jax.Array | None, key: jax.Array):
+    """One step of the generator; x are real rows with these labels where its loss sees their logits, else None."""
     noise, distort = jax.random.split(key)
     z, drop = jax.random.normal(noise, (label.shape[0], nets.latent)), purpose(key, "dropout")
 
     def loss_of(params):
         fake, variables = _run(nets, nets.generator, {**state.generator, "params": params}, z, label, key=drop)
+        if x is not None:
+            both = augment(distort, jnp.concatenate([fake, x]), nets.augment)
+            real, false, _ = _logits(nets, state.discriminator, both, label, drop)
+            return nets.loss.generator(real, false), variables
         fake = augment(distort, fake, nets.augment)
         logits, _ = _run(nets, nets.discriminator, state.discriminator, fake, label, key=jax.random.fold_in(drop, 1))
-        return nets.loss.generator(logits), variables
+        return nets.loss.generator(None, logits), variables
 
     params = state.generator["params"]
     (loss, variables), grads = jax.value_and_grad(loss_of, has_aux=True)(params)

@@ -1,4 +1,4 @@
-"""Training a GAN on all lanes at once: one that is told the class, or one for each class."""
+"""Training GANs on all lanes at once: one conditional GAN, or one for each class."""
 
 from collections.abc import Callable
 from functools import partial
@@ -64,7 +64,7 @@ def _drawing(
 
 
 def has_batch_norm(nets: gan_step.Nets, shape: tuple[int, ...]) -> tuple[bool, bool]:
-    """Whether the generator has batch normalisation, and the discriminator of rows of that shape; nothing is computed."""
+    """Whether the generator has batch normalisation, and the discriminator of rows of that shape; only shapes are evaluated."""
     z, x = (jax.ShapeDtypeStruct((2, *sizes), jnp.float32) for sizes in ((nets.latent,), shape))
     label = jax.ShapeDtypeStruct((2, nets.classes), jnp.float32)
     layers = precise_batch_norm.layers

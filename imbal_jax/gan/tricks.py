@@ -1,7 +1,7 @@
 """What is advised for training a DCGAN, each piece of advice a switch, so that it can be measured: `config.gan.tricks`.
 
 The list is the retinopathy source's, which has most of it from Radford et al. 2016. Its last item, to watch for early failure,
-is `gan.monitor`. Later advice stands beside them: spectral normalisation here; DiffAugment, the hinge loss, R1 and moving
+is `gan.monitor`. Later advice is included: spectral normalisation here; DiffAugment, the hinge loss, R1 and moving
 averages are `config.gan.augment`, `loss`, `r1` and `ema`.
 """
 
@@ -23,7 +23,7 @@ class Tricks(NamedTuple):
         centred: the networks see images in [-1, 1] (tanh), real and generated ones in batches of their own; else images in
             [0, 1] (sigmoid) in one batch.
         two_rates: a learning rate for each network; else their geometric mean for both.
-        d_twice: `config.gan.d_steps` steps of the discriminator for each of the generator, whose numbers are dropped by half;
+        d_twice: `config.gan.d_steps` steps of the discriminator for each of the generator, with dropout 0.5 in the generator;
             else one step and no dropout.
         spectral: spectral normalisation of the discriminator's layers; not in the source's list.
     """
@@ -39,7 +39,7 @@ class Tricks(NamedTuple):
 
 
 class Setup(NamedTuple):
-    """What the switches come to: fields of both networks and of each alone, and numbers of the training."""
+    """The settings that the switches result in: fields of both networks and of each alone, and numbers of the training."""
 
     networks: dict[str, bool]
     generator: dict[str, float]

@@ -1,6 +1,6 @@
 """Balancing methods, one file each, which exports `make(task, **options) -> Method`.
 
-The folders say what a method acts on: the training set's rows (`rows`), the choice of rows for a batch (`batches`), the
+The folders say what a method acts on: the rows of the training set (`rows`), the choice of rows for a batch (`batches`), the
 examples of a batch (`inputs`), the loss (`losses`), or the trained network (`after`). A spec names a method by its file's name
 alone, or by the dotted path of a module of one's own.
 """
@@ -15,9 +15,11 @@ from types import ModuleType, NoneType, UnionType
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from imbal_jax import extensions
+from imbal_jax.data.batches import Batch
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.methods.method import Context, Head, Method, Stage, Task, Train
 from imbal_jax.methods.recipe import Recipe, compose
@@ -25,8 +27,8 @@ from imbal_jax.spec import Word, parse, written
 
 __all__ = [
     "Context", "Head", "Method", "Recipe", "Stage", "Task", "Train",
-    "AFTER", "STEP", "build", "listing", "names", "numbers", "parse", "part", "recipe_of", "resample", "skeleton",
-    "training_part", "with_options",
+    "AFTER", "STEP", "build", "check_transforms", "listing", "names", "numbers", "parse", "part", "recipe_of", "resample",
+    "skeleton", "training_part", "with_options",
 ]  # fmt: skip
 
 
@@ -37,7 +39,7 @@ MOST = {  # the largest number of each option, whatever the method
 MOST_OTHERS = 1e6
 FOLDERS = ("rows", "batches", "inputs", "losses", "after")
 STEP = {"sample", "transform", "logits", "weight", "loss"}  # the hooks that are compiled into the training step
-AFTER = {"fit", "predict"}  # and those that correct what the trained network says
+AFTER = {"fit", "predict"}  # the hooks that correct the trained network's outputs
 
 
 def names() -> list[str]:
@@ -72,7 +74,73 @@ def resample(spec: str, task: Task, keys: jax.Array, train: Train, context: Cont
         if method.resample is not None:
             folded = jax.vmap(lambda key, i=i: jax.random.fold_in(key, i))(keys)
             train = method.resample(folded, train, context)
+            _check_train(train, word, len(keys), context)
     return train
+
+
+def _check_train(train: Any, word: Word, lanes: int, context: Context) -> None:
+    """Check that a resampler returned training sets of all lanes whose shapes fit together.
+
+    Of a method from outside of the package the order of the rows is checked as well.
+
+    Raises:
+        UserError: the first thing that is wrong.
+    """
+    text = word.text
+    if not isinstance(train, Train):
+        raise UserError(f"method {text!r}: resample must return an imbal_jax.methods.Train (got {type(train).__name__})")
+    pool, real = train.pool, context.shared.x
+    new = pool.new_y.shape[-1]
+    wanted: dict[str, tuple[Any, tuple[int, ...]]] = {
+        "pool.rows": (pool.rows, (lanes, sum(train.counts))),
+        "pool.new_x": (pool.new_x, (lanes, new, *real.shape[1:])),
+        "pool.new_y": (pool.new_y, (lanes, new)),
+        "parents": (train.parents, (lanes, new, train.parents.shape[-1])),
+    }
+    for name, (array, shape) in wanted.items():
+        if array.shape != shape:
+            raise UserError(f"method {text!r}: {name} of the resampled set must have shape {shape} (got {array.shape})")
+    if pool.new_x.dtype != real.dtype:
+        raise UserError(
+            f"method {text!r}: pool.new_x must have the dtype {real.dtype} of the real rows (got {pool.new_x.dtype})"
+        )
+    if "." in word.name and not np.array_equal(_labels(train, context), _class_by_class(train.counts, lanes)):
+        raise UserError(f"method {text!r}: rows must lie class by class, counts[k] rows of class k; see docs/extending.md")
+
+
+def _labels(train: Train, context: Context) -> np.ndarray:
+    """The labels of the rows of all lanes, [L, M]; -1 for a row number that does not exist."""
+    rows, new_y = np.asarray(train.pool.rows), np.asarray(train.pool.new_y)
+    real_y = np.broadcast_to(np.asarray(context.shared.y), (len(rows), len(context.shared.y)))
+    known = np.concatenate([real_y, new_y, np.full((len(rows), 1), -1)], axis=1)
+    outside = known.shape[1] - 1
+    return np.take_along_axis(known, np.where((rows >= 0) & (rows < outside), rows, outside), axis=1)
+
+
+def _class_by_class(counts: tuple[int, ...], lanes: int) -> np.ndarray:
+    return np.tile(np.repeat(np.arange(len(counts)), counts), (lanes, 1))
+
+
+def check_transforms(spec: str, task: Task) -> None:
+    """Check that batch augmentations from outside of the package keep a batch's shapes and dtypes; only shapes are evaluated.
+
+    Raises:
+        UserError: one fails or does not.
+    """
+    x, t = jnp.zeros((4, *task.shape), jnp.float32), jnp.zeros((4, len(task.counts)), jnp.float32)
+    for word in parse(spec):
+        transform = _make(word, task).transform if "." in word.name else None  # the package's own are checked by its tests
+        if transform is None:
+            continue
+
+        def applied(key: jax.Array, batch: Batch, progress: jax.Array, transform: Any = transform) -> Batch:
+            return transform(key, batch, lambda *_: batch, progress)
+
+        what = f"method {word.text!r}: transform(key, batch, draw, progress)"
+        after = extensions.shapes(applied, what, jax.random.key(0), Batch(x, t), jnp.zeros((), jnp.float32))
+        leaves = [(leaf.shape, leaf.dtype) for leaf in jax.tree.leaves(after)]
+        if not isinstance(after, Batch) or leaves != [(x.shape, x.dtype), (t.shape, t.dtype)]:
+            raise UserError(f"{what} must return a Batch with the shapes and dtypes of the one it gets; see docs/extending.md")
 
 
 def part(spec: str, task: Task, hooks: Set[str]) -> str:
@@ -135,7 +203,7 @@ def with_options(spec: str, options: Mapping[str, Any]) -> str:
 
     Args:
         spec: the methods.
-        options: {'mixup.alpha': 0.4}: 'name.option' -> the value. A name that is not in the spec changes nothing.
+        options: {'mixup.alpha': 0.4}: 'name.option' -> the value. Names that are not in the spec are ignored.
 
     Raises:
         UserError: a key of another form, an unknown method or option, a value of the wrong kind.
@@ -226,7 +294,10 @@ def _with_text(word: Word, option: str, text: str) -> Word:
 
 def _make(word: Word, task: Task) -> Method:
     options = _checked(word)
-    return _module(word.name).make(task, **options)
+    method = _module(word.name).make(task, **options)
+    if not isinstance(method, Method):
+        raise UserError(f"method {word.name!r}: make must return an imbal_jax.methods.Method (got {type(method).__name__})")
+    return method
 
 
 def _checked(word: Word) -> dict[str, Any]:
@@ -263,7 +334,7 @@ def _check_size(method: str, name: str, value: Any) -> None:
 
 
 def _is(value: Any, kind: Any) -> bool:
-    """Whether a value fits a plain annotation; a whole number fits float, True is no number."""
+    """Whether a value fits a plain annotation; a whole number fits float, True is not a number."""
     if isinstance(kind, UnionType):
         return any(_is(value, part) for part in kind.__args__)
     if isinstance(value, bool):

@@ -23,7 +23,7 @@ class Task(NamedTuple):
 
     Attributes:
         counts: training rows of each class, [K]; a method sees those that the resamplers before it left.
-        fraction: rows at hand / rows of the published training set; counts given as options shrink with it.
+        fraction: loaded training rows / rows of the published training set; counts given as options shrink with it.
         class_names: [K].
         shape: of one example, such as (28, 28, 1), (300, 1) or (64,).
         minority: the rare classes of the training set before any balancing, see `data.imbalance.minority`.
@@ -59,7 +59,7 @@ class Context(NamedTuple):
     Attributes:
         shared: the real training rows, on the device.
         trained: name -> a trained helper of all lanes, made when first asked for: 'gan' (a `TrainedGan`) and 'plain' (a
-            `TrainedClassifier`, trained on the lanes' real rows alone); 'gan classes', which trains nothing: the numbers of
+            `TrainedClassifier`, trained on the lanes' real rows alone); 'gan classes', without training: the numbers of
             the classes that the GAN can make rows of.
         over_lanes: compiles a function of one lane for all lanes (see `imbal_jax.runtime.lanes`).
     """
@@ -99,7 +99,7 @@ Draw = Callable[[jax.Array, jax.Array | None], Batch]
 
 
 class Method(NamedTuple):
-    """The hooks of a method; None does nothing. All but `resample` are functions of one lane, compiled into its step.
+    """The hooks of a method; None has no effect. All but `resample` are functions of one lane, compiled into its step.
 
     `progress` is a float32 scalar: steps done / steps in all, from 0 to below 1.
 
@@ -149,7 +149,7 @@ def check_range(
     below: bool = False,
     hint: str = "",
 ) -> None:
-    """Raise UserError for a number outside the range of an option; arrays, such as traced values, pass unseen.
+    """Raise UserError for a number outside the range of an option; arrays, such as traced values, are not checked.
 
     Args:
         name: the method's.
@@ -189,7 +189,7 @@ def full(task: Task, option: str) -> None:
 
 
 def target(to: Any, task: Task, option: str) -> tuple[int, ...]:
-    """How many rows each class is asked to have.
+    """The number of rows each class should have.
 
     Args:
         to: 'max' or 'min' (as many as the largest or smallest class), a number of rows of the published set, a share of

@@ -1,6 +1,7 @@
 """Networks, one file each: a classifier's file exports `Model`, a GAN's `Generator` and `Discriminator`.
 
-A classifier's file may say what it takes: EXAMPLE_RANK is 1 for vectors [D], 2 for signals [T, C], 3 for images [H, W, C].
+A classifier's file may declare the rank of its examples as EXAMPLE_RANK: 1 for vectors [D], 2 for signals [T, C], 3 for
+images [H, W, C].
 """
 
 from collections.abc import Sequence

@@ -31,7 +31,7 @@ class Model(nn.Module):
         width: multiplies the channel counts.
         form: how convolutions are computed.
         init_kernel: initial kernels, see `layers.initializer`.
-        rr: so many last samples are RR features: they are cut off and joined to the pooled features.
+        rr: the number of last samples that are RR features; they are split off and joined to the pooled features.
     """
 
     classes: int

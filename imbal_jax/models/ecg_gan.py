@@ -1,6 +1,6 @@
 """A conditional GAN for signals such as heartbeats of 300 samples: one generator and one discriminator for all classes.
 
-The generator is told the class by conditional batch normalisation; the discriminator by projection, and its layers are
+The generator receives the class by conditional batch normalisation; the discriminator by projection, and its layers are
 spectrally normalised instead of batch-normalised, so that it suits the hinge loss and the gradient penalty.
 """
 
@@ -43,7 +43,7 @@ class ConditionalNorm(nn.Module):
 class Generator(nn.Module):
     """Latent and one-hot label -> dense to 75 samples -> two doublings, each with a convolution -> convolution, tanh.
 
-    For signals of another length than 300 the first has a quarter of it, rounded up, and what is too much is cut off.
+    For signals of another length than 300 the first has a quarter of it, rounded up, and the excess is cut off.
 
     A doubling interpolates linearly: transposed convolutions of stride 2 leave an alternating pattern (Odena, Dumoulin,
     Olah, "Deconvolution and Checkerboard Artifacts", 2016), and beats made with repeated samples were twice as rough after
@@ -85,7 +85,7 @@ class Discriminator(nn.Module):
 
     Spectral normalisation: Miyato, Kataoka, Koyama, Yoshida, "Spectral Normalization for Generative Adversarial Networks",
     ICLR 2018. Projection: Miyato, Koyama, "cGANs with Projection Discriminator", ICLR 2018. No batch normalisation, no
-    dropout: an example's logit does not hang on the others.
+    dropout: an example's logit does not depend on the others.
 
     Attributes: as in `Generator`, but for `shape`; `width` multiplies 32, 64, 64, 64 and 128.
     """

@@ -1,7 +1,7 @@
 """EfficientNet-B0 as published.
 
 For 48x48x3 and 7 classes 4,016,515 parameters and 42,016 running statistics; Keras's EfficientNetB0 counts the same
-parameters and 42,023 others, for it holds the mean, variance and count of a normalisation of the input besides.
+parameters and 42,023 others, because it also holds the mean, variance and count of a normalisation of the input.
 """
 
 from imbal_jax.models.efficientnet import EfficientNet, Stage

@@ -26,7 +26,7 @@ def check(model: Any, shape: tuple[int, ...], name: str, spec: str) -> None:
     """Raise UserError where a network has no such last layer.
 
     Args:
-        model: as `imbal_jax.models` has them; nothing of it is computed.
+        model: as in `imbal_jax.models`; only its shapes are evaluated.
         shape: of one example.
         name: the network's, for the message.
         spec: the method that needs the layer, for the message.

@@ -12,7 +12,7 @@ def of(net: nn.Module, *given: Any, coloured: bool = False) -> str:
     """The shapes and parameters of every layer of a network for these inputs, as text.
 
     Args:
-        net: nothing of it is computed.
+        net: only its shapes are evaluated.
         given: what its call takes.
         coloured: whether to use a terminal's colours.
     """

@@ -21,7 +21,7 @@ class Model(nn.Module):
     Attributes:
         classes: K.
         width: multiplies the hidden layers' sizes.
-        form: of no effect; there are no convolutions.
+        form: has no effect, as there are no convolutions.
         init_kernel: initial kernels, see `layers.initializer`.
     """
 

@@ -1,4 +1,4 @@
-"""The statistics that batch normalisation is evaluated with, computed anew for weights that stay as they are.
+"""The statistics that batch normalisation is evaluated with, recomputed for fixed weights.
 
 Running averages, kept during the training, are of weights that have changed since, and begin at mean 0 and variance 1: after
 few steps they are neither what the network was trained with nor what it would give now. Instead, the moments of several
@@ -33,7 +33,7 @@ Found = dict[str, Moments]  # by the layer's path in the network, such as 'block
 
 
 def of_batch(net: nn.Module, variables: Any, *inputs: jax.Array) -> tuple[Any, Found]:
-    """What a network makes of a batch with the batch's own moments and without dropout, and those moments.
+    """A network's output for a batch, with the batch's own moments and without dropout, and those moments.
 
     Args:
         net: is called as `net(*inputs, train=True)`.
@@ -42,13 +42,13 @@ def of_batch(net: nn.Module, variables: Any, *inputs: jax.Array) -> tuple[Any, F
     """
     found: Found = {}
     with _watched(found):
-        # Some networks ask for a key themselves, whatever becomes of it.
+        # Some networks request a key themselves, even if it is not used.
         out, _ = net.apply(variables, *inputs, train=True, rngs={"dropout": jax.random.key(0)}, mutable=["batch_stats"])
     return out, found
 
 
 def layers(net: nn.Module, *inputs: Any) -> tuple[str, ...]:
-    """The paths of a network's batch normalisations; nothing is computed.
+    """The paths of a network's batch normalisations; only shapes are evaluated.
 
     Args:
         net: as for `of_batch`.
@@ -85,7 +85,7 @@ def joined(one: Moments, other: Moments, share: jax.Array | float) -> Moments:
 
 
 def replaced(variables: Mapping[str, Any], found: Found) -> dict[str, Any]:
-    """The variables with these moments for the running averages; all else in them (spectral norms, say) is as it was."""
+    """The variables with these moments for the running averages; everything else in them (spectral norms, say) is unchanged."""
     if not found:
         return dict(variables)
     stats = jax.tree.map(lambda leaf: leaf, variables["batch_stats"])  # dictionaries of its own

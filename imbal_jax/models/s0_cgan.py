@@ -11,7 +11,7 @@ from imbal_jax.ops.conv import Form
 class Generator(nn.Module):
     """Latent and one-hot label -> dense 7*7*(latent + K) -> two transposed convolutions -> 7x7 convolution, sigmoid.
 
-    For images of another size than 28x28 the first map has a quarter of it, rounded up, and what is too much is cut off.
+    For images of another size than 28x28 the first map has a quarter of it, rounded up, and the excess is cut off.
 
     Attributes:
         latent: length of the latent vector (128 in the source).
@@ -31,7 +31,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array, label: jax.Array, *, train: bool = False) -> jax.Array:
-        """[B, latent], one-hot [B, K] -> images [B, H, W, C] in (0, 1); nothing differs in training."""
+        """[B, latent], one-hot [B, K] -> images [B, H, W, C] in (0, 1); training mode changes nothing."""
         channels, init = self.latent + self.classes, initializer(self.init_kernel)
         height, wide, colours = self.shape
         first = -(-height // 4), -(-wide // 4)
@@ -55,7 +55,7 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array, *, train: bool = False) -> jax.Array:
-        """[B, H, W, C], one-hot [B, K] -> logits [B]: above zero is 'real'; nothing differs in training."""
+        """[B, H, W, C], one-hot [B, K] -> logits [B]: above zero is 'real'; training mode changes nothing."""
         init = initializer(self.init_kernel)
         tiled = jnp.broadcast_to(label[:, None, None, :], (*x.shape[:3], self.classes)).astype(x.dtype)
         x = jnp.concatenate([x, tiled], axis=-1)

@@ -1,4 +1,4 @@
-"""The 1-D GAN of the heartbeat source: one pair of networks for each class, so the label is not looked at."""
+"""The 1-D GAN of the heartbeat source: one pair of networks for each class, so the label is ignored."""
 
 import flax.linen as nn
 import jax
@@ -14,12 +14,12 @@ MOMENTUM, EPSILON = 0.99, 1e-3  # of batch normalisation, Keras's
 class Generator(nn.Module):
     """Latent as a signal -> transposed convolutions 8 k32, 32 k32, 64 k64, 1 k64, 'VALID' -> tanh.
 
-    Batch normalisation and relu lie between them. 144,137 parameters with the running averages; they do not hang on the
+    Batch normalisation and relu lie between them. 144,137 parameters with the running averages; they do not depend on the
     latent's length.
 
     Attributes:
         latent: length of the latent vector; a beat has 188 samples more (112 in the source: 300).
-        classes: K; nothing hangs on it.
+        classes: K; has no effect.
         width: multiplies the filters of the first three layers (1.0 is the source's network).
         form: how convolutions are computed.
         init_kernel: initial kernels, see `layers.initializer`.

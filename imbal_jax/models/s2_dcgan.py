@@ -1,4 +1,4 @@
-"""The DCGAN of the retinopathy source: one pair of networks for each grade, so the label is not looked at.
+"""The DCGAN of the retinopathy source: one pair of networks for each grade, so the label is ignored.
 
 After Radford et al. 2016, "Unsupervised representation learning with deep convolutional generative adversarial networks". What
 that paper and its readers hold for necessary is a switch each, so that it can be measured.
@@ -27,7 +27,7 @@ class Generator(nn.Module):
 
     Attributes:
         latent: length of the latent vector.
-        classes: K; nothing hangs on it.
+        classes: K; has no effect.
         width: multiplies the 256 and 128 channels (1.0 is the source's network).
         form: how convolutions are computed.
         init_kernel: initial kernels, see `layers.initializer`.
@@ -62,7 +62,7 @@ class Generator(nn.Module):
         Training needs a 'dropout' key, and a mutable collection 'batch_stats' with `batch_norm`.
 
         Raises:
-            UserError: a size that is no multiple of 8.
+            UserError: a size that is not a multiple of 8.
         """
         if self.size < 2**HALVINGS or self.size % 2**HALVINGS:
             raise UserError(f"s2_dcgan makes images of 8, 16, 24, ... pixels a side, not {self.size} (config.data.size)")

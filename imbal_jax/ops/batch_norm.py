@@ -1,7 +1,7 @@
 """Batch normalisation with its activation, in few passes over memory: two for the moments, one for the result.
 
 Ioffe, Szegedy, "Batch Normalization: Accelerating Deep Network Training by Reducing Internal Covariate Shift", ICML 2015.
-What reverse-mode differentiation makes of the separate steps reads and writes large images about twice as often.
+Reverse-mode differentiation of the separate steps reads and writes large images about twice as often.
 
 The variance is the mean of (x - mean)^2: E[x^2] - E[x]^2 loses (mean / sd)^2 of float32's digits, all of them from a ratio of
 3,000 on. The mean is summed about a value near it, for a float32 sum of many large numbers drifts as well.
@@ -74,7 +74,7 @@ def _backward(epsilon, activation, saved, cotangents):
     du = cotangents[0].astype(jnp.float32) * _slope(_line(_centred(x, mean), factor, bias), activation)
     du = lax.optimization_barrier(du.astype(x.dtype)).astype(jnp.float32)  # made once, for the sums and for dx
     dbias = du.sum(axes)
-    # After the other sum, not beside it: a CPU is three times as slow with both in one loop once x is centred.
+    # After the other sum, not in the same loop: a CPU is three times as slow with both in one loop once x is centred.
     after, _ = lax.optimization_barrier((mean, dbias))
     dscale = inverse * (du * _centred(x, after)).sum(axes)
     slope, level = factor * inverse * dscale / count, factor * dbias / count

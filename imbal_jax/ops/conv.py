@@ -72,7 +72,7 @@ def resolve_precision(precision: Precision = None) -> Precision:
     """The precision of the products of float32 arrays: as given, else jax's (`jax.default_matmul_precision`).
 
     Where neither says anything: float32 on a CPU, whose products are that whatever they are asked for, and TF32 on a GPU
-    ('high'). So the result names what is computed, and the form that runs depends on nothing else.
+    ('high'). So the result names what is computed, and the form that runs depends on that name alone.
 
     Args:
         precision: 'highest' or 'float32' (float32 on every device); 'high' or 'tensorfloat32' (TF32 on a GPU); another of
@@ -283,7 +283,7 @@ def _product(g: Geometry, a: jax.Array, b: jax.Array, axis_a: int, axis_b: int) 
 
 
 def _worth_tiles(g: Geometry, dtype: jnp.dtype, c: int, f: int) -> bool:
-    """Whether Winograd's tiles pay: 2x2 or 3x3 taps (after blocking) and enough channels to fill matrix products.
+    """Whether Winograd's tiles are faster: 2x2 or 3x3 taps (after blocking) and enough channels to fill matrix products.
 
     They are for true float32 alone, for the transforms enlarge the rounding of the products several times. bfloat16 arrays
     go through float32 on a CPU, where that is the fastest form too; elsewhere products in bfloat16 are faster.

@@ -153,7 +153,7 @@ def _add_up(products: list[jax.Array], dtype: jnp.dtype) -> jax.Array:
 def _padded(x: jax.Array, pads: tuple[tuple[int, int], tuple[int, int]]) -> jax.Array:
     """Zero rows and columns added (or, where negative, removed) around [B, H, W, C].
 
-    The barriers keep the compiler from padding, or from making x, anew at every tap.
+    The barriers keep the compiler from padding or computing x again at every tap.
     """
     x = lax.optimization_barrier(x)
     if pads == ((0, 0), (0, 0)):
@@ -168,5 +168,5 @@ def _view(x: jax.Array, first: tuple[int, int], step: tuple[int, int], count: tu
 
 
 def _tap(w: jax.Array, u: int, v: int) -> jax.Array:
-    """One tap of every channel, in float32: sums over the taps lose nothing where x is bfloat16."""
+    """One tap of every channel, in float32: sums over the taps do not lose precision where x is bfloat16."""
     return w[u, v].astype(jnp.float32).reshape(1, 1, 1, -1)

@@ -1,7 +1,7 @@
 """Correlation of long 1-D kernels by discrete Fourier transforms that are matrix products.
 
 A kernel of k taps between C and F channels costs k C F products an output sample; in the frequency domain it costs 3 C F,
-and the transforms, which are small dense matrices here, about n (C + F) for n samples. XLA's own FFT gains nothing at a few
+and the transforms, which are small dense matrices here, about n (C + F) for n samples. XLA's own FFT is no faster at a few
 hundred samples and stops the lanes from sharing large products; a matrix product is fast in loops and over lanes, and so
 are its derivatives of any order.
 
@@ -43,7 +43,7 @@ def transforms(n: int) -> Transforms:
     """The matrices for n samples."""
     half, pairs = n // 2 + 1, (n - 1) // 2
     turn = 2 * np.pi * (np.outer(np.arange(half), np.arange(half)) % n) / n
-    weight = np.full((half, 1), 2.0 / n)  # each frequency stands for its negative too, but for the first
+    weight = np.full((half, 1), 2.0 / n)  # each frequency but the first represents its negative, too
     weight[0] = 1.0 / n
     if n % 2 == 0:
         weight[-1] = 1.0 / n

@@ -2,10 +2,10 @@
 
 Distances come as matrix products, one tile of queries and points at a time. Sorting a tile would take far longer than
 its product, so that the points of a tile lie in blocks: the c nearest points of a query are all among the c blocks with
-the smallest minima, and only these are looked at one by one.
+the smallest minima, and only these are compared one by one.
 
 The product form |p|^2 - 2 p q cancels digits, so it only proposes candidates, and the neighbours are chosen among them by
-differences. Where its rounding could have hidden a nearer point (rows that are nearly equal), all points are looked at.
+differences. Where its rounding could have hidden a nearer point (rows that are nearly equal), all points are compared.
 """
 
 from functools import partial
@@ -16,7 +16,7 @@ import numpy as np
 
 TILE = (256, 8192)  # queries x points: a tile of distances takes 8 MiB
 BLOCK = 32  # points in a block
-SPARE = 3  # more candidates than asked for: rounding in the fast form of the distance may swap neighbours
+SPARE = 3  # more candidates than needed: rounding in the fast form of the distance may swap neighbours
 ROUNDING = 2.0**-23 / 4  # of the fast form, times the square root of the addends, relative to (|p| + |q|)^2
 FAR = 1e38  # finite, because a product with infinity may become NaN
 

@@ -69,7 +69,7 @@ def _read(x: jax.Array, rows: jax.Array, columns: jax.Array, fill: str, value: f
     _, height, width, channels = x.shape
     top, down = _tap(rows, height, fill)
     left, right = _tap(columns, width, fill)
-    # A border of one pixel makes the four taps lie side by side everywhere, whatever the fill.
+    # A border of one pixel makes the four taps neighbours everywhere, whatever the fill.
     border = ((0, 0), (1, 1), (1, 1), (0, 0))
     padded = jnp.pad(x, border, constant_values=value) if fill == "constant" else jnp.pad(x, border, mode=FILLS[fill])
     start = jnp.arange(x.shape[0])[:, None, None] * ((height + 2) * (width + 2))
@@ -123,7 +123,7 @@ def _matrix(rows: list[list]) -> jax.Array:
 def _coordinates(matrix: jax.Array, height: int, width: int) -> tuple[jax.Array, jax.Array]:
     """Where each output pixel is read, float32 [B, H, W] rows and columns.
 
-    As a matrix product, for its result is written out: sums of a few terms would be worked out anew, and one by one, in the
+    As a matrix product, for its result is written out: sums of a few terms would be recomputed, one by one, in the
     kernel that gathers, which takes a third longer. Yet the same bits wherever it is computed, for a compiler may take it
     apart after all, and work out a place twice, once for the pixel to read and once for its neighbour's share: two that fall
     on different sides of a pixel would read the wrong one. So every product is exact (of an entry's upper or lower half and a

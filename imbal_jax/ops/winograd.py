@@ -188,7 +188,7 @@ def _combine(matrix: np.ndarray, grid: Grid) -> Grid:
 
 
 def _weighted(weights: np.ndarray, terms) -> jax.Array:
-    """The sum of weight times term, which the compiler fuses; zeros are left out."""
+    """The sum of weight times term, which the compiler fuses; zeros are skipped."""
     total = None
     for weight, term in zip(weights, terms, strict=True):
         if weight == 0:

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from imbal_jax import methods, models
 from imbal_jax.errors import UserError
-from imbal_jax.models import head, standardized
+from imbal_jax.models import contract, head, standardized
 from imbal_jax.models import precise_batch_norm as normalisation
 from imbal_jax.models.layers import initializer
 from imbal_jax.models.standardized import Standardized
@@ -22,8 +22,9 @@ def model_of(config: Any, classes: int, form: str, shape: Sequence[int]) -> Any:
     """
     options = config.classifier
     initializer(options.init)
-    model = models.load(models.classifier_for(options.model, shape), "classifier.model", "Model").Model
-    return model(classes, width=options.width, form=form, init_kernel=options.init)
+    name = models.classifier_for(options.model, shape)
+    model, owner = models.load(name, "classifier.model", "Model").Model, f"config.classifier.model is {name!r}"
+    return contract.make_network(model, owner, classes=classes, width=options.width, form=form, init_kernel=options.init)
 
 
 def dressed(model: Any, options: Any, cosine: bool) -> Any:
@@ -34,7 +35,10 @@ def dressed(model: Any, options: Any, cosine: bool) -> Any:
 
 
 def check_method(config: Any, model: Any, task: methods.Task, spec: str) -> None:
-    """Raise UserError where a method needs a last layer that the network lacks, or the inputs cannot be standardised."""
+    """Raise UserError where a method needs a last layer that the network lacks, changes the shapes of a batch, or the inputs
+    cannot be standardised.
+    """
+    methods.check_transforms(spec, task)
     recipe = methods.recipe_of(spec, task, task.counts)
     if recipe.finetunes or recipe.cosine:
         head.check(model, task.shape, config.classifier.model, spec)
@@ -53,6 +57,20 @@ def check_network(config: Any, model: Any, shape: Sequence[int]) -> None:
             f"config.classifier.model={config.classifier.model!r} cannot process examples of shape {tuple(shape)} "
             f"({why[:200]}): choose another network, or other data"
         ) from error
+
+
+def check_contract(config: Any, model: Any, shape: Sequence[int], classes: int) -> None:
+    """Raise UserError for a network that does not return logits and features; warn of slow convolutions on a CPU.
+
+    The package's own networks, which its tests check, are left out.
+    """
+    if "." not in config.classifier.model:
+        return
+    owner = f"config.classifier.model is {config.classifier.model!r}"
+    contract.check_classifier(model, owner, shape, classes)
+    if jax.default_backend() == "cpu":
+        example = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+        contract.warn_of_plain_convolutions(owner, contract.plain_convolutions(model, example))
 
 
 def batch_norms(model: Any, shape: tuple[int, ...]) -> tuple[str, ...]:

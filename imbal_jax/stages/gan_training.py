@@ -24,6 +24,7 @@ from imbal_jax.gan import train as gan_train
 from imbal_jax.gan.augment import parse
 from imbal_jax.methods import Task
 from imbal_jax.methods.rows.gan_synth import TrainedGan
+from imbal_jax.models import contract
 from imbal_jax.models.layers import initializer
 from imbal_jax.report.curves import Curves
 from imbal_jax.runtime import lanes
@@ -52,9 +53,12 @@ def nets_of(config: Any, task: Task, form: str) -> gan_step.Nets:
     setup = tricks.setup(gan)
     common = {"classes": classes, "form": form, "init_kernel": gan.init, **_switched(module, name, setup)}
     adam = partial(optimizer.make, gan.optimizer, steps=1, beta1=gan.beta1)  # at a constant rate
+    owner = f"config.gan.model is {name!r}"
+    g_options = {"latent": gan.latent, "width": gan.g_width, **common, **_shape(module, task), **setup.generator}
+    d_options = {"width": gan.d_width, **common, **setup.discriminator}
     return gan_step.Nets(
-        generator=module.Generator(latent=gan.latent, width=gan.g_width, **common, **_shape(module, task), **setup.generator),
-        discriminator=module.Discriminator(width=gan.d_width, **common, **setup.discriminator),
+        generator=contract.make_network(module.Generator, owner, **g_options),
+        discriminator=contract.make_network(module.Discriminator, owner, **d_options),
         g_optimizer=adam(setup.g_learning_rate),
         d_optimizer=adam(setup.d_learning_rate),
         loss=losses.make(gan.loss, real_target=gan.real_target),
@@ -144,6 +148,21 @@ def check_shape(nets: gan_step.Nets, model: str, shape: tuple[int, ...]) -> None
             f"config.gan.model={model} with config.gan.latent={nets.latent} generates rows of shape {shape_made}, and the data "
             f"has {shape}: choose another network or latent length, or other options of the data"
         )
+
+
+def check_contract(nets: gan_step.Nets, model: str, shape: tuple[int, ...]) -> None:
+    """Raise UserError where the networks of that name do not take or return what the training needs.
+
+    The package's own networks, which its tests check, are left out.
+    """
+    if "." not in model:
+        return
+    owner = f"config.gan.model is {model!r}"
+    contract.check_pair(nets.generator, nets.discriminator, owner, nets.latent, nets.classes, shape)
+    if jax.default_backend() == "cpu":
+        z, x, label = (jax.ShapeDtypeStruct((1, *sizes), jnp.float32) for sizes in ((nets.latent,), shape, (nets.classes,)))
+        for network, rows in ((nets.generator, z), (nets.discriminator, x)):
+            contract.warn_of_plain_convolutions(owner, contract.plain_convolutions(network, rows, label))
 
 
 def check_penalty(nets: gan_step.Nets, config: Any, shape: tuple[int, ...]) -> None:

@@ -106,7 +106,7 @@ def dtype_of(precision: str) -> Any:
 
 
 def precision_on(device: jax.Device, precision: str) -> str:
-    """What `config.precision` comes to on a device: 'tf32' is 'f32' on a CPU, which has float32 alone."""
+    """The precision that `config.precision` means on a device: 'tf32' is 'f32' on a CPU, which has float32 only."""
     return "f32" if precision == "tf32" and device.platform == "cpu" else precision
 
 
@@ -133,7 +133,7 @@ def epoch_of(
         model: a network as `imbal_jax.models` has them.
         make_rule: (learning rate, steps of the whole training) -> an optax transformation.
         batch: rows in a batch.
-        make_recipe: values -> what is done to batches, logits and losses.
+        make_recipe: values -> the transforms of batches, logits and losses.
         split: divides a batch among the devices of a lane, see `lanes.split_batch`; as it is by default.
         ema: decay of the moving average of the weights, which is shorter at the beginning; 0: none is kept.
         dtype: what the network computes in, forward and backward. The weights that are trained, the optimiser's state, the
@@ -179,10 +179,10 @@ def batches_of(
     batch: int,
     split: Callable[[batches.Batch], batches.Batch],
 ) -> Callable[..., batches.Batch]:
-    """How a lane's network comes by a batch.
+    """How a lane's batches are made.
 
     Args:
-        recipe: what is done to batches.
+        recipe: the transforms of batches.
         inputs: of the lane.
         shared: the real rows.
         batch: rows in a batch.

@@ -1,4 +1,4 @@
-"""How long a classifier is trained: the same number of steps for every arm, unless epochs of its own rows are asked for."""
+"""How long a classifier is trained: the same number of steps for every arm, unless epochs of its own rows are requested."""
 
 from typing import Any, NamedTuple
 
@@ -14,7 +14,7 @@ class Length(NamedTuple):
         batch: rows of a batch, the same for every arm.
         steps: optimiser steps in all.
         per_epoch: steps between two points of the curves.
-        per_pass: steps in one pass over the arm's own rows, after which they are shuffled anew.
+        per_pass: steps in one pass over the arm's own rows, after which they are shuffled again.
         unit: what fixed the length, as rows name it.
     """
 

@@ -26,10 +26,10 @@ class Plan(NamedTuple):
         steps_per_epoch: optimiser steps in each.
         chunk_seconds: aimed length of one uninterrupted run on the device.
         save_seconds: least time between two saves.
-        stopping: asked after each chunk: whether the process has to end.
+        stopping: called after each chunk: whether the process has to end.
         compiling: seconds that the process has spent on compiling so far; they are left out of the training's time.
         steps: optimiser steps in all; 0: those of all epochs.
-        steps_per_pass: optimiser steps in one pass over the rows, after which they are shuffled anew; 0: those of an epoch.
+        steps_per_pass: optimiser steps in one pass over the rows, after which they are shuffled again; 0: those of an epoch.
         kind: of training, for `pace`.
         network: that is trained, for the time that compiling will take.
         pace: of the run; None: of this training alone.
@@ -113,8 +113,8 @@ def span_function(
 
     Args:
         pass_of: (pass, inputs, data, total) -> step(state, step number, position in the pass) -> (state, metrics). A pass goes
-            once over the training rows; what is random in it depends on its number.
-        active: state -> bool []: a lane of which it is false stays as it is, and its metrics are NaN. It is asked once a
+            once over the training rows; its randomness depends on its number.
+        active: state -> bool []: a lane of which it is false stays as it is, and its metrics are NaN. It is called once per
             call. By default all lanes run.
         steps_of: inputs -> int32 []: the steps that the lane takes while the longest of them takes a pass, where lanes differ
             in that; see `_own_steps`.
@@ -239,7 +239,7 @@ def train(
 
 
 def _identity(advance: Any, state: Any, inputs: Any) -> Any:
-    """What tells the programs of trainings apart: the function, and the shapes that it is compiled for."""
+    """The key of a training's program: the function, and the shapes that it is compiled for."""
     lanes = jax.tree.leaves(state)[0].shape[0]
     many = advance.filled(lanes) if isinstance(advance, Spread) else lanes
     return id(getattr(advance, "run", advance)), many, tuple(leaf.shape[1:] for leaf in jax.tree.leaves((state, inputs)))

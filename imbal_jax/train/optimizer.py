@@ -41,7 +41,7 @@ def make(
         weight_decay: added to the gradient as `weight_decay` times the weights, as PyTorch's optimisers do it; for adamw
             decoupled from the gradient (Loshchilov and Hutter 2019). It is applied to all parameters, biases and the scales
             of BatchNorm among them: so do PyTorch's optimisers, and with them the published long-tailed protocols.
-        clip: gradients whose global norm, before the weight decay, is larger are scaled down to it; 0: they are not.
+        clip: the largest global norm of the gradients, before the weight decay; larger ones are scaled down to it; 0: no limit.
 
     Raises:
         UserError: an unknown name or schedule.

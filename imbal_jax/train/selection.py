@@ -32,7 +32,7 @@ def start(variables: Any) -> Best:
 
 
 def stopped(best: Best, patience: int) -> jax.Array:
-    """Whether a lane trains no more, bool []; `patience` 0: it always goes on."""
+    """Whether a lane has stopped training, bool []; `patience` 0: it never stops."""
     return (best.waited >= patience) & (patience > 0)
 
 

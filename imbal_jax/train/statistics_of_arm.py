@@ -1,4 +1,4 @@
-"""A classifier's batch statistics computed anew, from rows as its training had them: see `models.batch_statistics`."""
+"""A classifier's batch statistics recomputed, from rows as in its training: see `models.batch_statistics`."""
 
 import math
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def recomputed(
         variables: 'params' and 'batch_stats'.
         inputs, shared: as in the training.
         many: batches, int32 []; see `number_of`. Together they have each row once, but for the last, which is filled up
-            with the first ones again. Where the recipe samples classes, they are drawn anew.
+            with the first ones again. Where the recipe samples classes, they are drawn again.
         progress: float32 [], the share of the training that is done, from 0 to below 1: recipes may change with it.
         recipe, batch, split: see `train.classifier.epoch_of`.
     """

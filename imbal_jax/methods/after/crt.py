@@ -1,4 +1,4 @@
-"""cRT, classifier re-training: the last layer is trained anew with class-balanced batches on the frozen network."""
+"""cRT, classifier re-training: the last layer is retrained with class-balanced batches, on frozen features."""
 
 from collections.abc import Callable
 from typing import Any
@@ -45,7 +45,7 @@ def check(method: str, epochs: int, learning_rate: float, batch: int) -> None:
 
 
 def crt(key: jax.Array, head: Head, stage: Stage, epochs: int, learning_rate: jax.Array | float, batch: int) -> Head:
-    """A last layer trained anew; of `head` only the shape is used.
+    """A retrained last layer; only the shape of `head` is used.
 
     Args:
         key: typed key.

@@ -21,7 +21,7 @@ def transforming(change: Change, task: Task, name: str, classes: int | str, tail
         task: the problem.
         name: the method's, for messages.
         classes: whose examples are changed, as for `affine`.
-        tail: so many last samples are kept from `change`.
+        tail: the number of last samples that `change` does not touch.
 
     Raises:
         UserError: rows that are not signals [T, C]; `classes` or `tail` that do not fit them.

@@ -17,9 +17,9 @@ class Ranges(NamedTuple):
     """What random transforms are drawn from, each uniformly.
 
     Attributes:
-        rotation: at most so many degrees either way.
-        shear: at most so many degrees either way.
-        zoom: least and greatest factor, drawn for each axis by itself; below 1 magnifies (see `imbal_jax.ops.warp`).
+        rotation: at most this many degrees in either direction.
+        shear: at most this many degrees in either direction.
+        zoom: least and greatest factor, drawn independently for each axis; below 1 magnifies (see `imbal_jax.ops.warp`).
         translation: at most this share of the height and of the width either way.
         fill: what lies outside an image; 'constant' is 0.
     """

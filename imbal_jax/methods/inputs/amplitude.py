@@ -19,9 +19,9 @@ def make(task: Task, sigma: float = 0.1, classes: int | str = "all", tail: int =
 
     Args:
         task: the problem; signals [T, C].
-        sigma: standard deviation of the factor, which is normal with mean 1 (below 0 it counts as 0). 0 changes nothing.
+        sigma: standard deviation of the factor, which is normal with mean 1 (below 0 it counts as 0). 0 has no effect.
         classes: as for `affine`.
-        tail: so many last samples stay as they are (features that follow a signal).
+        tail: the number of last samples that stay as they are (features that follow a signal).
     """
     check_range("amplitude", "sigma", sigma, 0)
     return transforming(lambda key, x: amplitude(key, x, sigma), task, "amplitude", classes, tail)

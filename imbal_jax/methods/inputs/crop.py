@@ -1,4 +1,4 @@
-"""Random crops: each image is padded and a window of its own size is cut out at random."""
+"""Random crops: each image is padded, and a window of the image's size is cut out at random."""
 
 import jax
 import jax.numpy as jnp
@@ -14,7 +14,7 @@ def make(task: Task, pad: int = 4) -> Method:
 
     Args:
         task: the problem.
-        pad: pixels on each side; 0 changes nothing.
+        pad: pixels on each side; 0 has no effect.
     """
     images(task, "crop")
     check_range("crop", "pad", pad, 0, min(task.shape[:2]))

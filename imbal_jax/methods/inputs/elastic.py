@@ -28,7 +28,7 @@ def make(
 
     Args:
         task: the problem.
-        strength: what the smoothed field is multiplied by, in pixels (the paper's alpha); 0 changes nothing.
+        strength: what the smoothed field is multiplied by, in pixels (the paper's alpha); 0 has no effect.
         smoothness: the Gaussian's standard deviation in pixels (the paper's sigma), above 0.
         fill: 'constant' (black), 'nearest', 'reflect' or 'wrap': what lies outside an image.
         classes, p: as for `affine`.
@@ -57,7 +57,7 @@ def random_fields(
 
 
 def gaussian(length: int, deviation: jax.Array | float) -> jax.Array:
-    """The convolution with a Gaussian as a matrix, float32 [length, length]; beyond the ends there is nothing."""
+    """The convolution with a Gaussian as a matrix, float32 [length, length]; beyond the ends the input is 0."""
     place = jnp.arange(length, dtype=jnp.float32)
     weight = jnp.exp(-0.5 * ((place[:, None] - place[None, :]) / deviation) ** 2)
     offsets = jnp.arange(-4 * length, 4 * length + 1, dtype=jnp.float32)  # all that counts, in a small image too

@@ -17,9 +17,9 @@ def make(task: Task, sigma: float = 0.05, classes: int | str = "all", tail: int 
 
     Args:
         task: the problem; signals [T, C].
-        sigma: the noise's standard deviation; samples lie in [-1, 1]. 0 changes nothing.
+        sigma: the noise's standard deviation; samples lie in [-1, 1]. 0 has no effect.
         classes: as for `affine`.
-        tail: so many last samples stay as they are (features that follow a signal).
+        tail: the number of last samples that stay as they are (features that follow a signal).
     """
     check_range("jitter", "sigma", sigma, 0)
     return transforming(lambda key, x: jitter(key, x, sigma), task, "jitter", classes, tail)

@@ -23,10 +23,10 @@ def make(task: Task, sigma: float = 0.2, knots: int = 4, classes: int | str = "a
 
     Args:
         task: the problem; signals [T, C].
-        sigma: standard deviation of the logarithm of these numbers. 0 changes nothing.
+        sigma: standard deviation of the logarithm of these numbers. 0 has no effect.
         knots: between the ends, 1 at least: the more, the faster the speed varies.
         classes: as for `affine`.
-        tail: so many last samples stay as they are (features that follow a signal).
+        tail: the number of last samples that stay as they are (features that follow a signal).
     """
     check_range("time_warp", "sigma", sigma, 0)
     check_range("time_warp", "knots", knots, 1)

@@ -14,7 +14,7 @@ def make(task: Task, start: float = 0.8, beta: float = 0.9999) -> Method:
     Paper: Cao et al.: Learning Imbalanced Datasets with Label-Distribution-Aware Margin Loss. NeurIPS 2019.
 
     weight_k = 1 while progress < start, then proportional to (1 - beta) / (1 - beta^n_k), adding up to K. start = 1 or
-    beta = 0 changes nothing. As in the published code, whose cross-entropy is PyTorch's with `weight`, the loss of a batch is
+    beta = 0 has no effect. As in the published code, whose cross-entropy is PyTorch's with `weight`, the loss of a batch is
     the weighted mean: the sum of its rows' weighted losses divided by the sum of their weights. So its size stays that of an
     unweighted loss, while class_balanced, as published, divides by the number of rows. The paper lowers the learning rate
     at the same point (epoch 160 of 200); here the schedule is the training's own.

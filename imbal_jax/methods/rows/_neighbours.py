@@ -92,7 +92,7 @@ def foreign_neighbours(
         z: rows [M, D], class by class.
         counts: rows of each class, static, adding up to M.
         chosen: [K], static.
-        m: neighbours that are looked at; all other rows, where there are fewer.
+        m: neighbours that are considered; all other rows, where there are fewer.
         k: neighbours that are returned.
 
     Returns:
@@ -130,7 +130,7 @@ def cleaned_classes(counts: Sequence[int], strategy: str) -> tuple[bool, ...]:
 
 
 def check_word(name: str, option: str, value: str, known: Sequence[str]) -> None:
-    """Raise UserError for a word that an option does not know."""
+    """Raise UserError for a word that is not a value of an option."""
     if value not in known:
         raise UserError(f"{name}: {option}={value!r}{nearest(value, known)}; known: {', '.join(known)}")
 

@@ -38,7 +38,7 @@ def adasyn(
         key: typed key.
         x: rows [M, ...] of all classes, class by class, uint8 or float.
         counts: rows of each class, static, adding up to M.
-        wanted: rows of each class afterwards, static; a class that has more gets nothing.
+        wanted: rows of each class afterwards, static; a class that has more gets no rows.
         k: neighbours, for the share of other classes and to choose from.
         z: the rows in the space where neighbours are searched, float [M, D]; x, flattened, if None.
 

@@ -57,7 +57,7 @@ def borderline_smote(
         key: typed key.
         x: rows [M, ...] of all classes, class by class, uint8 or float.
         counts: rows of each class, static, adding up to M.
-        wanted: rows of each class afterwards, static; a class that has more gets nothing.
+        wanted: rows of each class afterwards, static; a class that has more gets no rows.
         k: neighbours to choose from.
         m: neighbours that decide whether a row is in danger.
         kind: 1 (neighbours of the same class) or 2 (of all classes).
@@ -89,7 +89,7 @@ def in_danger(z: jax.Array, counts: tuple[int, ...], m: int = 10) -> jax.Array:
     Args:
         z: rows [M, D], class by class.
         counts: rows of each class, static, adding up to M.
-        m: neighbours that are looked at.
+        m: neighbours that are considered.
 
     Returns:
         bool [M].
@@ -104,7 +104,7 @@ def border(z: jax.Array, counts: tuple[int, ...], chosen: tuple[int, ...], m: in
         z: rows [M, D], class by class.
         counts: rows of each class, static, adding up to M.
         chosen: [K], static.
-        m: neighbours that are looked at.
+        m: neighbours that are considered.
         k: neighbours that are returned.
 
     Returns:

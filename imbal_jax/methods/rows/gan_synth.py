@@ -66,7 +66,7 @@ def make(
         missing = layout.missing_rows(train.counts, wanted)
         if not any(missing):
             return train
-        # Known before the GAN is trained, which might be for nothing.
+        # Checked before the GAN is trained, so that no training is wasted.
         classes = context.trained.get("gan classes", lambda: sample.drawable(context.trained["gan"]().nets))
         able = classes()
         missing = tuple(n if label in able else 0 for label, n in enumerate(missing))

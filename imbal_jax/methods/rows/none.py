@@ -1,4 +1,4 @@
-"""Doing nothing: the training set as it is."""
+"""No balancing (the baseline): the training set as it is."""
 
 from imbal_jax.methods.method import Method, Task
 

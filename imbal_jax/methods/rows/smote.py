@@ -40,8 +40,8 @@ def smote(
     Args:
         key: typed key.
         x: rows [M, ...], class by class, uint8 or float. Interpolated in float32; of uint8, rounded.
-        counts: rows of each class, static, adding up to M; 0 for a class that is not there and gets nothing.
-        wanted: rows of each class afterwards, static; a class that has more gets nothing.
+        counts: rows of each class, static, adding up to M; 0 for an absent class, which gets no rows.
+        wanted: rows of each class afterwards, static; a class that has more gets no rows.
         k: neighbours to choose from.
         z: the rows in the space where neighbours are searched, float [M, D]; x, flattened, if None.
 

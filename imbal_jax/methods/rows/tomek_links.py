@@ -1,4 +1,4 @@
-"""Tomek links: rows whose nearest neighbour is of another class, and whose neighbour's nearest are they, are removed."""
+"""Tomek links: pairs of rows of different classes that are each other's nearest neighbours; rows of such pairs are removed."""
 
 from functools import partial
 

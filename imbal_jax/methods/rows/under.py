@@ -1,4 +1,4 @@
-"""Random under-sampling: rows of the larger classes are left out."""
+"""Random under-sampling: rows of the larger classes are removed."""
 
 from functools import partial
 
