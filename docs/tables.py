@@ -8,7 +8,7 @@ import jax
 from docs.folders import Folder, baseline_of, gan_steps, metric_of
 from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
-from imbal_jax.report.markup import is_share, name_of
+from imbal_jax.report.formats import is_share, name_of
 
 PERCENT = ("ece",)  # shown in percent beside the shares of `markup`
 WIDEST = 80  # characters of a cell

@@ -39,6 +39,7 @@ LAZY = {
     "mlxtend",
     "array_record",
     "matplotlib",
+    "jinja2",
     "scipy",
     "PIL",
     "ml_collections",

@@ -2,6 +2,7 @@
 
 import json
 import re
+import tomllib
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,9 +18,9 @@ from imbal_jax.report import (
     analyses,
     build,
     charts,
+    formats,
     grids,
     headline,
-    markup,
     plots,
     precision_recall,
     run,
@@ -396,8 +397,9 @@ def test_one_seed_has_no_interval(tmp_path, undrawn):
 )
 def test_headline_is_plain(tmp_path, arm, verdict, words):
     workdir = fabricate(tmp_path, seeds=8, failed=False)
-    found, sentence, detail = headline.headline(analyse(configure(workdir, method=arm, baseline="none")))
-    assert found == verdict and words in sentence and "8 paired seeds" in detail
+    found = headline.headline(analyse(configure(workdir, method=arm, baseline="none")))
+    assert found.verdict == verdict and words in found.claim and "8 paired seeds" in found.detail
+    assert found.arm == (arm if arm != "none" else "over(to=5000)")
 
 
 def test_headline_without_a_clear_difference(tmp_path):
@@ -406,8 +408,8 @@ def test_headline_without_a_clear_difference(tmp_path):
     for r in rows:
         r["balanced_accuracy"] = 0.9 + 0.01 * ((r["seed"] + (r["method"] == ARMS[2])) % 2)
     rewrite(workdir, rows)
-    verdict, sentence, _ = headline.headline(analyse(workdir))
-    assert verdict == "undecided" and "no clear difference" in sentence
+    found = headline.headline(analyse(workdir))
+    assert found.verdict == "undecided" and "no clear difference" in found.claim
 
 
 def test_among_many_the_best_makes_the_headline(tmp_path):
@@ -417,8 +419,8 @@ def test_among_many_the_best_makes_the_headline(tmp_path):
         workdir,
         json_files.read(workdir / "rows.jsonl") + [row("none", s, rng) | {"method": m} for s in range(3) for m in "abc"],
     )
-    _, sentence, detail = headline.headline(analyse(workdir))
-    assert "over(to=5000)" in sentence and "the best of 5" in detail
+    found = headline.headline(analyse(workdir))
+    assert found.arm == "over(to=5000)" and "the best of 5" in found.detail
 
 
 def test_what_is_alike_for_all_arms_is_said_once(tmp_path, undrawn):
@@ -556,8 +558,11 @@ def test_a_collapsed_classifier_is_told_as_such(tmp_path, undrawn):
 
 def test_an_interval_beyond_the_frame_has_arrowheads():
     scale = charts.Scale(-1.0, 1.0)
-    assert [charts._bar(scale, ends).count("beyond") for ends in ((-0.5, 0.5), (-2, 0.5), (-2, 2))] == [0, 1, 2]
-    assert "▸" in charts._bar(scale, (0, 2)) and "▸" not in charts._bar(scale, (-2, 0)) and charts._bar(scale, None) == ""
+    assert [[mark.text for mark in charts._bar(scale, ends)] for ends in ((-0.5, 0.5), (-2, 0.5), (-2, 2))] == [
+        [""], ["", "◂"], ["", "◂", "▸"],
+    ]  # fmt: skip
+    assert charts._bar(scale, (0, 2))[-1].text == "▸" and charts._bar(scale, (-2, 0))[-1].text == "◂"
+    assert charts._bar(scale, None) == []
     assert charts._is_cut(scale, [None, (-2, 0)]) and not charts._is_cut(scale, [None, (-1, 1)])
 
 
@@ -570,8 +575,8 @@ def test_equal_differences_of_two_seeds_claim_nothing(tmp_path):
     workdir = fabricate(tmp_path, seeds=2, failed=False)
     rows = json_files.read(workdir / "rows.jsonl")
     rewrite(workdir, [r | {"balanced_accuracy": 0.9 + 0.03 * (r["method"] == ARMS[2])} for r in rows])
-    verdict, sentence, detail = headline.headline(analyse(workdir))
-    assert verdict == "few" and "no verdict" in sentence and "gained" not in sentence
+    verdict, _, claim, detail = headline.headline(analyse(workdir))
+    assert verdict == "few" and "no verdict" in claim and "gained" not in claim
     assert "the differences of all 2 paired seeds are equal (+3.00): no interval" in detail and "+3.00 to +3.00" not in detail
 
 
@@ -592,7 +597,26 @@ def test_text_of_the_run_is_escaped(tmp_path, undrawn):
         (workdir / name).write_text(text.replace("source system", evil).replace("dense layer", evil))
     reader = parsed(build.build(workdir))
     assert evil in reader.shown
-    assert (workdir / "report.html").read_text().count("<script>") == 1
+    html = (workdir / "report.html").read_text()
+    assert html.count("<script>") == 1 and "&lt;script&gt;alert(1)&lt;/script&gt;" in html
+    assert "&amp;" not in html  # nothing is escaped twice
+
+
+def test_no_module_writes_html():
+    """Only the templates do, which escape what they are given; `safe` would be the way around that."""
+    folder = Path(build.__file__).parent
+    for path in folder.glob("*.py"):
+        assert not re.search(r"</|<(div|span|small|section|table|p|i|b)[ >]|\.unescape", path.read_text()), path.name
+    assert [path.name for path in folder.glob("templates/*") if re.search(r"\|\s*safe", path.read_text())] == ["label.html"]
+    assert 'else "<wbr>" | safe' in (folder / "templates" / "label.html").read_text()
+
+
+def test_the_templates_are_files_of_the_package():
+    root = Path(build.__file__).parent.parent.parent
+    patterns = tomllib.loads((root / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["*"]
+    folder = Path(build.__file__).parent
+    for path in [*folder.glob("templates/*"), *folder.glob("*.css"), *folder.glob("*.js")]:
+        assert any(path.relative_to(folder).match(pattern) for pattern in patterns), path.name
 
 
 def test_bad_files_are_named(tmp_path):
@@ -676,7 +700,7 @@ def test_a_join_refuses_what_does_not_belong_together(tmp_path, undrawn):
     [(None, "–"), (0.42, "0.4 s"), (45, "45 s"), (200.3, "3 min 20 s"), (7500, "2 h 05 min"), (3599.7, "1 h 00 min")],
 )
 def test_durations(seconds, text):
-    assert markup.duration(seconds) == text
+    assert formats.duration(seconds) == text
 
 
 def test_plots_take_edge_cases(tmp_path, monkeypatch):
@@ -719,4 +743,4 @@ def test_warnings_that_differ_in_a_decimal_are_one_line():
     warnings = [{"message": message, "seed": 0, "epoch": epoch} for message, epoch in heard]
     page = sections.trouble(SimpleNamespace(rows=[], results={"warnings": warnings}))
     assert page.count("<li>") == 2 and "class 3: loss is 5.4e-05" in page and "epochs 1, 2" in page
-    assert markup.listed("epoch", range(0, 40, 2)) == "20 epochs from 0 to 38"
+    assert formats.listed("epoch", range(0, 40, 2)) == "20 epochs from 0 to 38"

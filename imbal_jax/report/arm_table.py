@@ -4,24 +4,11 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from imbal_jax.evaluate import stats
-from imbal_jax.report.markup import (
-    NO_INTERVAL,
-    Cell,
-    band,
-    capital,
-    down,
-    duration,
-    gap,
-    is_share,
-    name_of,
-    number,
-    p_value,
-    section,
-    table,
-    text,
-    with_interval,
-)
+from imbal_jax.report.formats import band, capital, down, duration, gap, is_share, name_of, number, p_value
+from imbal_jax.report.markup import BLANK, NO_INTERVAL, Cell, Label, Small, table_section, with_interval
 from imbal_jax.report.precision_recall import rarest
 from imbal_jax.report.run import Published, Run, area_key, baselines, published, ranked, recall_key, same_spec, values_of
 from imbal_jax.report.style import arm_colours
@@ -30,12 +17,12 @@ MOST_CLASSES = 6  # of the minority with a column of their own; of more only the
 RAREST = 2  # of the minority whose area under the curve of precision and recall is a column too
 EPOCHS = {"epoch_seconds": "s per epoch", "epoch_selected": "Epoch selected"}  # columns of runs that have them
 SHORT = {"roc_auc": "ROC AUC"}  # heads of columns whose full name is in the note
+BREAKS = re.compile(r"(?<=[(_])|(?<=[.=])(?=[a-z])")  # in an arm's name: where a line may end
 WORDS = {"none": "–"}  # for a verdict that there is not
-TAG = '<span class="tag">published</span>'
 
 
-def compared(run: Run) -> str:
-    """The section with the table, in HTML."""
+def compared(run: Run) -> Markup:
+    """The section with the table."""
     metric = run.results["metric"]
     against = f"'{run.results['baseline']}'"
     units = "in points, " if is_share(metric) else ""
@@ -48,7 +35,9 @@ def compared(run: Run) -> str:
         f"holds no 0; equivalent where the interval lies within {band(metric, run.results['margin'])}.{_levels(run)} Time: "
         "of one seed. ROC AUC: mean over classes, each against the rest. A click on a column's head sorts."
     )
-    return section("Arms compared", _table(run), note + _said_once(run))
+    heads, rows = _table(run)
+    order = "ascending" if down(metric) else "descending"
+    return table_section("Arms compared", heads, rows, note + _said_once(run), (1, order))
 
 
 def _common(values: Sequence[Any]) -> Any:
@@ -113,21 +102,13 @@ def _levels(run: Run) -> str:
     return f" Intervals of differences are over seeds and over the {max(groups)} groups of the test set (two-level bootstrap)."
 
 
-def labels(run: Run) -> dict[str, str]:
-    """For each arm its number in the table, in its colour, and its name: HTML for the table and the charts."""
+def labels(run: Run) -> dict[str, Label]:
+    """For each arm its number in the table, in its colour, and its name: for the table and the charts."""
     colours = arm_colours(list(run.results["methods"]))
-    return {
-        arm: f'<span class="who"><i class="chip" style="--c:{colours[arm]}">{place}</i><span>{_breakable(arm)}</span></span>'
-        for place, arm in enumerate(ranked(run), 1)
-    }
+    return {arm: Label(rank, colours[arm], BREAKS.split(arm)) for rank, arm in enumerate(ranked(run), 1)}
 
 
-def _breakable(arm: str) -> str:
-    """A method's text, which may go on in the next line after a bracket, an underscore, or the dot or = before a word."""
-    return re.sub(r"[(_]|[.=](?=[a-z])", r"\g<0><wbr>", text(arm))
-
-
-def _table(run: Run) -> str:
+def _table(run: Run) -> tuple[list[str], list[list[Cell]]]:
     metric, rare = run.results["metric"], run.data["minority"]
     heads = ["Method", capital(name_of(metric)) + down(metric), "Worst seed", "Difference", "p (Holm)", "Effect", "Verdict"]
     measures = [] if metric == "accuracy" else ["accuracy"]
@@ -149,34 +130,36 @@ def _table(run: Run) -> str:
             _beside(rows[arm], theirs, columns)
         if not ours:
             apart.append(_apart(theirs, columns, len(heads)))
-    return table(heads, [*rows.values(), *apart], (1, "ascending" if down(metric) else "descending"))
+    return heads, [*rows.values(), *apart]
 
 
 def _beside(row: list[Cell], theirs: Published, columns: Mapping[str, int]) -> None:
     """A source's figures in the row of our arm of the same method."""
     for name, value in theirs.figures.items():
         if name in columns:
-            key, html = row[columns[name]]
-            row[columns[name]] = (key, f"{html}<small>published {number(name, value)}</small>")
-    key, html = row[0]
-    row[0] = (key, f'{html}<small class="words">{TAG} {_described(theirs, columns)}</small>')
+            row[columns[name]] = _with_small(row[columns[name]], Small(f"published {number(name, value)}"))
+    row[0] = _with_small(row[0], Small(_described(theirs, columns), "words", "published"))
+
+
+def _with_small(cell: Cell, line: Small) -> Cell:
+    return cell._replace(small=(*cell.small, line))
 
 
 def _apart(theirs: Published, columns: Mapping[str, int], width: int) -> list[Cell]:
     """A row for a source whose method is not among our arms, or is not said."""
-    row: list[Cell] = [(None, "")] * width
+    row = [Cell(None)] * width
     for name, value in theirs.figures.items():
         if name in columns:
-            row[columns[name]] = (value, number(name, value))
-    spec = f" <small>{text(theirs.spec)}</small>" if theirs.spec else ""
-    row[0] = (theirs.source, f"{_described(theirs, columns)} {TAG}{spec}")
+            row[columns[name]] = Cell(value, number(name, value))
+    spec = (Small(theirs.spec),) if theirs.spec else ()
+    row[0] = Cell(theirs.source, _described(theirs, columns), spec, tag="published")
     return row
 
 
 def _described(theirs: Published, columns: Mapping[str, int]) -> str:
     """The source with those of its figures that no column shows."""
     others = [f"{name_of(name)} {number(name, value)}" for name, value in theirs.figures.items() if name not in columns]
-    return text(": ".join(filter(None, (theirs.source, ", ".join(others)))))
+    return ": ".join(filter(None, (theirs.source, ", ".join(others))))
 
 
 def _head(run: Run, measure: str) -> str:
@@ -191,23 +174,23 @@ def _has(run: Run, metric: str) -> bool:
     return any(row.get(metric) is not None for row in run.rows)
 
 
-def _row(run: Run, arm: str, measures: list[str], epochs: list[str], label: str, stepped: bool) -> list[Cell]:
+def _row(run: Run, arm: str, measures: list[str], epochs: list[str], label: Label, stepped: bool) -> list[Cell]:
     metric, found = run.results["metric"], run.results["methods"][arm]
     summary = found["metrics"].get(metric) or {}
     others = [stats.summary(name, values_of(run, arm, name)) for name in measures]
     failed, stuck = found["failed"], found["collapsed"]
     told = f"collapsed to a single predicted class in {stuck} of {len(found['seeds'])} seeds"
     return [
-        (arm, label + (f'<small class="words bad">{told}</small>' if stuck else "")),
+        Cell(arm, small=(Small(told, "words bad"),) if stuck else (), label=label),
         with_interval(metric, summary),
-        (summary.get("worst"), number(metric, summary.get("worst"))),
+        Cell(summary.get("worst"), number(metric, summary.get("worst"))),
         *_against(run, arm),
-        *((other["mean"], number(name, other["mean"])) for name, other in zip(measures, others, strict=True)),
+        *(Cell(other["mean"], number(name, other["mean"])) for name, other in zip(measures, others, strict=True)),
         *([_steps(found, bool(_length(run)))] if stepped else []),
         _time(found),
         *(_epoch(name, found.get(name)) for name in epochs),
-        *([] if _seeds(run) else [(len(found["seeds"]), str(len(found["seeds"])))]),
-        *([] if _none_failed(run) else [(failed, f'<span class="bad">{failed} failed</span>' if failed else "0")]),
+        *([] if _seeds(run) else [Cell(len(found["seeds"]), str(len(found["seeds"])))]),
+        *([] if _none_failed(run) else [Cell(failed, f"{failed} failed", kind="bad") if failed else Cell(0, "0")]),
     ]
 
 
@@ -215,40 +198,39 @@ def _against(run: Run, arm: str) -> list[Cell]:
     """Difference, p, effect and verdict."""
     metric = run.results["metric"]
     found: Mapping[str, Any] = run.results["paired"].get(arm, {}).get(metric) or {}
-    blank: Cell = (None, "–")
     if arm in baselines(run):
-        return [(0.0, '<span class="soft">baseline</span>'), blank, blank, blank]
+        return [Cell(0.0, "baseline", kind="soft"), BLANK, BLANK, BLANK]
     if found.get("mean") is None:
-        return [blank] * 4
+        return [BLANK] * 4
     mean, ends, effect = found["mean"], found["ci95"], found["effect"]
     if not ends:
-        return [(mean, gap(metric, mean) + NO_INTERVAL), blank, blank, blank]
-    small = f"<small>{gap(metric, ends[0])} to {gap(metric, ends[1])}</small>"
+        return [Cell(mean, gap(metric, mean), (NO_INTERVAL,)), BLANK, BLANK, BLANK]
+    small = Small(f"{gap(metric, ends[0])} to {gap(metric, ends[1])}")
     if effect is None and found["interval"] != "two-level":
-        small = f'<small class="words">equal in all {found["n"]} seeds</small>'
-    why = f'<small class="words">{text(found["reason"])}</small>' if found["reason"] and not _reason(run) else ""
+        small = Small(f"equal in all {found['n']} seeds", "words")
+    why = (Small(found["reason"], "words"),) if found["reason"] and not _reason(run) else ()
     return [
-        (mean, gap(metric, mean) + small),
-        (found["p_holm"], p_value(found["p_holm"])),
-        blank if effect is None else (effect, f"{effect:+.1f}".replace("-", "−")),
-        (found["verdict"], f'<span class="{found["verdict"]}">{WORDS.get(found["verdict"], found["verdict"])}</span>{why}'),
+        Cell(mean, gap(metric, mean), (small,)),
+        Cell(found["p_holm"], p_value(found["p_holm"])),
+        BLANK if effect is None else Cell(effect, f"{effect:+.1f}".replace("-", "−")),
+        Cell(found["verdict"], WORDS.get(found["verdict"], found["verdict"]), why, kind=found["verdict"]),
     ]
 
 
 def _steps(found: Mapping[str, Any], alike: bool) -> Cell:
     """Optimiser steps of a seed's classifier, and what they are counted in unless that is alike for all arms."""
     if not found["steps"]:
-        return None, "–"
-    length = f'<small class="words">{text("; ".join(found["length"]))}</small>' if found["length"] and not alike else ""
-    return found["steps"][0], " / ".join(f"{steps:,}" for steps in found["steps"]) + length
+        return BLANK
+    length = (Small("; ".join(found["length"]), "words"),) if found["length"] and not alike else ()
+    return Cell(found["steps"][0], " / ".join(f"{steps:,}" for steps in found["steps"]), length)
 
 
 def _epoch(name: str, value: float | None) -> Cell:
     if value is None:
-        return None, "–"
-    return value, f"{value:.3f}" if name == "epoch_seconds" and value < 1 else f"{value:.1f}"
+        return BLANK
+    return Cell(value, f"{value:.3f}" if name == "epoch_seconds" and value < 1 else f"{value:.1f}")
 
 
 def _time(found: Mapping[str, Any]) -> Cell:
     seconds, gan = found.get("seconds"), found.get("gan_seconds")
-    return seconds, duration(seconds) + (f"<small>GAN {duration(gan)}</small>" if gan else "")
+    return Cell(seconds, duration(seconds), (Small(f"GAN {duration(gan)}"),) if gan else ())

@@ -4,10 +4,13 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
+from markupsafe import Markup
+
 from imbal_jax.evaluate import stats
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
-from imbal_jax.report.arm_table import TAG, labels
-from imbal_jax.report.markup import band, capital, duration, gap, is_share, name_of, number, section, text
+from imbal_jax.report.arm_table import labels
+from imbal_jax.report.formats import band, capital, duration, gap, is_share, name_of, number
+from imbal_jax.report.markup import Label, render
 from imbal_jax.report.run import Run, baselines, mean_of, published, ranked, same_spec, values_of
 from imbal_jax.report.style import arm_colours
 
@@ -40,48 +43,85 @@ class Scale(NamedTuple):
         return [i * step for i in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
 
 
-def seeds(run: Run) -> str:
+class Mark(NamedTuple):
+    """A mark of a chart.
+
+    Attributes:
+        kind: CSS classes, which say what it looks like.
+        style: CSS of its place, such as 'left:12.5%'.
+        text: inside it.
+        title: what is shown when it is pointed at.
+    """
+
+    kind: str
+    style: str = ""
+    text: str = ""
+    title: str = ""
+
+
+class Strip(NamedTuple):
+    """A row of a chart: a name, marks on a common scale, a number.
+
+    Attributes:
+        marks: those that are drawn first are below the others.
+        value: the number on the right.
+        label: of an arm; None for a published figure.
+        name: of a published figure's source.
+        kind: CSS classes.
+        colour: of the marks, '' for that of the kind.
+        title: what is shown when the row is pointed at.
+    """
+
+    marks: list[Mark]
+    value: str
+    label: Label | None = None
+    name: str = ""
+    kind: str = ""
+    colour: str = ""
+    title: str = ""
+
+
+class Chart(NamedTuple):
+    """Strips above their axis."""
+
+    strips: list[Strip]
+    ticks: list[Mark]
+
+
+def seeds(run: Run) -> Markup:
     """Every seed of every arm on a common scale, one tab for each of the chosen metric, accuracy and minority recall."""
     metrics = list(dict.fromkeys([run.results["metric"], "accuracy", *(["minority"] if run.data["minority"] else [])]))
-    tabs = "".join(
-        f'<input type="radio" name="metric" id="tab{i}"{" checked" if i == 0 else ""}>'
-        f'<label for="tab{i}">{text(capital(name_of(metric)))}</label>'
-        for i, metric in enumerate(metrics)
-    )
-    charts = "".join(f'<div class="chart">{_dots(run, metric)}</div>' for metric in metrics)
+    charts = {capital(name_of(metric)): _dots(run, metric) for metric in metrics}
     note = "Strokes are seeds, the dot their mean, the bar its 95% interval (Student's t; an arrowhead where it goes on beyond "
     note += "the frame)."
     if len(run.results["seeds"]) < 2:
         note = "One seed: no interval."
     if any(_published(run, metric)[0] for metric in metrics):
         note += " Rings are the published figures of the same method."
-    return section("Seed by seed", f'<div class="tabs">{tabs}{charts}</div>', note, _size(run))
+    return render("seeds.html", title="Seed by seed", charts=charts, note=note, kind=_size(run))
 
 
-def forest(run: Run) -> str:
+def forest(run: Run) -> Markup:
     """Every arm's difference to the baseline with its interval, and the band of differences that are of no interest."""
     metric, margin = run.results["metric"], run.results["margin"]
     found = {arm: run.results["paired"].get(arm, {}).get(metric) or {} for arm in ranked(run)}
     found = {arm: pair for arm, pair in found.items() if pair.get("mean") is not None}
     if not found:
-        return ""
+        return Markup("")
     scale = _forest_scale([pair["mean"] for pair in found.values()], [pair["ci95"] for pair in found.values()], margin)
-    shade = f'<i class="band" style="left:{scale.at(-margin)}%;width:{scale.at(margin) - scale.at(-margin):.2f}%"></i>'
-    zero = f'<i class="zero" style="left:{scale.at(0.0)}%"></i>'
+    shade = Mark("band", f"left:{scale.at(-margin)}%;width:{scale.at(margin) - scale.at(-margin):.2f}%")
+    zero = Mark("zero", f"left:{scale.at(0.0)}%")
     label = labels(run)
-    lines = []
+    strips = []
     for arm, pair in found.items():
         ends, said = pair["ci95"], pair.get("verdict", "undecided")
         told = WORDLESS.get(said, said)
-        marks = _bar(scale, ends) + f'<i class="mean" style="left:{scale.at(pair["mean"])}%"></i>'
+        marks = [shade, zero, *_bar(scale, ends), Mark("mean", f"left:{scale.at(pair['mean'])}%")]
         words = f"{gap(metric, pair['mean'])}" + (
             f", 95% interval {gap(metric, ends[0])} to {gap(metric, ends[1])}" if ends else ""
         )
-        title = f"{text(arm)}: {words}, {told}"
-        lines.append(
-            f'<div class="arm {said}" title="{title}"><span class="name">{label[arm]}</span>'
-            f'<span class="track">{shade}{zero}{marks}</span><span class="value">{gap(metric, pair["mean"])}</span></div>'
-        )
+        title = f"{arm}: {words}, {told}"
+        strips.append(Strip(marks, gap(metric, pair["mean"]), label[arm], kind=said, title=title))
     cut = " (an arrowhead: it goes on beyond the frame)" if _is_cut(scale, [pair["ci95"] for pair in found.values()]) else ""
     side = "left" if metric in LOWER_IS_BETTER else "right"
     note = f"Paired differences of {name_of(metric)} with 95% intervals{cut}; better is to the {side}. Grey band: "
@@ -90,71 +130,66 @@ def forest(run: Run) -> str:
     shown = [f"{colour}: {word}" for word, colour in words.items() if any(p["verdict"] == word for p in found.values())]
     note += f" Colours: {', '.join(shown)}." if shown else " No arm has a verdict."
     title = f"Difference to '{run.results['baseline']}'"
-    chart = "".join(lines) + _axis(scale, metric, signed=True)
-    return section(title, f'<div class="forest">{chart}</div>', note, _size(run))
+    chart = Chart(strips, _axis(scale, metric, signed=True))
+    return render("forest.html", title=title, chart=chart, note=note, kind=_size(run))
 
 
-def cost(run: Run) -> str:
+def cost(run: Run) -> Markup:
     """The seconds of a seed against the chosen metric, with the arms that no other beats in both joined by a line."""
     metric = run.results["metric"]
     spent = {arm: run.results["methods"][arm]["seconds"] for arm in ranked(run)}
     points = {arm: (spent[arm], mean_of(run, arm, metric)) for arm in spent}
     there = {arm: (x, y) for arm, (x, y) in points.items() if x and y is not None}
     if len(there) < 2:
-        return ""
+        return Markup("")
     times, scores = zip(*there.values(), strict=True)
     log = max(times) > LOG_FROM * min(times)
     x, y = _padded(times, log), _padded(scores)
     colours, place = arm_colours(list(run.results["methods"])), {arm: i for i, arm in enumerate(ranked(run), 1)}
     front = _front(there, metric)
     named = _labelled({arm: (x.at(a), y.at(b)) for arm, (a, b) in there.items()}, [*front, *baselines(run)])
-    marks = _grid(x, y, metric)
+    dots: list[tuple[Mark, Mark | None]] = []
     for arm, (seconds, score) in there.items():
         left, bottom = x.at(seconds), y.at(score)
         kind = "dot front" if arm in front else "dot"
-        said = f"{text(arm)}: {duration(seconds)}, {number(metric, score)}"
-        marks += f'<i class="{kind}" style="left:{left}%;bottom:{bottom}%;--c:{colours[arm]}" title="{said}">{place[arm]}</i>'
-        if arm in named:
-            side = f"right:{100 - left:.2f}%" if left > 55 else f"left:{left}%"
-            marks += f'<span class="label{" to-left" if left > 55 else ""}" style="{side};bottom:{bottom}%">{text(arm)}</span>'
-    units = ", logarithmic" if log else ""
-    chart = f'<div class="scatter"><div class="plane">{marks}</div></div><p class="axis">time of a seed{units}</p>'
+        title = f"{arm}: {duration(seconds)}, {number(metric, score)}"
+        dot = Mark(kind, f"left:{left}%;bottom:{bottom}%;--c:{colours[arm]}", str(place[arm]), title)
+        side = f"right:{100 - left:.2f}%" if left > 55 else f"left:{left}%"
+        name = Mark("label to-left" if left > 55 else "label", f"{side};bottom:{bottom}%", arm)
+        dots.append((dot, name if arm in named else None))
+    axis = f"time of a seed{', logarithmic' if log else ''}"
     note = f"Up: {capital(name_of(metric))}, mean over seeds{' (lower is better)' if metric in LOWER_IS_BETTER else ''}. "
     note += "Numbers are the arms' in the table above. Ringed: no other arm is both cheaper and better."
-    return section(f"Cost and {name_of(metric)}", chart, note)
+    up, along = _grid(x, y, metric)
+    return render("cost.html", title=f"Cost and {name_of(metric)}", up=up, along=along, dots=dots, axis=axis, note=note)
 
 
-def _dots(run: Run, metric: str) -> str:
+def _dots(run: Run, metric: str) -> Chart | None:
+    """Every seed of a metric; None where there is none."""
     arms = ranked(run)
     values = {arm: values_of(run, arm, metric) for arm in arms}
     beside, apart = _published(run, metric)
     everything = [v for arm in arms for v in values[arm]] + [v for _, _, v in beside] + list(apart.values())
     if not everything:
-        return '<p class="note">No finished seed yet.</p>'
+        return None
     room = max(0.12 * (max(everything) - min(everything)), 0.005)
     high = max(everything) + room
     scale = Scale(max(min(everything) - room, 0.0), min(high, 1.0) if is_share(metric) else high)
     colours, label = arm_colours(list(run.results["methods"])), labels(run)
-    lines = "".join(f'<i class="ref" style="left:{scale.at(v)}%"></i>' for v in apart.values())
-    out = []
+    references = [Mark("ref", f"left:{scale.at(v)}%") for v in apart.values()]
+    strips = []
     for arm in arms:
         summary = stats.summary(metric, values[arm])
-        marks = _bar(scale, summary["ci95"]) + "".join(f'<i class="seed" style="left:{scale.at(v)}%"></i>' for v in values[arm])
+        marks = [*references, *_bar(scale, summary["ci95"]), *(Mark("seed", f"left:{scale.at(v)}%") for v in values[arm])]
         if summary["mean"] is not None:
-            marks += f'<i class="mean" style="left:{scale.at(summary["mean"])}%"></i>'
-        for who, value in ((who, value) for our, who, value in beside if our == arm):
-            marks += f'<i class="theirs" style="left:{scale.at(value)}%" title="{text(who)}: {number(metric, value)}"></i>'
-        out.append(
-            f'<div class="arm" style="--c:{colours[arm]}"><span class="name">{label[arm]}</span>'
-            f'<span class="track">{lines}{marks}</span><span class="value">{number(metric, summary["mean"])}</span></div>'
-        )
+            marks.append(Mark("mean", f"left:{scale.at(summary['mean'])}%"))
+        for source, value in ((source, value) for our, source, value in beside if our == arm):
+            marks.append(Mark("theirs", f"left:{scale.at(value)}%", title=f"{source}: {number(metric, value)}"))
+        strips.append(Strip(marks, number(metric, summary["mean"]), label[arm], colour=colours[arm]))
     for source, value in apart.items():
-        mark = f'{lines}<i class="mean" style="left:{scale.at(value)}%"></i>'
-        out.append(
-            f'<div class="arm published"><span class="name">{text(source)} {TAG}</span>'
-            f'<span class="track">{mark}</span><span class="value">{number(metric, value)}</span></div>'
-        )
-    return "".join(out) + _axis(scale, metric)
+        marks = [*references, Mark("mean", f"left:{scale.at(value)}%")]
+        strips.append(Strip(marks, number(metric, value), name=source, kind="published"))
+    return Chart(strips, _axis(scale, metric))
 
 
 def _published(run: Run, metric: str) -> tuple[list[tuple[str, str, float]], dict[str, float]]:
@@ -168,16 +203,16 @@ def _size(run: Run) -> str:
     return "many" if len(run.results["methods"]) > 8 else ""
 
 
-def _bar(scale: Scale, ends: Sequence[float] | None) -> str:
+def _bar(scale: Scale, ends: Sequence[float] | None) -> list[Mark]:
+    """An interval, with arrowheads where it goes on beyond the scale."""
     if not ends:
-        return ""
+        return []
     left, right = (scale.at(end) for end in ends)
-    bar = f'<i class="ci" style="left:{left}%;width:{max(right - left, 0.3):.2f}%"></i>'
-    return (
-        bar
-        + ('<b class="beyond low">◂</b>' if _below(scale, ends) else "")
-        + ('<b class="beyond high">▸</b>' if ends[1] > scale.high + _rounding(scale) else "")
-    )
+    return [
+        Mark("ci", f"left:{left}%;width:{max(right - left, 0.3):.2f}%"),
+        *([Mark("beyond low", text="◂")] if _below(scale, ends) else []),
+        *([Mark("beyond high", text="▸")] if ends[1] > scale.high + _rounding(scale) else []),
+    ]
 
 
 def _below(scale: Scale, ends: Sequence[float]) -> bool:
@@ -193,11 +228,10 @@ def _is_cut(scale: Scale, intervals: Iterable[Sequence[float] | None]) -> bool:
     return any(_below(scale, ends) or ends[1] > scale.high + _rounding(scale) for ends in intervals if ends)
 
 
-def _axis(scale: Scale, metric: str, signed: bool = False) -> str:
+def _axis(scale: Scale, metric: str, signed: bool = False) -> list[Mark]:
     unit, end = (100, "" if signed else "%") if is_share(metric) else (1, "")
     words = {value: f"{unit * value:{'+' if signed and value else ''}.4g}{end}".replace("-", "−") for value in scale.ticks(6)}
-    marks = "".join(f'<b style="left:{scale.at(value)}%">{word}</b>' for value, word in words.items())
-    return f'<div class="arm scale"><span class="name"></span><span class="ticks">{marks}</span></div>'
+    return [Mark("tick", f"left:{scale.at(value)}%", word) for value, word in words.items()]
 
 
 def _forest_scale(means: Sequence[float], intervals: Sequence[Sequence[float] | None], margin: float) -> Scale:
@@ -246,11 +280,8 @@ def _labelled(places: dict[str, tuple[float, float]], first: Iterable[str]) -> s
     return named
 
 
-def _grid(x: Scale, y: Scale, metric: str) -> str:
-    marks = ""
-    for value in (v for v in y.ticks(5) if v <= 1 or not is_share(metric)):
-        words = f"{100 * value:g}%" if is_share(metric) else f"{value:g}"
-        marks += f'<i class="across" style="bottom:{y.at(value)}%"></i><b class="y" style="bottom:{y.at(value)}%">{words}</b>'
-    for value in x.ticks(5):
-        marks += f'<b class="x" style="left:{x.at(value)}%">{duration(value).removesuffix(" 00 s")}</b>'
-    return marks
+def _grid(x: Scale, y: Scale, metric: str) -> tuple[list[Mark], list[Mark]]:
+    """The ticks of the metric's axis and of the axis of time."""
+    scores = [value for value in y.ticks(5) if value <= 1 or not is_share(metric)]
+    up = [Mark("y", f"bottom:{y.at(v)}%", f"{100 * v:g}%" if is_share(metric) else f"{v:g}") for v in scores]
+    return up, [Mark("x", f"left:{x.at(v)}%", duration(v).removesuffix(" 00 s")) for v in x.ticks(5)]

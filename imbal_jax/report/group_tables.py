@@ -4,11 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
 from imbal_jax.evaluate import aami, clustered, grades
 from imbal_jax.evaluate.metrics import bounds, class_key
 from imbal_jax.report.arm_table import labels
-from imbal_jax.report.markup import Cell, number, section, table
+from imbal_jax.report.formats import number
+from imbal_jax.report.markup import BLANK, NO_INTERVAL, Cell, Small, table_section
 from imbal_jax.report.run import Run, baselines, ranked
 
 OF_CLASS = {"se": "Se ↑", "pp": "+P ↑", "f1": "F1 ↑", "fpr": "FPR ↓"}
@@ -69,55 +71,55 @@ FIELDS = (
 )
 
 
-def by_group(run: Run) -> str:
+def by_group(run: Run) -> Markup:
     """Every arm's measures, its seeds pooled; '' for data of no such field or without groups."""
-    return "".join(_section(run, field) for field in FIELDS)
+    return Markup("").join(_section(run, field) for field in FIELDS)
 
 
-def _section(run: Run, field: Field) -> str:
+def _section(run: Run, field: Field) -> Markup:
     rows = [row for row in run.rows if row.get("confusion_by_group") and field.mark in row]
     if not rows:
-        return ""
+        return Markup("")
     names, arms = run.data["class_names"], [arm for arm in ranked(run) if any(row["method"] == arm for row in rows)]
     tables = {arm: {row["seed"]: np.array(row["confusion_by_group"]) for row in rows if row["method"] == arm} for arm in arms}
     measure: clustered.Measure = lambda tables: field.measure(tables, names)  # noqa: E731
     columns, label = field.columns(names), labels(run)
     stacked = {arm: np.stack(list(of_seeds.values())) for arm, of_seeds in tables.items()}
-    lines = [[(arm, label[arm]), *_cells(stacked[arm], measure, list(columns))] for arm in arms]
+    lines = [[Cell(arm, label=label[arm]), *_cells(stacked[arm], measure, list(columns))] for arm in arms]
     heads = ["Method", *columns.values()]
     base = next((arm for arm in baselines(run) if arm in tables), "")
     against = [_against(tables, arm, base, measure, field.main[0]) for arm in arms]
-    if any(shown for _, shown in against):
+    if any(cell.text for cell in against):
         heads.insert(2, f"{field.main[1]} against {base}")
         lines = [[*line[:2], cell, *line[2:]] for line, cell in zip(lines, against, strict=True)]
     seeds, many = max(len(table) for table in stacked.values()), stacked[arms[0]].shape[1]
     levels = f"the {many} {field.groups}" + (f" and the {seeds} seeds, both drawn" if seeds > 1 else ", drawn")
     note = f"Confusion matrices of all seeds pooled. Small print: 95% intervals over {levels} anew as wholes."
     note += " One seed: with others the figures would move more." if seeds == 1 else ""
-    if any(shown for _, shown in against):
+    if any(cell.text for cell in against):
         note += " Differences: mean over seeds, interval over both levels, without a correction for several arms or analyses."
     note += field.note
-    return section(field.title, table(heads, lines), note)
+    return table_section(field.title, heads, lines, note)
 
 
 def _against(
     tables: Mapping[str, Mapping[int, np.ndarray]], arm: str, base: str, measure: clustered.Measure, main: str
-) -> tuple[float | None, str]:
+) -> Cell:
     """How much more an arm has than the baseline on the seeds that both have, over both groups and seeds."""
     seeds = sorted(set(tables[arm]) & set(tables.get(base, ())))
     if arm == base or not seeds:
-        return None, ""
+        return Cell(None)
     mine, theirs = (np.stack([tables[name][seed] for seed in seeds]) for name in (arm, base))
     nothing = np.array(np.nan)
     of_seeds = np.asarray(measure(mine.sum(1)).get(main, nothing)) - np.asarray(measure(theirs.sum(1)).get(main, nothing))
     if not np.isfinite(of_seeds).all():
-        return None, ""
+        return Cell(None)
     more = float(of_seeds.mean())
     found = clustered.two_level(mine, theirs, lambda table: np.asarray(measure(table)[main]), SEED)
     if found is None:
-        return more, f'{more:+.3f}<small class="words">one seed: no interval</small>'
+        return Cell(more, f"{more:+.3f}", (NO_INTERVAL,))
     low, high = _within(main, found.interval)
-    return more, f"{more:+.3f}<small>{low:+.3f} – {high:+.3f}</small>"
+    return Cell(more, f"{more:+.3f}", (Small(f"{low:+.3f} – {high:+.3f}"),))
 
 
 def _within(measure: str, ends: tuple[float, float]) -> tuple[float, float]:
@@ -133,9 +135,9 @@ def _cells(tables: np.ndarray, measure: clustered.Measure, keys: list[str]) -> l
 
 def _cell(key: str, value: float, ends: tuple[float, float]) -> Cell:
     if not np.isfinite(value):
-        return None, "–"
+        return BLANK
     small = " – ".join(_plain(key, end) for end in ends) if np.isfinite(ends).all() else ""
-    return value, f"{number(key, value)}<small>{small}</small>"
+    return Cell(value, number(key, value), (Small(small),))
 
 
 def _plain(key: str, value: Any) -> str:

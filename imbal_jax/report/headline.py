@@ -1,13 +1,15 @@
 """The first words of the page: what the method brought against the baseline, and how sure that is."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from markupsafe import Markup
 
 from imbal_jax.evaluate import stats
 from imbal_jax.report.arm_table import interval_words, steps_words
-from imbal_jax.report.markup import band, gap, is_share, name_of, number, p_value, text
+from imbal_jax.report.formats import band, gap, is_share, name_of, number, p_value
+from imbal_jax.report.markup import render
 from imbal_jax.report.run import BASELINE, Run, baselines, mean_of, ranked
 
 FEW = 4  # methods beside the baseline; among more, the best one makes the headline
@@ -23,9 +25,26 @@ BADGES = {
 }
 
 
-def header(run: Run) -> str:
-    """The page's head, in HTML."""
-    verdict, sentence, detail = headline(run)
+class Headline(NamedTuple):
+    """The first words of the page; all plain text.
+
+    Attributes:
+        verdict: that of `stats.decide`, which the claim follows, or 'few' (too few seeds for any), 'single' (one seed) or
+            'unknown'.
+        arm: of which something is claimed; '' where there is nothing to compare.
+        claim: the sentence, which goes on after the arm's name.
+        detail: how sure it is.
+    """
+
+    verdict: str
+    arm: str
+    claim: str
+    detail: str
+
+
+def header(run: Run) -> Markup:
+    """The page's head."""
+    words = headline(run)
     data, seeds, arms = run.data, run.results["seeds"], run.results["methods"]
     facts = [run.name, data.get("name"), f"{len(arms)} arms", f"{len(seeds)} seed{'s' if len(seeds) != 1 else ''}"]
     banners = [data["note"]] if data.get("note") else []
@@ -35,58 +54,47 @@ def header(run: Run) -> str:
         names = "; ".join(run.results["missing"])
         banners.append(f"This run has not reached its end: the page shows what there is so far. To come: {names}.")
     margin = band(run.results["metric"], run.results["margin"])
-    badge = BADGES[verdict].format(baseline=_nothing(run), margin=margin)
-    return (
-        f'<header><p class="facts">{" · ".join(text(fact) for fact in facts if fact)}</p>'
-        f"{''.join(f'<p class={chr(34)}banner{chr(34)}>{text(banner)}</p>' for banner in banners)}"
-        f'<p><span class="verdict {verdict}">{text(badge)}</span></p><h1>{sentence}</h1>'
-        f'<p class="detail">{text(detail)}</p></header>'
-    )
+    badge = BADGES[words.verdict].format(baseline=_nothing(run), margin=margin)
+    return render("header.html", facts=[fact for fact in facts if fact], banners=banners, badge=badge, headline=words)
 
 
-def headline(run: Run) -> tuple[str, str, str]:
-    """What the config's method (among many, the best one) brought against the baseline, on the seeds both finished.
-
-    Returns:
-        (verdict, sentence, detail): verdict is that of `stats.decide`, which the sentence follows, or 'few' (too few seeds
-        for any), 'single' (one seed) or 'unknown'; the sentence is HTML with escaped names, the detail plain text.
-    """
+def headline(run: Run) -> Headline:
+    """What the config's method (among many, the best one) brought against the baseline, on the seeds both finished."""
     method, metric, found = _method(run), run.results["metric"], run.results["methods"]
     if method is None:
-        best = [f"{text(arm)} reaches {number(metric, mean_of(run, arm, metric))}" for arm in found]
-        return "unknown", f"Nothing to compare: {'; '.join(best)}.", ""
-    name = f"<b>{text(method)}</b>"
+        best = [f"{arm} reaches {number(metric, mean_of(run, arm, metric))}" for arm in found]
+        return Headline("unknown", "", f"Nothing to compare: {'; '.join(best)}.", "")
     pairs = _pairs(run, method)
     if not pairs:
         lost = found[method]["failed"] == len(found[method]["seeds"])
-        why = "every seed of it failed" if lost else f"no seed has a result of it and of '{text(run.results['baseline'])}'"
-        return "unknown", f"{name} cannot be compared with {text(_nothing(run))}: {why}.", ""
+        why = "every seed of it failed" if lost else f"no seed has a result of it and of '{run.results['baseline']}'"
+        return Headline("unknown", method, f"cannot be compared with {_nothing(run)}: {why}.", "")
     ours, nothing = (float(np.mean(side)) for side in zip(*pairs, strict=True))
     interval = run.results["paired"].get(method, {}).get(metric) or {}
     verdict = interval.get("verdict", "undecided") if interval.get("ci95") else "single"
     verdict = "few" if verdict == "undecided" and interval.get("reason") else verdict
     if all(mine == other for mine, other in pairs):
         figure = f"{number(run.results['metric'], ours)} against {number(run.results['metric'], nothing)} {name_of(metric)}"
-        return verdict, f"{name} equals {text(_nothing(run))}: {figure}.", _evidence(run, method, interval)
-    return verdict, _sentence(run, name, ours, nothing, verdict), _evidence(run, method, interval)
+        return Headline(verdict, method, f"equals {_nothing(run)}: {figure}.", _evidence(run, method, interval))
+    return Headline(verdict, method, _claim(run, ours, nothing, verdict), _evidence(run, method, interval))
 
 
-def _sentence(run: Run, name: str, ours: float, nothing: float, verdict: str) -> str:
-    metric, other = run.results["metric"], text(_nothing(run))
+def _claim(run: Run, ours: float, nothing: float, verdict: str) -> str:
+    metric, other = run.results["metric"], _nothing(run)
     against = f"{number(metric, ours)} against {number(metric, nothing)}"
     size = f"{100 * abs(ours - nothing):.2f} points of {name_of(metric)}" if is_share(metric) else name_of(metric)
     difference = gap(metric, ours - nothing)
     if verdict == "equivalent":
         within = band(metric, run.results["margin"])
-        return f"{name} is equivalent to {other} within {within}: {against} {name_of(metric)} ({difference})."
+        return f"is equivalent to {other} within {within}: {against} {name_of(metric)} ({difference})."
     if verdict == "undecided":
-        return f"{name} made no clear difference to {other}: {against} {name_of(metric)} ({difference})."
+        return f"made no clear difference to {other}: {against} {name_of(metric)} ({difference})."
     if verdict not in ("better", "worse"):
-        return f"{name} reached {against} {name_of(metric)} of {other} ({difference}): no verdict."
+        return f"reached {against} {name_of(metric)} of {other} ({difference}): no verdict."
     better = verdict == "better"
     if not is_share(metric):
-        return f"{name} has {'better' if better else 'worse'} {size} than {other}: {against}."
-    return f"{name} {'gained' if better else 'lost'} {size} {'over' if better else 'to'} {other}: {against}."
+        return f"has {'better' if better else 'worse'} {size} than {other}: {against}."
+    return f"{'gained' if better else 'lost'} {size} {'over' if better else 'to'} {other}: {against}."
 
 
 def _evidence(run: Run, method: str, interval: Mapping[str, Any]) -> str:
@@ -96,7 +104,7 @@ def _evidence(run: Run, method: str, interval: Mapping[str, Any]) -> str:
         parts += [interval["reason"]] if interval.get("reason") else []
         parts.append(interval_words(run, interval))
         floor = f" (the lowest possible with {n} seeds: {2 / 2**n:.2g})" if interval.get("reason") and n < 25 else ""
-        adjusted = p_value(interval["p_holm"]).replace("&lt;", "<")
+        adjusted = p_value(interval["p_holm"])
         parts.append(f"sign-flip test p = {interval['p']:.2g}{floor}, {adjusted} adjusted for {_tests(run)}")
     else:
         parts.append("One seed: no interval, and no claim beyond this seed" if n == 1 else f"{n} paired seeds")

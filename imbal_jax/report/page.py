@@ -1,20 +1,22 @@
 """report.html: one self-contained page.
 
 The page asks nothing of any server (its own policy forbids it), follows the reader's light or dark setting, and is read
-on a phone too. All text from the run is escaped.
+on a phone too. All text from the run is escaped, by the templates.
 """
 
+from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
+
+from markupsafe import Markup
 
 from imbal_jax.artifacts import json_files
 from imbal_jax.report import arm_table, charts, group_tables, sections
 from imbal_jax.report.headline import header
-from imbal_jax.report.markup import as_json, folded, text
+from imbal_jax.report.markup import folded_json, render
 from imbal_jax.report.plots import MOST_GROUPS
 from imbal_jax.report.run import Run
 
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 STRIP = (
     "What the first seed's generator made of the same latents, a row for each checkpoint. Rows that stay alike have collapsed."
 )
@@ -54,38 +56,18 @@ def write(run: Run, matrices: int) -> Path:
         sections.sources(run),
         sections.left_out(run),
         sections.measured(run),
-        folded("All metrics", sections.all_metrics(run)),
-        folded("Every seed", sections.every_seed(run)),
-        folded("Configuration", as_json(run.config)),
-        folded("Environment", as_json(run.environment)),
+        sections.all_metrics(run),
+        sections.every_seed(run),
+        folded_json("Configuration", run.config),
+        folded_json("Environment", run.environment),
     ]
     page = run.folder / "report.html"
     with json_files.whole(page) as file:
-        file.write(_document(run.name, "\n".join(filter(None, parts))).encode(errors="backslashreplace"))
+        file.write(_document(run.name, parts).encode(errors="backslashreplace"))
     return page
 
 
-def _document(title: str, body: str) -> str:
+def _document(title: str, parts: Sequence[Markup]) -> str:
     files = resources.files("imbal_jax.report")
-    style, script = (files.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "page.js"))
-    return f"""<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-<link rel="icon" href="data:,">
-<title>{text(title)}</title>
-<style>
-{style}</style>
-</head>
-<body>
-<main>
-{body}
-</main>
-<script>
-{script}</script>
-</body>
-</html>
-"""
+    style, script = (Markup(files.joinpath(name).read_text(encoding="utf-8")) for name in ("page.css", "page.js"))
+    return render("page.html", title=title, style=style, script=script, parts=parts)

@@ -13,7 +13,7 @@ from imbal_jax.errors import UserError, nearest
 from imbal_jax.evaluate import confusions, result_rows, stats
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, class_key
 from imbal_jax.report import analyses
-from imbal_jax.report.markup import name_of
+from imbal_jax.report.formats import name_of
 
 BASELINE = "none"
 FEW_SCALES = 4  # channels or columns whose scale is written out

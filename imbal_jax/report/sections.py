@@ -4,23 +4,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from markupsafe import Markup
+
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
 from imbal_jax.report.arm_table import labels
-from imbal_jax.report.markup import (
-    NAMES,
-    Cell,
-    band,
-    down,
-    duration,
-    image,
-    listed,
-    name_of,
-    number,
-    section,
-    table,
-    text,
-    with_interval,
-)
+from imbal_jax.report.formats import NAMES, band, down, duration, listed, name_of, number
+from imbal_jax.report.markup import Cell, Small, folded_table, picture, render, table_section, with_interval
 from imbal_jax.report.plots import MOST_LINES
 from imbal_jax.report.precision_recall import MOST_CLASSES
 from imbal_jax.report.run import Run, ranked, shots
@@ -32,14 +21,10 @@ SHOTS = {"many": "more than 100 rows", "medium": "20 to 100", "few": "fewer than
 ARROWS = {"frechet": " ↓", "copies": " ↓", "precision": " ↑", "recall": " ↑", "density": " ↑", "coverage": " ↑"}
 
 
-def trouble(run: Run) -> str:
+def trouble(run: Run) -> Markup:
     """Failed lanes, and warnings: those that differ in a decimal alone are joined, and the last of them is shown."""
-    items = [
-        f"<li><b>Failed:</b> {text(row['method'])}, seed {text(row['seed'])}: {text(row['failed'])}</li>"
-        for row in run.rows
-        if row.get("failed") is not None
-    ]
-    failed = bool(items)
+    failed = [row for row in run.rows if row.get("failed") is not None]
+    warnings = []
     told: dict[str, list[Mapping[str, Any]]] = {}
     for warning in run.results["warnings"]:
         told.setdefault(re.sub(r"\d+\.\d[\de+-]*|\d+e-\d+", "#", str(warning.get("message"))), []).append(warning)
@@ -47,26 +32,26 @@ def trouble(run: Run) -> str:
         message = str(lines[-1].get("message"))
         heard = {name: [line[name] for line in lines if line.get(name) is not None] for name in ("seed", "epoch")}
         where = "; ".join(filter(None, (listed(name, numbers) for name, numbers in heard.items())))
-        items.append(f"<li>{text(message)}{f' <span class=soft>({text(where)})</span>' if where else ''}</li>")
-    if not items:
-        return ""
+        warnings.append((message, where))
+    if not failed and not warnings:
+        return Markup("")
     title, kind = ("Failures and warnings", "trouble failed") if failed else ("Warnings", "trouble")
-    return section(title, f"<ul>{''.join(items)}</ul>", kind=kind)
+    return render("trouble.html", title=title, kind=kind, failed=failed, warnings=warnings)
 
 
-def sources(run: Run) -> str:
+def sources(run: Run) -> Markup:
     """The directories that were joined, their commands, and where their configs differ."""
     if not run.sources:
-        return ""
+        return Markup("")
     fields = list(run.sources[0].differs)
     heads = ["Directory", *fields, "Rows", "Left out", "Command"]
-    rows: list[list[Cell]] = [
+    rows = [
         [
-            (source.folder, text(source.folder)),
-            *((_plain(source.differs[field]), text(_plain(source.differs[field]))) for field in fields),
-            (source.rows, str(source.rows)),
-            (source.repeated, str(source.repeated)),
-            (source.command, f"<code>{text(source.command)}</code>" if source.command else "–"),
+            Cell(source.folder, source.folder),
+            *(Cell(_plain(source.differs[field]), _plain(source.differs[field])) for field in fields),
+            Cell(source.rows, str(source.rows)),
+            Cell(source.repeated, str(source.repeated)),
+            Cell(source.command, source.command, kind="code") if source.command else Cell(source.command, "–"),
         ]
         for source in run.sources
     ]
@@ -78,15 +63,15 @@ def sources(run: Run) -> str:
         note += "of the same config. "
     if any(source.repeated for source in run.sources):
         note += "Left out: rows of a method and seed that a directory above has already."
-    return section("Runs joined", table(heads, rows), note)
+    return table_section("Runs joined", heads, rows, note)
 
 
-def figure(run: Run, title: str, name: str, note: str, wide: bool = False) -> str:
+def figure(run: Run, title: str, name: str, note: str, wide: bool = False) -> Markup:
     """A plot of the run, where it was drawn."""
     path = run.folder / "plots" / f"{name}.png"
     if not path.exists():
-        return ""
-    return section(title, f'<div class="{"scroll wide" if wide else "scroll"}">{image(path, title, "plot")}</div>', note)
+        return Markup("")
+    return render("figure.html", title=title, picture=picture(path, title, "plot"), note=note, wide=wide)
 
 
 def confusion_note(run: Run, most: int) -> str:
@@ -107,91 +92,79 @@ def curves_note(run: Run) -> str:
     )
 
 
-def samples(run: Run) -> str:
+def samples(run: Run) -> Markup:
     """Sample grids kept during training, one at a time."""
     folder = run.folder / "plots"
     epochs = sorted(folder.glob("samples_epoch_*.png"))
     if len(epochs) > MOST_EPOCHS:
         epochs = [epochs[round(i * (len(epochs) - 1) / (MOST_EPOCHS - 1))] for i in range(MOST_EPOCHS)]
     final = folder / "samples.png"
-    pictures = [(f"after epoch {int(path.stem.rsplit('_', 1)[1])}", path) for path in epochs]
-    pictures += [("final", final)] if final.exists() else []
-    if not pictures:
-        return ""
-    last = len(pictures) - 1
-    images = "".join(
-        f'<figure{"" if i == last else " hidden"} data-name="{text(name)}">{image(path, f"samples {name}", "grid")}</figure>'
-        for i, (name, path) in enumerate(pictures)
-    )
-    slider = (
-        f'<p class="slide"><label>training <input type="range" min="0" max="{last}" value="{last}"></label> '
-        f"<output>{text(pictures[-1][0])}</output></p>"
-        if last
-        else ""
-    )
+    paths = {f"after epoch {int(path.stem.rsplit('_', 1)[1])}": path for path in epochs}
+    paths |= {"final": final} if final.exists() else {}
+    if not paths:
+        return Markup("")
+    pictures = [(name, picture(path, f"samples {name}", "grid")) for name, path in paths.items()]
     note = "Real training rows beside generated ones."
-    return section("Generated samples", f'{slider}<div class="scroll">{images}</div>', note, "samples")
+    return render("samples.html", title="Generated samples", pictures=pictures, note=note)
 
 
-def seen(run: Run) -> str:
+def seen(run: Run) -> Markup:
     """What the arms do to images, an arm at a time."""
     paths = {arm: run.folder / "plots" / f"transformed-{slug(arm)}.png" for arm in run.results["methods"]}
     label = labels(run)
-    figures = "".join(
-        f'<figure><figcaption>{label[arm]}</figcaption><div class="scroll">'
-        f"{image(path, f'images before and after {arm}', 'grid')}</div></figure>"
-        for arm, path in paths.items()
-        if path.exists()
-    )
+    figures = [
+        (label[arm], picture(path, f"images before and after {arm}", "grid")) for arm, path in paths.items() if path.exists()
+    ]
     note = (
         "Training images of the first seed, before and after: one draw of what every step draws anew, or rows that were made "
         "once. Beneath a mixed image stands its soft label."
     )
-    return section("What the network sees", f'<div class="pairs">{figures}</div>', note, "seen") if figures else ""
+    return render("seen.html", title="What the network sees", figures=figures, note=note) if figures else Markup("")
 
 
-def by_frequency(run: Run) -> str:
+def by_frequency(run: Run) -> Markup:
     """The recall of many-, medium- and few-shot classes, where the training set has at least two of these."""
     kinds = shots(run)
     if not kinds:
-        return ""
+        return Markup("")
     label, arms = labels(run), run.results["methods"]
     heads = [
         "Method",
         *(f"{kind.capitalize()}-shot ({len(ks)} class{'es' if len(ks) > 1 else ''})" for kind, ks in kinds.items()),
     ]
-    rows = [[(arm, label[arm]), *(with_interval("recall", arms[arm]["shots"][kind]) for kind in kinds)] for arm in ranked(run)]
+    rows = [
+        [Cell(arm, label=label[arm]), *(with_interval("recall", arms[arm]["shots"][kind]) for kind in kinds)]
+        for arm in ranked(run)
+    ]
     terms = "; ".join(f"{kind}-shot: {SHOTS[kind]}" for kind in kinds)
     note = (
         f"Mean recall of the classes by their training rows before balancing; {terms}. Small print: 95% intervals over seeds."
     )
-    return section("Recall by frequency", table(heads, rows), note)
+    return table_section("Recall by frequency", heads, rows, note)
 
 
-def left_out(run: Run) -> str:
+def left_out(run: Run) -> Markup:
     """The files that could not be read when the data was loaded."""
     lines = run.environment.get("data", {}).get("left_out") or []
     if not lines:
-        return ""
-    items = "".join(f"<li>{text(line)}</li>" for line in lines[:MOST_FILES])
-    more = len(lines) - MOST_FILES
-    items += f"<li>and {more:,} more</li>" if more > 0 else ""
+        return Markup("")
+    more = f"{len(lines) - MOST_FILES:,}" if len(lines) > MOST_FILES else ""
     note = f"{len(lines):,} file{'s' if len(lines) > 1 else ''} could not be used; the run went on without."
-    return section("Files left out", f"<ul>{items}</ul>", note, "files")
+    return render("left_out.html", title="Files left out", lines=lines[:MOST_FILES], more=more, note=note)
 
 
-def generator(run: Run) -> str:
+def generator(run: Run) -> Markup:
     """The generator's quality, class by class."""
     found = run.results["generator"]
     if not found:
-        return ""
+        return Markup("")
     measures = list(dict.fromkeys(name for values in found.values() for name in values))
     heads = ["Class", *(NAMES.get(name, name.replace("_", " ")) + ARROWS.get(name, "") for name in measures)]
     rare = {run.data["class_names"][label] for label in run.data["minority"]}
     rows = [
         [
-            (name, f"{text(name)}{' <span class=rare>minority</span>' if name in rare else ''}"),
-            *((values.get(measure), number(measure, values.get(measure))) for measure in measures),
+            Cell(name, name, tag="minority" if name in rare else ""),
+            *(Cell(values.get(measure), number(measure, values.get(measure))) for measure in measures),
         ]
         for name, values in found.items()
     ]
@@ -201,10 +174,10 @@ def generator(run: Run) -> str:
         "are Euclidean, of pixels in [0, 1] or samples in [-1, 1]. Copies: generated rows that lie as close to a training row "
         "as only the closest 1% of training rows lie to one another. ↑ higher and ↓ lower is better; means over seeds."
     )
-    return section("Quality of the generator", table(heads, rows), note)
+    return table_section("Quality of the generator", heads, rows, note)
 
 
-def measured(run: Run) -> str:
+def measured(run: Run) -> Markup:
     """The facts that the numbers rest on."""
     data, results, environment = run.data, run.results, run.environment
     facts = {
@@ -224,45 +197,45 @@ def measured(run: Run) -> str:
         "Device": environment.get("device_kind"),
         "Commit": environment.get("commit"),
     }
-    items = "".join(f"<dt>{text(k)}</dt><dd>{text(v)}</dd>" for k, v in facts.items() if v not in (None, ""))
-    return section("How this was measured", f'<dl class="how">{items}</dl>')
+    known = {name: value for name, value in facts.items() if value not in (None, "")}
+    return render("measured.html", title="How this was measured", facts=known)
 
 
-def all_metrics(run: Run) -> str:
+def all_metrics(run: Run) -> Markup:
     """Every metric of every arm."""
     arms = run.results["methods"]
     names = list(dict.fromkeys(name for arm in arms.values() for name in arm["metrics"]))
     rows = [
-        [(arm, text(arm)), *(_metric(name, found["metrics"].get(name) or {}) for name in names)] for arm, found in arms.items()
+        [Cell(arm, arm), *(_metric(name, found["metrics"].get(name) or {}) for name in names)] for arm, found in arms.items()
     ]
     heads = ["Method", *(name_of(name) + down(name) for name in names)]
-    return table(heads, rows) + '<p class="note">Mean ± standard deviation over seeds.</p>'
+    return folded_table("All metrics", heads, rows, "Mean ± standard deviation over seeds.")
 
 
-def every_seed(run: Run) -> str:
+def every_seed(run: Run) -> Markup:
     """Every row, in short."""
     metrics = list(dict.fromkeys([run.results["metric"], "balanced_accuracy", "accuracy"]))
     heads = ["Method", "Seed", *(name_of(name) + (" ↓" if name in LOWER_IS_BETTER else "") for name in metrics)]
     selected = any(row.get("epoch_selected") is not None for row in run.rows)
     rows = [
         [
-            (row["method"], text(row["method"])),
-            (row["seed"], text(row["seed"])),
-            *((row.get(name), number(name, row.get(name))) for name in metrics),
-            *([(row.get("epoch_selected"), _plain(row.get("epoch_selected")))] if selected else []),
-            (row.get("seconds"), duration(row.get("seconds"))),
-            (row.get("examples_seen"), f"{row['examples_seen']:,}" if row.get("examples_seen") is not None else "–"),
-            (row.get("failed"), '<span class="bad">failed</span>' if row.get("failed") is not None else "done"),
+            Cell(row["method"], row["method"]),
+            Cell(row["seed"], str(row["seed"])),
+            *(Cell(row.get(name), number(name, row.get(name))) for name in metrics),
+            *([Cell(row.get("epoch_selected"), _plain(row.get("epoch_selected")))] if selected else []),
+            Cell(row.get("seconds"), duration(row.get("seconds"))),
+            Cell(row.get("examples_seen"), f"{row['examples_seen']:,}" if row.get("examples_seen") is not None else "–"),
+            Cell(None, "done") if row.get("failed") is None else Cell(row["failed"], "failed", kind="bad"),
         ]
         for row in run.rows
     ]
-    return table([*heads, *(["Epoch selected"] if selected else []), "Time", "Examples seen", "State"], rows)
+    heads += [*(["Epoch selected"] if selected else []), "Time", "Examples seen", "State"]
+    return folded_table("Every seed", heads, rows)
 
 
 def _metric(name: str, summary: Mapping[str, Any]) -> Cell:
     mean, std = summary.get("mean"), summary.get("std")
-    spread = f"<small>± {number(name, std)}</small>" if std is not None else ""
-    return mean, number(name, mean) + spread
+    return Cell(mean, number(name, mean), (Small(f"± {number(name, std)}"),) if std is not None else ())
 
 
 def _intervals(results: Mapping[str, Any]) -> str:
