@@ -50,7 +50,7 @@ def test_the_classifier_that_a_resampler_asks_for_is_part_of_its_cost(tmp_path, 
         asked.append(None)
         raise LookupError  # the training itself is another test's
 
-    monkeypatch.setattr(arm_group.classifier, "fit_plain", fit_plain)
+    monkeypatch.setattr(arm_group.classifier_training, "fit_plain", fit_plain)
     curves = Curves(tmp_path / "metrics.jsonl", chunk.seeds)
     with pytest.raises(LookupError):
         arm_group.balanced(chunk, curves, "smote(space=features)", lambda: None)

@@ -410,7 +410,7 @@ def test_groups_are_held_out_whole(tmp_path):
         assert np.array_equal(np.bincount(y[others], minlength=10), found.train.counts)
         np.testing.assert_allclose(np.bincount(y[mine]), 0.2 * 60, atol=3)
     assert 560 <= held.shape[1] + rows.shape[1] <= 600
-    assert 2 < len({tuple(mine) for mine in held}) <= settings.SPLITS  # seeds have splits of their own
+    assert 2 < len({tuple(mine) for mine in held}) <= training_set.SPLITS  # seeds have splits of their own
     baseline_job = training_set.prepare(config, tmp_path, base, seeds=(7,))  # whichever seeds there are beside it
     assert np.array_equal(baseline_job.validation[0], held[7]) and np.array_equal(baseline_job.train.pool.rows[0], rows[7])
     other = training_set.prepare(config_of(data__per_class=60, seed=1, **fields), tmp_path, base, seeds=seeds)

@@ -10,7 +10,7 @@ from imbal_jax.errors import UserError
 
 KINDS = {
     "stage": is_text, "seed": is_count, "epoch": is_count, "method": optional(is_text), "of": optional(is_text),
-    "message": is_text, "loss_name": optional(is_text),
+    "message": is_text, "loss_name": optional(is_text), "restarted": is_text, "stopped": is_text, "good_epoch": is_count,
 }  # fmt: skip
 NEEDED = ("stage", "seed", "epoch")
 

@@ -147,7 +147,7 @@ def _train(chunk: Chunk, curves: Curves, job: TrainingJob) -> tuple[Any, loop.Tr
         classifier.METRICS,
         lambda epoch, means, state: owner.add(job.stage, names, epoch, means),
         partial(owner.resume, job.stage, names),
-        **({"judge": _epoch_evaluator(chunk, job, parts)} if _selects(options) else {}),
+        **({"evaluate_epoch": _epoch_evaluator(chunk, job, parts)} if _selects(options) else {}),
     )
     return parts.model, _with_statistics(chunk, job, parts, trained), planned
 
