@@ -353,7 +353,7 @@ def config_of(**fields):
 @cache
 def begun():
     """60 images of each digit."""
-    return settings.begin(config_of(data__per_class=60))
+    return settings.load_common(config_of(data__per_class=60))
 
 
 def prepared(folder, base=None, **fields):
@@ -494,12 +494,12 @@ def test_further_fields_go_to_the_data_set(monkeypatch):
 
     monkeypatch.setattr(data, "load", load)
     with pytest.raises(Interrupted):
-        settings.begin(config_of())
+        settings.load_common(config_of())
     assert "options" not in given
     config = base.get_config("fer2013")
     config.data.test, config.data.duplicates = "public", "flag"
     with pytest.raises(Interrupted):
-        settings.begin(config)
+        settings.load_common(config)
     assert given["options"] == {"test": "public", "duplicates": "flag"}
 
 
@@ -562,8 +562,8 @@ def selected(run, tmp_path_factory):
     config = config_of(**SELECTING, grid="{'classifier.learning_rate': (0.05, 0.2)}")
     bases = []
     with pytest.MonkeyPatch.context() as patch:
-        real = experiment.begin
-        patch.setattr(experiment, "begin", lambda *args: bases.append(real(*args)) or bases[-1])
+        real = experiment.load_common
+        patch.setattr(experiment, "load_common", lambda *args: bases.append(real(*args)) or bases[-1])
         run(config, workdir)
     return config, workdir, bases[0]
 
