@@ -67,7 +67,7 @@ def main(argv: list[str]) -> None:
         if error.errno not in USERS:
             raise
         _stop(
-            f"cannot write {error.filename or workdir} ({os.strerror(error.errno)}): solve this and run the same command again"
+            f"cannot write {error.filename or workdir}: {os.strerror(error.errno)}; correct that and run the same command again"
         )
     except Interrupted as stopped:
         _stop(f"ended by a signal: {stopped}; the same command resumes the run", 128 + stopped.number)
@@ -88,7 +88,7 @@ def _run(values: flags.FlagValues, workdir: Path) -> Path:
     signals: list[int] = []
     interrupts.listen(signals)
     environment.enable_compilation_cache(Path(values.compilation_cache) if values.compilation_cache else None)
-    cpu_devices.use(len(seed_range.or_none(values.config.seeds)))  # a wrong value is reported below
+    cpu_devices.use_cores(len(seed_range.or_none(values.config.seeds)))  # a wrong value is reported below
     from imbal_jax import experiment  # slow imports, after the flags have been checked
     from imbal_jax.runtime import multihost
 
@@ -140,7 +140,7 @@ def _listed(text: str) -> list[str]:
 def _summary(values: flags.FlagValues) -> str:
     from imbal_jax import experiment
 
-    return experiment.networks(values.config, coloured=sys.stdout.isatty())
+    return experiment.describe_networks(values.config, coloured=sys.stdout.isatty())
 
 
 def _sample(values: flags.FlagValues) -> Path:

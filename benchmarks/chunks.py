@@ -126,7 +126,7 @@ def _gan(config: ConfigDict, count: int, batch: int, form: str, net: Net) -> Ste
 
 def _chosen(count: int, form: str) -> autotune.Choice:
     """What a first start of an experiment with so many lanes would choose, on devices made as launch.py makes them."""
-    cpu_devices.use(count)
+    cpu_devices.use_cores(count)
     devices = lanes.devices_for(count)
     return autotune.choose(-(-count // len(devices)), devices[0], None, conv=form)
 

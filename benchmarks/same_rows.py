@@ -42,6 +42,7 @@ GAN = (
     "--config.quality.samples=10",
     "--config.quality.epochs=1",
 )
+PAIR = tuple(word for word in GAN if "latent" not in word)  # networks that fix the size of their latent vector
 DIGITS = ("--config.data.source=embedded", "--config.data.per_class=20", "--config.cut.profile={6: 1500, 8: 1500, 9: 1500}")
 GARMENTS = ("--config.data.per_class=100", "--config.data.validation=200")
 BEATS = ("--config.data.records=100 106 114 124 208 209 213 217 222 223",)
@@ -69,10 +70,10 @@ RUNS: Mapping[str, tuple[str, tuple[str, ...], str]] = {
     "fashion_mixup_alpha": ("fashion_mixup.py:alpha", (*SMALL, *GARMENTS), "raw"),
     "fashion_mixup_longtail": ("fashion_mixup.py:longtail", (*SMALL, *GARMENTS), "raw"),
     "fer2013_affine": ("fer2013_affine.py", (*SMALL, *NARROW, *FACES), "."),
-    "ecg_gan": ("ecg_gan.py", (*SMALL, *NARROW, *GAN, *BEATS), "mitdb"),
+    "ecg_gan": ("ecg_gan.py", (*SMALL, *NARROW, *PAIR, *BEATS), "mitdb"),
     "ecg_gan_better": ("ecg_gan.py:better", (*SMALL, *NARROW, *GAN, *BEATS), "mitdb"),
     "ecg_gan_rr": ("ecg_gan.py:rr", (*SMALL, *NARROW, *BEATS), "mitdb"),
-    "ecg_gan_intra": ("ecg_gan.py:intra", (*SMALL, *NARROW, *GAN, *BEATS), "mitdb"),
+    "ecg_gan_intra": ("ecg_gan.py:intra", (*SMALL, *NARROW, *PAIR, *BEATS), "mitdb"),
     "retinopathy_dcgan": ("retinopathy_dcgan.py", (*SMALL, *NARROW, *GAN, *EYES), "retinopathy"),
     "gan_tricks": ("gan_tricks.py:small", (*SMALL, *GAN, *EYES), "retinopathy"),
     "gan_tricks_later": ("gan_tricks.py:small_later", (*SMALL, *GAN, *EYES), "retinopathy"),

@@ -54,13 +54,13 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def go_on(
-    runs: Sequence[Run], place: Path, start: Start, collect: Collect, paused: Callable[[], bool] = PAUSE.exists
+    runs: Sequence[Run], workdirs: Path, start: Start, collect: Collect, paused: Callable[[], bool] = PAUSE.exists
 ) -> list[str]:
     """Run the unfinished runs in order; after a failure the others follow.
 
     Args:
         runs: all of them.
-        place: the folder of their workdirs.
+        workdirs: the folder of their workdirs.
         start, collect: see `Start` and `Collect`.
         paused: whether to stop, checked before each run.
 
@@ -69,12 +69,12 @@ def go_on(
     """
     failed: list[str] = []
     for run in runs:
-        if finished(run, place):
+        if finished(run, workdirs):
             continue
         if paused():
             print(f"paused before {run.name}: remove {PAUSE} and start again to continue")
             return failed
-        workdir = place / run.name
+        workdir = workdirs / run.name
         workdir.mkdir(parents=True, exist_ok=True)
         status = start(run, workdir)
         if (workdir / "rows.jsonl").exists():

@@ -55,7 +55,7 @@ def begin(folder: Path, workdir: Path) -> None:
     if mark.exists() and (other := _continued(mark)["name"]) != folder.name:
         raise UserError(f"--workdir={workdir} continues {other}, not {folder.name}: give another folder")
     workdir.mkdir(parents=True, exist_ok=True)
-    with json_files.alone(workdir):
+    with json_files.lock_folder(workdir):
         json_files.write_json(mark, {"name": folder.name, "folder": str(folder)})
         for name in COPIED:
             if (folder / name).exists() and not (workdir / name).exists():
@@ -98,7 +98,7 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 
 def record_analysis(workdir: Path, config: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Record that these rows have been analysed: the table of a folder without recorded analyses counts as an analysis."""
-    config = saved_config.filled(config)
+    config = saved_config.fill_defaults(config)
     metric, baseline, margin = config["metric"], baseline_of(config), float(config["margin"])
     criteria = {"metric": metric, "baseline": baseline, "margin": margin}
     ledger = analyses.read(workdir)
@@ -128,10 +128,10 @@ def collect(workdir: Path, into: Path | None = None, replace: bool = False) -> P
         raise UserError(f"--collect={workdir} continues no folder of docs/results: give the folder as --into=docs/results/NAME")
     folder = into or Path(_continued(mark)["folder"])
     folder.mkdir(parents=True, exist_ok=True)
-    with json_files.alone(folder):
-        config = saved_config.filled(_config(workdir))
+    with json_files.lock_folder(folder):
+        config = saved_config.fill_defaults(_config(workdir))
         if replace:
-            retire(folder, config, rows)
+            remove_arms(folder, config, rows)
         config = merged_config(folder, config)
         fresh = new_rows(folder / "rows.jsonl", rows, str(workdir))
         json_files.append(folder / "rows.jsonl", fresh)
@@ -143,7 +143,7 @@ def collect(workdir: Path, into: Path | None = None, replace: bool = False) -> P
     return folder
 
 
-def retire(folder: Path, config: dict[str, Any], rows: Iterable[Row]) -> None:
+def remove_arms(folder: Path, config: dict[str, Any], rows: Iterable[Row]) -> None:
     """Remove a folder's rows and curves of the arms whose rows differ from these, and replace its config except its arms.
 
     An arm with equal rows of the same seeds is not touched.
@@ -152,11 +152,11 @@ def retire(folder: Path, config: dict[str, Any], rows: Iterable[Row]) -> None:
     if not path.exists():
         return
     old_rows = {(row["method"], row["seed"]): row for row in result_rows.read(path)}
-    arms = {row["method"] for row in rows if different(old_rows.get((row["method"], row["seed"]), row), row)}
+    arms = {row["method"] for row in rows if differing_fields(old_rows.get((row["method"], row["seed"]), row), row)}
     lines = path.read_bytes().splitlines(keepends=True)
     with json_files.whole(path) as file:
         file.write(b"".join(line for line in lines if json.loads(line)["method"] not in arms))
-    json_files.keep(folder / "metrics.jsonl", lambda line: line.get("method") not in arms)
+    json_files.filter_rows(folder / "metrics.jsonl", lambda line: line.get("method") not in arms)
     entries = _entries(environment_path)
     for entry in entries:
         entry["rows"] = {arm: old_rows for arm, old_rows in entry["rows"].items() if arm not in arms}
@@ -179,7 +179,7 @@ def new_rows(path: Path, rows: Iterable[Row], source: str) -> list[dict[str, Any
         row_there = rows_there.get((row["method"], row["seed"]))
         if row_there is None:
             fresh.append(dict(row))
-        elif names := different(row_there, row):
+        elif names := differing_fields(row_there, row):
             raise UserError(
                 f"{path} and {source} have different rows of seed {row['seed']} of {row['method']!r} ({', '.join(names[:3])}): "
                 "remove one of the two rows"
@@ -187,7 +187,7 @@ def new_rows(path: Path, rows: Iterable[Row], source: str) -> list[dict[str, Any
     return fresh
 
 
-def different(row: Row, other: Row) -> list[str]:
+def differing_fields(row: Row, other: Row) -> list[str]:
     """The fields in which two rows of the same seed and arm differ, except those about cost."""
     names = [name for name in row.keys() | other.keys() if "seconds" not in name and name not in COST]
     return sorted(name for name in names if row.get(name) != other.get(name))
@@ -210,7 +210,7 @@ def merged_config(folder: Path, config: dict[str, Any]) -> dict[str, Any]:
     path = folder / "config.json"
     if not path.exists():
         return config
-    saved = saved_config.filled(_config(folder))  # an earlier version wrote fewer fields
+    saved = saved_config.fill_defaults(_config(folder))  # an earlier version wrote fewer fields
     if different_fields := experiment.differences(config, saved):
         raise UserError(f"--into={folder} holds a different experiment ({'; '.join(different_fields)}): use another folder")
     arms = dict.fromkeys([*saved["baselines"], *config["baselines"], config["method"]])
@@ -247,7 +247,7 @@ def add_curves(path: Path, lines: Sequence[Row]) -> None:
     known_trainings = {_training(line) for line in curve_lines.read(path)}
     json_files.append(path, [dict(line) for line in lines if _training(line) not in known_trainings])
     if path.exists() and path.stat().st_size > MOST_BYTES:
-        thin = thinned(json_files.read(path), MOST_BYTES)
+        thin = thin_out(json_files.read(path), MOST_BYTES)
         remaining = iter(thin)
         following = [next(remaining, None)]
 
@@ -257,10 +257,10 @@ def add_curves(path: Path, lines: Sequence[Row]) -> None:
             following[0] = next(remaining, None)
             return True
 
-        json_files.keep(path, keeps)
+        json_files.filter_rows(path, keeps)
 
 
-def thinned(lines: Sequence[Row], most: int) -> list[Row]:
+def thin_out(lines: Sequence[Row], most: int) -> list[Row]:
     """The lines of every second epoch, or every fourth, ..., until they fit into `most` bytes.
 
     Warnings and the first and last epoch of each training are always kept.

@@ -33,7 +33,7 @@ from imbal_jax.stages import (
     gan_quality,
     gan_training,
 )
-from imbal_jax.stages.context import Chunk, Common, begin
+from imbal_jax.stages.context import Chunk, Common, load_common
 from imbal_jax.stages.training_set import prepare
 
 # Fields that may change between two starts in one workdir: they add arms or seeds, or choose how to compute.
@@ -59,13 +59,13 @@ def run(config: Any, workdir: Path, stopping: Callable[[], bool] = lambda: False
     """
     own_folder = workdir if jax.process_index() == 0 else workdir / f"process-{jax.process_index()}"
     check_workdir(config, own_folder)
-    with json_files.alone(own_folder):
+    with json_files.lock_folder(own_folder):
         return _run(config, own_folder, stopping)
 
 
 def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     clock = environment.start_compile_clock()
-    common = start(config, workdir, lambda: clock()["compile_seconds"] + clock()["trace_seconds"], stopping)
+    common = load_common_of_run(config, workdir, lambda: clock()["compile_seconds"] + clock()["trace_seconds"], stopping)
     first = prepare(config, workdir, common, seed_range.of(config.seeds)[:1])
     compared = checked_arms(first)
     write_run_files(first)
@@ -73,16 +73,16 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
     rule, rows_path = sweep.stop_rule(config), workdir / "rows.jsonl"
     test_counts = evaluation.test_counts(common.data)
     rows = gather_rows("start", rows_path, _left_by_others(workdir), test_counts, stopping)
-    rounds = sweep.rounds(config, sweep.lanes_at_once(first, compared))
+    rounds = sweep.plan_rounds(config, sweep.lanes_at_once(first, compared))
     for number, chunks in enumerate(rounds):
         units, *later = [_units(compared, of_round, rows) for of_round in rounds[number:]]
-        for place, unit in enumerate(units, 1):
-            after = sweep.steps_of_units(first, [*units[place:], *itertools.chain(*later)])
+        for done, unit in enumerate(units, 1):
+            after = sweep.steps_of_units(first, [*units[done:], *itertools.chain(*later)])
             run_unit(
                 config, common, workdir, unit, full=max(map(len, chunks)), expect=partial(_expect, first, bool(rule), after)
             )
         rows = gather_rows(f"round {number}", rows_path, stopping=stopping)
-        if rule and not undecided(config, rule, compared, rows, rows_path.parent, number):
+        if rule and not undecided_arms(config, rule, compared, rows, rows_path.parent, number):
             break
     report = build.build(workdir, clock()) if jax.process_index() == 0 else workdir
     if jax.process_index() == 0:
@@ -92,7 +92,7 @@ def _run(config: Any, workdir: Path, stopping: Callable[[], bool]) -> Path:
 
 def _units(compared: list[Arm], chunks: list[tuple[int, ...]], rows: list[dict[str, Any]]) -> list[sweep.Unit]:
     """The units of these chunks of seeds that this process has to run."""
-    return [unit for chunk in multihost.share(chunks) for unit in sweep.missing(compared, chunk, rows)]
+    return [unit for chunk in multihost.share(chunks) for unit in sweep.missing_units(compared, chunk, rows)]
 
 
 def _expect(first: Chunk, may_end: bool, after: Counter[str], unit: sweep.Unit) -> None:
@@ -100,29 +100,29 @@ def _expect(first: Chunk, may_end: bool, after: Counter[str], unit: sweep.Unit) 
     first.common.pace.expect(sweep.steps_of_units(first, [unit]) + after, may_end)
 
 
-def networks(config: Any, coloured: bool = False) -> str:
+def describe_networks(config: Any, coloured: bool = False) -> str:
     """The networks of the experiment as text, layer by layer; nothing is trained or written.
 
     Raises:
         UserError: a mistake in the config or the data.
     """
-    chunk = prepare(config, Path(), begin(config, 1, autotune.Choice("gemm", "loop", {}, False)), seeds=(0,))
+    chunk = prepare(config, Path(), load_common(config, 1, autotune.Choice("gemm", "loop", {}, False)), seeds=(0,))
     return network_summary.text(chunk, any(arm_group.uses_gan(arm.spec) for arm in checked_arms(chunk)), coloured)
 
 
-def start(config: Any, workdir: Path, compiling: Callable[[], float], stopping: Callable[[], bool]) -> Common:
+def load_common_of_run(config: Any, workdir: Path, compiling: Callable[[], float], stopping: Callable[[], bool]) -> Common:
     """Load the data and choose how to compute; an earlier choice in the workdir on the same kind of device is kept."""
     path = workdir / "environment.json"
     earlier_run = json_files.read_object(path)
     choice = None
     if earlier_run.get("device_kind") == jax.devices()[0].device_kind and "form" in earlier_run:
-        saved_choice = autotune.restored(earlier_run["form"], path)
+        saved_choice = autotune.restore_choice(earlier_run["form"], path)
         if config.conv in ("auto", saved_choice.conv) and config.lanes in ("auto", saved_choice.inner):
             choice = saved_choice
     wanted = -(-len(seed_range.or_none(config.seeds)) // jax.process_count()) or 1
     if config.lanes_per_device > 0:
         wanted = min(wanted, config.lanes_per_device * jax.local_device_count())
-    return begin(config, wanted, choice, compiling, stopping)
+    return load_common(config, wanted, choice, compiling, stopping)
 
 
 def run_unit(
@@ -154,10 +154,10 @@ def run_unit(
         chunk = prepare(at(config, point), workdir, common, unit.seeds, point)._replace(min_lanes=min_lanes)
         point_file.write(chunk.folder, chunk.seeds, dict(point))
         if len(names) > 1:
-            chunk = chunk._replace(turn=turn([names.index(arm.name) for arm in members], len(names)))
+            chunk = chunk._replace(turn=describe_turn([names.index(arm.name) for arm in members], len(names)))
         if point not in gans:
             trained = cache(partial(gan_training.fit, chunk, curves))
-            gans[point] = trained, cache(partial(arm_group.judged, chunk, curves, trained))
+            gans[point] = trained, cache(partial(arm_group.measure_generators, chunk, curves, trained))
         rows = arm_group.run(chunk, curves, members, *gans[point])
         if (
             "gan_select" in rows[0] and chunk.pictured and not drawn
@@ -169,7 +169,7 @@ def run_unit(
             raise Interrupted("stopped between two trainings")
 
 
-def turn(places: list[int], many: int) -> str:
+def describe_turn(places: list[int], many: int) -> str:
     """The arms that are trained now, counted from 1: 'arm 2 of 7', 'arms 2-4 of 7', 'arms 2, 5 of 7'."""
     if len(places) == 1:
         return f"arm {places[0] + 1} of {many}"
@@ -210,7 +210,7 @@ def _left_by_others(workdir: Path) -> list[dict[str, Any]]:
     return [row for path in sorted(workdir.glob("process-*/rows.jsonl")) for row in result_rows.read(path)]
 
 
-def undecided(
+def undecided_arms(
     config: Any, rule: sweep.Stop, compared: list[Arm], rows: list[dict[str, Any]], workdir: Path, number: int
 ) -> list[str]:
     """The arms whose comparison more seeds could still decide; this is an interim analysis and is recorded as one."""
@@ -237,7 +237,7 @@ def check_workdir(config: Any, workdir: Path) -> None:
     if not os.access(workdir, os.W_OK):
         raise UserError(f"--workdir={workdir} is not writable: change its permissions or choose another folder")
     path = workdir / "config.json"
-    saved = saved_config.filled(json_files.read_object(path)) if path.exists() else None
+    saved = saved_config.fill_defaults(json_files.read_object(path)) if path.exists() else None
     if saved and (different := differences(json.loads(json.dumps(config.to_dict())), saved)):
         raise UserError(
             f"--workdir={workdir} holds a different experiment ({'; '.join(different)}): use another folder, or the same config"
@@ -312,7 +312,7 @@ def checked_arms(chunk: Chunk) -> list[Arm]:
     """The arms to run, checked for everything that depends on the data.
 
     Raises:
-        UserError: what is wrong.
+        UserError: an arm that the data does not allow, an unknown baseline or metric, or a network too large for the memory.
     """
     config, common = chunk.config, chunk.common
     if config.data.validation and not chunk.validation.shape[1]:

@@ -183,7 +183,7 @@ def _explain(argv: list[str], error: Exception) -> str:
     if not _is_file(path):
         folders = {path.parent if len(str(path)) < 1000 else Path("configs"), Path("configs")}
         files = sorted({str(p) for parent in folders for p in parent.glob("*.py")})
-        return f"there is no config file {str(path)!r:.200}{nearest(str(path), files) or _listed(files)}"
+        return f"config file {str(path)!r:.200} does not exist{nearest(str(path), files) or _listed(files)}"
     return _explain_fields(argv, error, text, config_file)
 
 

@@ -17,7 +17,7 @@ def read(folder: Path) -> Any:
     """The ConfigDict of a folder that holds config.json, with all fields: a workdir, or a folder of docs/results.
 
     Raises:
-        UserError: there is no such file, or it is damaged.
+        UserError: the file is missing or damaged.
     """
     path = Path(folder) / FILE
     if not path.is_file():
@@ -28,17 +28,17 @@ def read(folder: Path) -> Any:
             raise ValueError("not an object")
     except ValueError as problem:
         raise UserError(f"{path} is damaged ({problem})") from problem
-    return restored(content)
+    return restore_config(content)
 
 
-def restored(content: Mapping[str, Any]) -> Any:
+def restore_config(content: Mapping[str, Any]) -> Any:
     """The ConfigDict that config.json describes, with all fields."""
     from ml_collections import ConfigDict
 
-    return ConfigDict(_with_tuples(filled(content)))
+    return ConfigDict(_with_tuples(fill_defaults(content)))
 
 
-def filled(content: Mapping[str, Any]) -> dict[str, Any]:
+def fill_defaults(content: Mapping[str, Any]) -> dict[str, Any]:
     """The fields of config.json, with defaults for missing fields, all in JSON's types: lists, no tuples."""
     group = content.get("data")
     name = group.get("name") if isinstance(group, Mapping) else None

@@ -53,15 +53,20 @@ def stop_rule(config: Any) -> Stop | None:
         hint = nearest(words[0].name, ["decided"])
         raise UserError(f"config.stop must be empty or 'decided(margin=0.002, every=8)' (got {config.stop!r}){hint}")
     options = defaults | words[0].options
-    every, margin = options["every"], options["margin"]
-    if type(every) is not int or not 1 <= every <= seed_range.MOST or type(margin) not in (int, float) or not 0 <= margin < 1:
+    seeds_between, smallest = options["every"], options["margin"]
+    if (
+        type(seeds_between) is not int
+        or not 1 <= seeds_between <= seed_range.MOST
+        or type(smallest) not in (int, float)
+        or not 0 <= smallest < 1
+    ):
         raise UserError(
             f"config.stop must have `every` from 1 to {seed_range.MOST} seeds, `margin` from 0 to below 1 (got {config.stop!r})"
         )
     return Stop(float(options["margin"]), options["every"])
 
 
-def rounds(config: Any, per_process: int) -> list[list[tuple[int, ...]]]:
+def plan_rounds(config: Any, per_process: int) -> list[list[tuple[int, ...]]]:
     """The chunks of seeds, round by round: after a round all processes exchange their rows.
 
     Args:
@@ -76,7 +81,7 @@ def rounds(config: Any, per_process: int) -> list[list[tuple[int, ...]]]:
     return [memory.chunks(part, min(per_process, -(-len(part) // processes))) for part in parts]
 
 
-def missing(arms: Iterable[Arm], chunk: Sequence[int], rows: Iterable[dict[str, Any]]) -> list[Unit]:
+def missing_units(arms: Iterable[Arm], chunk: Sequence[int], rows: Iterable[dict[str, Any]]) -> list[Unit]:
     """The arms and seeds of a chunk without a row: usually no unit, or one."""
     done = {(row["method"], row["seed"]) for row in rows}
     arms_by_seeds: dict[tuple[int, ...], list[Arm]] = {}
@@ -133,7 +138,7 @@ def lanes_at_once(chunk: Chunk, arms: Sequence[Arm]) -> int:
 
 def _light(chunk: Chunk, lanes: int, room: int) -> bool:
     """Whether the lanes' states surely fit the memory; in a loop only they grow with the lanes. Nothing is compiled."""
-    state = jax.eval_shape(partial(classifier_training.initial, chunk), jax.random.key(0))
+    state = jax.eval_shape(partial(classifier_training.init_state, chunk), jax.random.key(0))
     state_bytes = sum(leaf.size * leaf.dtype.itemsize for leaf in jax.tree.leaves(state))
     row_bytes = len(chunk.task.counts) * max(chunk.task.counts) * (4 + int(np.prod(chunk.task.shape)))
     # A batch with the activations of a small network; for larger ones the memory is measured.

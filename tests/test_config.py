@@ -116,9 +116,9 @@ def test_help_texts():
 
 def test_fields_that_an_older_file_lacks_are_filled_in():
     older = {"data": {"name": "mnist"}, "classifier": {"epochs": 4, "milestones": [0.5]}, "expected": {"x": 0.8}}
-    restored = saved_config.restored(older)
+    restored = saved_config.restore_config(older)
     assert restored.classifier.milestones == (0.5,) and restored.classifier.batch == 128
     assert restored.classifier.epochs_of == "own", "what an experiment meant before there was the field"
     assert restored.expected.to_dict() == {"x": 0.8}
     config.validate(restored)
-    assert saved_config.filled({"data": {"name": "gone"}})["gan"]["epochs"] == 30
+    assert saved_config.fill_defaults({"data": {"name": "gone"}})["gan"]["epochs"] == 30

@@ -16,7 +16,7 @@ USE = "from imbal_jax import cores; cores.usable = lambda: 2; cores.use(4); impo
     [(1, 8, 1), (2, 2, 2), (20, 2, 2), (3, 2, 1), (5, 2, 2), (5, 8, 5), (64, 48, 32), (9, 8, 5), (7, 1, 1), (0, 2, 1)],
 )
 def test_the_fewest_devices_for_as_many_rounds_unless_much_would_be_copies(lanes, available, devices):
-    assert cpu_devices.worthwhile(lanes, available) == devices
+    assert cpu_devices.device_count(lanes, available) == devices
 
 
 @pytest.mark.parametrize(("flags", "devices"), [("", "2"), (f"{cpu_devices.FLAG}=3", "3")])

@@ -53,8 +53,8 @@ def test_the_classifier_that_a_resampler_asks_for_is_part_of_its_cost(tmp_path, 
     monkeypatch.setattr(arm_group.classifier_training, "fit_plain", fit_plain)
     curves = Curves(tmp_path / "metrics.jsonl", chunk.seeds)
     with pytest.raises(LookupError):
-        arm_group.balanced(chunk, curves, "smote(space=features)", lambda: None)
-    train, before = arm_group.balanced(chunk, curves, "over", lambda: None)
+        arm_group.resample_training_sets(chunk, curves, "smote(space=features)", lambda: None)
+    train, before = arm_group.resample_training_sets(chunk, curves, "over", lambda: None)
     assert asked == [None] and set(before) == {"resample"} and before["resample"].seconds > 0
     every = {arm.spec: arm for arm in arms(config)}
     shared = lambda spec, *before: arm_group.shared_stages(chunk, every[spec], dict.fromkeys(before, Cost()))  # noqa: E731

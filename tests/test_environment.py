@@ -178,18 +178,18 @@ def test_damaged_programs_are_compiled_anew(tmp_path):
 
 
 def test_an_entry_is_of_its_key_alone():
-    entry = program_cache.sealed("a", b"program")
-    assert program_cache.checked("a", entry) == b"program" and program_cache.checked("b", entry) is None
-    assert program_cache.checked("a", b"program") is None and program_cache.checked("a", entry[:20]) is None
+    entry = program_cache.seal_entry("a", b"program")
+    assert program_cache.open_entry("a", entry) == b"program" and program_cache.open_entry("b", entry) is None
+    assert program_cache.open_entry("a", b"program") is None and program_cache.open_entry("a", entry[:20]) is None
     for bit in range(8 * len(entry)):
         damaged = bytearray(entry)
         damaged[bit // 8] ^= 1 << bit % 8
-        assert program_cache.checked("a", bytes(damaged)) is None
+        assert program_cache.open_entry("a", bytes(damaged)) is None
 
 
 def test_a_full_cache_is_one_line_and_is_still_read(tmp_path, caplog):
     class Full:
-        entries = {"kept": program_cache.sealed("kept", b"program")}
+        entries = {"kept": program_cache.seal_entry("kept", b"program")}
         tried = 0
 
         def get(self, key):
@@ -235,4 +235,4 @@ def test_a_jax_whose_cache_cannot_be_checked_keeps_no_programs(tmp_path, monkeyp
     before = jax.config.jax_compilation_cache_dir
     monkeypatch.delattr(compilation_cache, "get_file_cache")
     assert environment.enable_compilation_cache(tmp_path) is None
-    assert jax.config.jax_compilation_cache_dir == before and "not kept" in caplog.text
+    assert jax.config.jax_compilation_cache_dir == before and "not cached" in caplog.text

@@ -188,11 +188,11 @@ def test_curves_above_a_megabyte_are_thinned(tmp_path):
     head = {"stage": "classifier", "method": "none"}
     lines = [{**head, "seed": seed, "epoch": e, "loss": 1 / e} for seed in (0, 1) for e in range(1, 101)]
     warning = {"stage": "warning", "of": "gan", "seed": 0, "epoch": 7, "message": "odd"}
-    kept = evidence.thinned([*lines, warning], 3000)
+    kept = evidence.thin_out([*lines, warning], 3000)
     assert sum(len(json.dumps(line)) + 1 for line in kept) <= 3000 and warning in kept
     epochs = [line["epoch"] for line in kept if line["stage"] == "classifier" and line["seed"] == 0]
     assert epochs[0] == 1 and epochs[-1] == 100 and len({b - a for a, b in zip(epochs[1:-2], epochs[2:-1], strict=True)}) == 1
-    assert evidence.thinned(lines, 10**6) == lines
+    assert evidence.thin_out(lines, 10**6) == lines
 
 
 # --- the command line -------------------------------------------------------------------------------------------------

@@ -307,7 +307,7 @@ def resumed_run(at):
     def read():
         experiment.check_workdir(config, at)
         if "form" in (before := json_files.read_object(at / "environment.json")):
-            autotune.restored(before["form"], at / "environment.json")
+            autotune.restore_choice(before["form"], at / "environment.json")
         experiment.write_run_files(prepared)
         experiment.gather_rows("start", at / "rows.jsonl")
         curves.by_lane("gan", [None], 2)

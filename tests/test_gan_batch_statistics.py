@@ -123,7 +123,7 @@ def test_a_training_gives_new_statistics(tmp_path, monkeypatch, classes, select)
     (tmp_path / "plots").mkdir()
     trained = gan_training.fit(chunk, Curves(tmp_path / "metrics.jsonl", chunk.seeds))[0]
     parts = gan_training._parts(chunk)
-    anew, each = gan_training._anew(chunk, parts), len(chunk.seeds)
+    anew, each = gan_training._recompute(chunk, parts), len(chunk.seeds)
     for lane in range(parts.inputs.key.shape[0]):
         place = (lane % each, lane // each) if classes else (lane,)
         held = jax.tree.map(lambda leaf, place=place: leaf[place], (trained.generator, trained.discriminator))

@@ -105,7 +105,7 @@ def test_other_failures_of_the_compiler_are_not_hidden():
 
 
 def test_one_lane_too_many_is_the_users_to_mend():
-    with pytest.raises(UserError, match=r"one lane needs 3.00 GiB .* 1.60 GiB may be used .*config.lanes_per_device"):
+    with pytest.raises(UserError, match=r"one seed needs 3.00 GiB .* 1.60 GiB may be used .*config.lanes_per_device"):
         memory.lanes_that_fit(lambda n: n * 3 * 2**30, 4, room=2 * 2**30)
 
 

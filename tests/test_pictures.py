@@ -22,7 +22,8 @@ def chunk(tmp_path_factory):
 @pytest.fixture(scope="module")
 def filled(chunk):
     """The training sets that SMOTE makes."""
-    return arm_group.balanced(chunk, Curves(chunk.workdir / "metrics.jsonl", chunk.seeds), "smote(to=5000)", None)[0]
+    curves = Curves(chunk.workdir / "metrics.jsonl", chunk.seeds)
+    return arm_group.resample_training_sets(chunk, curves, "smote(to=5000)", None)[0]
 
 
 @pytest.fixture
@@ -66,7 +67,7 @@ def test_many_equal_parts_are_named_by_the_first():
 
 
 def test_the_step_mirrors_the_very_images_that_are_shown(chunk):
-    before, after = pictures.in_step(chunk, Arm("flip(p=1)"), chunk.train)
+    before, after = pictures.blocks_of_step(chunk, Arm("flip(p=1)"), chunk.train)
     assert before.captions == after.captions == ["6", "8", "9", "0", "1", "2", "3", "4", "5"]
     x, y = chunk.data.train.x, chunk.data.train.y
     for i, image in enumerate(before.images):
@@ -76,7 +77,7 @@ def test_the_step_mirrors_the_very_images_that_are_shown(chunk):
 
 
 def test_mixed_images_are_the_blend_that_their_labels_say(chunk):
-    before, after = pictures.in_step(chunk, Arm("mixup(alpha=1.0)"), chunk.train)
+    before, after = pictures.blocks_of_step(chunk, Arm("mixup(alpha=1.0)"), chunk.train)
     mixed = [caption for caption in after.captions if "+" in caption]
     assert len(mixed) >= 4
     for one, other, caption, own in zip(before.images, after.images, after.captions, before.captions, strict=True):
@@ -87,9 +88,9 @@ def test_mixed_images_are_the_blend_that_their_labels_say(chunk):
 
 
 def test_arms_of_one_group_share_the_program_and_keep_their_numbers(chunk):
-    pictures.in_step(chunk, Arm("flip(p=1)"), chunk.train)
+    pictures.blocks_of_step(chunk, Arm("flip(p=1)"), chunk.train)
     many = len(chunk.common.programs)
-    before, after = pictures.in_step(chunk, Arm("flip(p=0)"), chunk.train)
+    before, after = pictures.blocks_of_step(chunk, Arm("flip(p=0)"), chunk.train)
     assert len(chunk.common.programs) == many
     np.testing.assert_array_equal(before.images, after.images)
 
@@ -101,12 +102,12 @@ def test_arms_without_a_transform_have_no_picture(chunk, undrawn, spec):
 
 
 def test_made_rows_stand_beside_those_they_were_made_of(chunk, filled):
-    one, other, new = pictures.made(chunk, filled)
+    one, other, new = pictures.blocks_of_made_rows(chunk, filled)
     assert [one.head, other.head, new.head] == ["made of", "and of", "made"]
     assert new.captions == one.captions == other.captions and new.captions[:3] == ["6", "8", "9"]
     for a, b, image in zip(one.images, other.images, new.images, strict=True):
         assert (np.minimum(a, b) <= image).all() and (image <= np.maximum(a, b)).all()
-    assert pictures.made(chunk, chunk.train) == []
+    assert pictures.blocks_of_made_rows(chunk, chunk.train) == []
 
 
 def test_rows_that_a_later_method_dropped_are_not_shown(chunk, filled):
@@ -114,9 +115,9 @@ def test_rows_that_a_later_method_dropped_are_not_shown(chunk, filled):
     y = np.asarray(filled.pool.new_y[0])
     lasting = rows[0][(rows[0] < real) | (y[np.maximum(rows[0] - real, 0)] == 8)]
     left = filled._replace(pool=filled.pool._replace(rows=np.stack([lasting, lasting])))
-    assert set(pictures.made(chunk, left)[-1].captions) == {"8"}
+    assert set(pictures.blocks_of_made_rows(chunk, left)[-1].captions) == {"8"}
     without = filled._replace(parents=np.full_like(filled.parents, -1))  # as a generator's rows
-    assert pictures.made(chunk, without) == []
+    assert pictures.blocks_of_made_rows(chunk, without) == []
 
 
 def test_both_kinds_are_in_one_picture_of_an_arm(chunk, filled, undrawn, tmp_path):
@@ -133,7 +134,7 @@ def test_both_kinds_are_in_one_picture_of_an_arm(chunk, filled, undrawn, tmp_pat
 
 
 def test_six_arms_are_drawn_once_and_only_where_there_are_images(chunk, undrawn, tmp_path, monkeypatch):
-    monkeypatch.setattr(pictures, "in_step", lambda *_: [grids.Block("before", [], [])])
+    monkeypatch.setattr(pictures, "blocks_of_step", lambda *_: [grids.Block("before", [], [])])
     there, arms = chunk._replace(workdir=tmp_path), [Arm(f"flip(p=0.{i})") for i in range(1, 9)]
     signal = there._replace(task=there.task._replace(shape=(300, 1)))
     four = there._replace(task=there.task._replace(shape=(28, 28, 4)))

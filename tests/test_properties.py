@@ -145,7 +145,7 @@ READ_WITH_THE_DATA = {"data.name", "data.source", "data.dir", "data.per_class"} 
 
 @functools.cache
 def base():
-    return context.begin(small.get_config(), 1, autotune.Choice("gemm", "loop", {}, False))
+    return context.load_common(small.get_config(), 1, autotune.Choice("gemm", "loop", {}, False))
 
 
 def check(config):

@@ -134,11 +134,11 @@ def test_rows_from_the_last_one_are_read_as_far_as_asked_for(path):
 
 def test_keep_leaves_the_rows_asked_for(path):
     json_files.append(path, [{"epoch": n} for n in range(5)])
-    assert json_files.keep(path, lambda row: row["epoch"] < 3) == 2
+    assert json_files.filter_rows(path, lambda row: row["epoch"] < 3) == 2
     assert json_files.read(path) == [{"epoch": n} for n in range(3)]
-    assert json_files.keep(path, lambda row: True) == 0
+    assert json_files.filter_rows(path, lambda row: True) == 0
     assert os.listdir(path.parent) == ["rows.jsonl"]
-    assert json_files.keep(path.with_name("absent.jsonl"), lambda row: False) == 0
+    assert json_files.filter_rows(path.with_name("absent.jsonl"), lambda row: False) == 0
 
 
 def test_json_round_trip(tmp_path):
@@ -174,7 +174,7 @@ def test_what_a_message_quotes_stays_one_line():
 
 def test_a_damaged_or_missing_json_file_is_named(tmp_path):
     path = tmp_path / "config.json"
-    with pytest.raises(UserError, match=r"config\.json: cannot read it \(No such file"):
+    with pytest.raises(UserError, match=r"config\.json: cannot read the file \(No such file"):
         json_files.read_json(path)
     path.write_text('{"a": ')
     with pytest.raises(UserError, match=r"config\.json is damaged .*delete it"):
@@ -193,7 +193,7 @@ def test_no_space_left_loses_nothing(path, monkeypatch):
         with pytest.raises(UserError, match=r"results\.json: no space left"):
             json_files.write_json(target, [2])
         with pytest.raises(UserError, match="no space left"):
-            json_files.keep(path, lambda row: False)
+            json_files.filter_rows(path, lambda row: False)
     assert path.read_bytes() == before and json_files.read_json(target) == [1]
     assert sorted(os.listdir(path.parent)) == ["results.json", "rows.jsonl"]
 
@@ -205,7 +205,7 @@ def test_a_place_that_cannot_be_written_is_one_clear_line(path, monkeypatch, num
 
     monkeypatch.setattr(type(path), "mkdir", refuse)
     for attempt in (lambda: json_files.append(path, [{}]), lambda: json_files.write_json(path, 1)):
-        with pytest.raises(UserError, match=rf"cannot write it \({os.strerror(number)}\); .*another workdir") as caught:
+        with pytest.raises(UserError, match=rf"cannot write the file \({os.strerror(number)}\): .*another workdir") as caught:
             attempt()
         assert "\n" not in str(caught.value)
 
@@ -217,9 +217,13 @@ def test_a_folder_in_place_of_the_file(path):
 
 
 def test_a_folder_is_held_by_one_at_a_time(tmp_path):
-    with json_files.alone(tmp_path), pytest.raises(UserError, match="another process is using"), json_files.alone(tmp_path):
+    with (
+        json_files.lock_folder(tmp_path),
+        pytest.raises(UserError, match="another process is using"),
+        json_files.lock_folder(tmp_path),
+    ):
         pass
-    with json_files.alone(tmp_path):
+    with json_files.lock_folder(tmp_path):
         pass
 
 
@@ -315,5 +319,5 @@ def test_what_a_killed_writer_left_goes_with_the_next_start(tmp_path):
     stay = [tmp_path / ".config.json.1.tmp", tmp_path / "rows.jsonl", tmp_path / "notes.tmp"]  # process 1 is alive
     for file in (*left, *stay):
         file.write_text("x")
-    with json_files.alone(tmp_path):
+    with json_files.lock_folder(tmp_path):
         assert not any(file.exists() for file in left) and all(file.exists() for file in stay)

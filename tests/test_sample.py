@@ -203,9 +203,10 @@ def test_the_digest_is_of_names_types_shapes_and_values():
 
 
 def test_what_files_are_called():
-    assert samples.stems(["T-shirt/top", "Bag"]) == ["T-shirt_top", "Bag"]
-    assert samples.stems(["a b", "a/b", "c"]) == ["0-a_b", "1-a_b", "2-c"] and samples.stems(["a", "A"]) == ["0-a", "1-A"]
-    assert samples.stems(["猫", "x"]) == ["0", "1-x"]
+    assert samples.file_stems(["T-shirt/top", "Bag"]) == ["T-shirt_top", "Bag"]
+    assert samples.file_stems(["a b", "a/b", "c"]) == ["0-a_b", "1-a_b", "2-c"]
+    assert samples.file_stems(["a", "A"]) == ["0-a", "1-A"]
+    assert samples.file_stems(["猫", "x"]) == ["0", "1-x"]
 
 
 # --- arrays -------------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from tests import small
 
 
 def test_every_network_is_shown_with_its_shapes_and_parameters():
-    text = experiment.networks(small.get_config())
+    text = experiment.describe_networks(small.get_config())
     for word in (
         "generator (s0_cgan)",
         "discriminator (s0_cgan)",
@@ -24,7 +24,7 @@ def test_every_network_is_shown_with_its_shapes_and_parameters():
 def test_without_a_gan_only_the_classifier_is_shown():
     config = small.get_config()
     config.method = "over"
-    text = experiment.networks(config)
+    text = experiment.describe_networks(config)
     assert "classifier (s0_cnn)" in text and "generator" not in text
 
 
@@ -32,4 +32,4 @@ def test_a_mistake_in_the_config_is_told():
     config = small.get_config()
     config.classifier.model = "s0_cn"
     with pytest.raises(UserError, match="did you mean 's0_cnn'"):
-        experiment.networks(config)
+        experiment.describe_networks(config)

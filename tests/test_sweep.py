@@ -128,17 +128,17 @@ def test_the_baseline():
 
 def test_the_rounds_of_a_range_of_seeds():
     config = config_of(seeds="7:16")
-    assert sweep.rounds(config, 4) == [[(7, 8, 9), (10, 11, 12), (13, 14, 15)]]
+    assert sweep.plan_rounds(config, 4) == [[(7, 8, 9), (10, 11, 12), (13, 14, 15)]]
     config.stop = "decided(margin=0.01, every=4)"
-    assert sweep.rounds(config, 3) == [[(7, 8), (9, 10)], [(11, 12), (13, 14)], [(15,)]]
+    assert sweep.plan_rounds(config, 3) == [[(7, 8), (9, 10)], [(11, 12), (13, 14)], [(15,)]]
 
 
 def test_the_rounds_of_a_sweep():
     config = config_of(seeds=9)
-    assert sweep.rounds(config, 4) == [[(0, 1, 2), (3, 4, 5), (6, 7, 8)]]
-    assert sweep.rounds(config, 100) == [[tuple(range(9))]]
+    assert sweep.plan_rounds(config, 4) == [[(0, 1, 2), (3, 4, 5), (6, 7, 8)]]
+    assert sweep.plan_rounds(config, 100) == [[tuple(range(9))]]
     config.stop = "decided(margin=0.01, every=4)"
-    assert sweep.rounds(config, 3) == [[(0, 1), (2, 3)], [(4, 5), (6, 7)], [(8,)]]
+    assert sweep.plan_rounds(config, 3) == [[(0, 1), (2, 3)], [(4, 5), (6, 7)], [(8,)]]
     assert sweep.stop_rule(config) == (0.01, 4)
 
 
@@ -151,13 +151,13 @@ def test_what_the_stop_rule_may_not_be(stop):
 def test_only_what_is_missing_is_run():
     none, over = Arm("none"), Arm("over")
     rows = [{"method": "none", "seed": seed} for seed in (0, 1, 2)] + [{"method": "over", "seed": 0}]
-    assert sweep.missing([none, over], (0, 1), rows) == [((1,), [[over]])]
-    assert sweep.missing([none, over], (0,), rows) == []
-    assert sweep.missing([none, over], (2, 3), rows) == [((3,), [[none]]), ((2, 3), [[over]])]
+    assert sweep.missing_units([none, over], (0, 1), rows) == [((1,), [[over]])]
+    assert sweep.missing_units([none, over], (0,), rows) == []
+    assert sweep.missing_units([none, over], (2, 3), rows) == [((3,), [[none]]), ((2, 3), [[over]])]
 
 
 def test_which_arms_are_at_work():
-    told = [experiment.turn(places, 7) for places in ([1], [1, 2, 3], [0, 2])]
+    told = [experiment.describe_turn(places, 7) for places in ([1], [1, 2, 3], [0, 2])]
     assert told == ["arm 2 of 7", "arms 2-4 of 7", "arms 1, 3 of 7"]
 
 
@@ -167,7 +167,7 @@ def test_the_work_to_come_is_counted(tmp_path):
     one = training_set.prepare(config, tmp_path, seeds=(0,))
     real, batch = sum(one.task.counts), config.classifier.batch
     config.classifier.epochs, config.gan.epochs = 3, 5
-    units = sweep.missing(arms_of.arms(config), (0, 1), [{"method": "none", "seed": 1}])
+    units = sweep.missing_units(arms_of.arms(config), (0, 1), [{"method": "none", "seed": 1}])
     found = sweep.steps_of_units(one, units)
     lanes = 3 + 2  # seed 0 of three arms, seed 1 of two
     assert found["classifier"] == lanes * 3 * (real // batch)
@@ -209,8 +209,8 @@ def grid_run(tmp_path_factory):
     bases = []
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(jax, "local_devices", lambda *_, **__: jax.devices()[:2])
-        real = experiment.begin
-        patch.setattr(experiment, "begin", lambda *args: bases.append(real(*args)) or bases[-1])
+        real = experiment.load_common
+        patch.setattr(experiment, "load_common", lambda *args: bases.append(real(*args)) or bases[-1])
         experiment.run(config, workdir)
     return config, workdir, bases[0]
 
@@ -488,7 +488,7 @@ def test_sigterm_saves_and_exits_soon(one_process, tmp_path):
 
 
 def test_a_second_process_on_the_same_workdir_is_refused(tmp_path):
-    with json_files.alone(tmp_path), pytest.raises(UserError, match="another process is using"):
+    with json_files.lock_folder(tmp_path), pytest.raises(UserError, match="another process is using"):
         experiment.run(config_of(), tmp_path)
 
 

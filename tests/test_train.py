@@ -353,7 +353,7 @@ def config_of(**fields):
 @cache
 def begun():
     """60 images of each digit."""
-    return settings.begin(config_of(data__per_class=60))
+    return settings.load_common(config_of(data__per_class=60))
 
 
 def prepared(folder, base=None, **fields):
@@ -439,7 +439,7 @@ def test_the_rest_of_a_group_is_not_trained_on_beside_the_first_rows(tmp_path):
         ({"data__validation": 1.0}, "a share below 1, or a whole number of at least 2 rows"),
         ({"data__validation": 2.5}, "a share below 1, or a whole number of at least 2 rows"),
         ({"data__validation": -0.1}, "config.data.validation must be at least 0 \\(got -0.1\\)"),
-        ({"data__validation": 600}, "is 600, and there are 600 training rows in all"),
+        ({"data__validation": 600}, "must be below the number of training rows, 600"),
         ({"classifier__momentum": 1.0}, "config.classifier.momentum must be below 1 \\(got 1.0\\)"),
         ({"classifier__ema": -0.5}, "config.classifier.ema must be at least 0 \\(got -0.5\\)"),
         ({"classifier__weight_decay": float("nan")}, "config.classifier.weight_decay must be a finite number \\(got nan\\)"),
@@ -494,12 +494,12 @@ def test_further_fields_go_to_the_data_set(monkeypatch):
 
     monkeypatch.setattr(data, "load", load)
     with pytest.raises(Interrupted):
-        settings.begin(config_of())
+        settings.load_common(config_of())
     assert "options" not in given
     config = base.get_config("fer2013")
     config.data.test, config.data.duplicates = "public", "flag"
     with pytest.raises(Interrupted):
-        settings.begin(config)
+        settings.load_common(config)
     assert given["options"] == {"test": "public", "duplicates": "flag"}
 
 
@@ -562,8 +562,8 @@ def selected(run, tmp_path_factory):
     config = config_of(**SELECTING, grid="{'classifier.learning_rate': (0.05, 0.2)}")
     bases = []
     with pytest.MonkeyPatch.context() as patch:
-        real = experiment.begin
-        patch.setattr(experiment, "begin", lambda *args: bases.append(real(*args)) or bases[-1])
+        real = experiment.load_common
+        patch.setattr(experiment, "load_common", lambda *args: bases.append(real(*args)) or bases[-1])
         run(config, workdir)
     return config, workdir, bases[0]
 

@@ -32,7 +32,7 @@ _ALTERED = "was changed after it was written (its digest does not match)"
 
 
 @contextlib.contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Lock the folder for this process; the lock is released when the process ends, for whatever reason.
 
     Raises:
@@ -155,7 +155,7 @@ def newest_first(path: Path) -> Iterator[dict]:
                 logging.warning("%s: the last line is damaged and is dropped", path)
 
 
-def keep(path: Path, predicate: Callable[[dict], bool]) -> int:
+def filter_rows(path: Path, predicate: Callable[[dict], bool]) -> int:
     """Atomically removes the rows that do not satisfy the predicate; returns the number of removed rows.
 
     Raises:

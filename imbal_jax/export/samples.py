@@ -132,11 +132,11 @@ def rows_of(generator: Generator, latent_seed: int) -> Callable[[int, int], Iter
     nets, key = generator.nets, purpose(jax.random.key(latent_seed), "drawing")
 
     def rows(label: int, count: int) -> Iterator[np.ndarray]:
-        own = (lambda leaf: leaf[nets.own.index(label)]) if nets.own else (lambda leaf: leaf)
-        variables = jax.tree.map(lambda leaf: jnp.asarray(own(leaf)), generator.variables)
+        of_class = (lambda leaf: leaf[nets.own.index(label)]) if nets.own else (lambda leaf: leaf)
+        variables = jax.tree.map(lambda leaf: jnp.asarray(of_class(leaf)), generator.variables)
         for start in range(0, count, BATCH):
-            place = jnp.asarray((label, start), jnp.int32)
-            drawn = _batch(nets.generator, nets.latent, nets.classes, generator.dtype, variables, key, place)
+            class_and_start = jnp.asarray((label, start), jnp.int32)
+            drawn = _batch(nets.generator, nets.latent, nets.classes, generator.dtype, variables, key, class_and_start)
             yield np.asarray(drawn)[: count - start]
 
     return rows
@@ -161,7 +161,7 @@ def _format(requested: str | None, shape: tuple[int, ...]) -> str:
 
 def _pictures(out: Path, generator: Generator, source: dict[str, Any], label: int, parts: Iterator[np.ndarray]) -> np.ndarray:
     """Write a class's rows as PNGs; returns the first ones."""
-    name, stem = generator.task.class_names[label], stems(generator.task.class_names)[label]
+    name, stem = generator.task.class_names[label], file_stems(generator.task.class_names)[label]
     first_rows: list[np.ndarray] = []
     for number, row in enumerate(row for part in parts for row in pixels(part)):
         with json_files.whole(out / f"{stem}_{number:04d}.png") as file:
@@ -207,7 +207,7 @@ def _sheet(path: Path, generator: Generator, source: dict[str, Any], labels: Seq
         grids.sample_grid(path, pixels(np.stack([of_class[:SHEET] for of_class in rows])), None, names, rare, title)
 
 
-def stems(class_names: Sequence[str]) -> list[str]:
+def file_stems(class_names: Sequence[str]) -> list[str]:
     """The beginnings of the classes' file names: the class names without special characters.
 
     Where these are empty, or equal on a disk that does not distinguish 'a' from 'A', the class numbers are put before them.

@@ -63,7 +63,7 @@ class Curves(NamedTuple):
             return not mine or row["epoch"] <= epochs
 
         curve_lines.read(self.path)  # all of them are lines of a training
-        json_files.keep(self.path, kept)
+        json_files.filter_rows(self.path, kept)
         rows = json_files.read(self.path) if epochs else []  # else none of these seeds are left
         for arm in arms:
             self._rewrite_board(stage, arm, [row for row in rows if row["stage"] == stage and row.get("method") == arm])

@@ -98,7 +98,7 @@ def read(workdir: Path) -> Run:
     ):
         raise UserError(f"{workdir}: generator.json is damaged ({why}); delete that file and run the run's own command again")
     given = {name: value for name, value in kept.items() if value is not None}
-    config = saved_config.filled({"method": ""} | given)  # without a config, the arms are those of the rows
+    config = saved_config.fill_defaults({"method": ""} | given)  # without a config, the arms are those of the rows
     rows = result_rows.read(workdir / "rows.jsonl", environment.get("data", {}).get("test_counts"))
     if not rows:
         raise UserError(f"{workdir} holds no finished row (rows.jsonl): give the directory of a run")

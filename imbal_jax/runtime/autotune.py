@@ -68,7 +68,7 @@ class Choice(NamedTuple):
     measured: bool
 
 
-def restored(content: Any, path: Path) -> Choice:
+def restore_choice(content: Any, path: Path) -> Choice:
     """The choice that an earlier start wrote to environment.json.
 
     Args:

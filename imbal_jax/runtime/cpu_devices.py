@@ -4,25 +4,25 @@ import os
 
 import jax
 
-WASTE = 0.2  # share of the computation that may be filled-up lanes; see `worthwhile`
+WASTE = 0.2  # share of the computation that may be filled-up lanes; see `device_count`
 FLAG = "--xla_force_host_platform_device_count"
 
 
-def use(lanes: int) -> None:
-    """Set the number of CPU devices for so many lanes; must be called before jax initialises its devices.
+def use_cores(lanes: int) -> None:
+    """Set the number of CPU devices for a number of lanes; must be called before jax initialises its devices.
 
     On an accelerator it has no effect. A number of devices that the user has set in XLA_FLAGS is kept.
     """
     if FLAG not in os.environ.get("XLA_FLAGS", ""):
-        jax.config.update("jax_num_cpu_devices", worthwhile(lanes, usable()))
+        jax.config.update("jax_num_cpu_devices", device_count(lanes, usable_cores()))
 
 
-def usable() -> int:
+def usable_cores() -> int:
     """The cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def worthwhile(lanes: int, cores: int) -> int:
+def device_count(lanes: int, cores: int) -> int:
     """The number of devices: one per core, or the fewest that finish the lanes in the same number of rounds.
 
     The steps of a small network are too short to be divided among cores: two lanes on one core each finish sooner than one

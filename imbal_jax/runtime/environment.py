@@ -44,7 +44,7 @@ def describe() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "cpu": _cpuinfo("model name") or platform.processor() or platform.machine() or None,
-        "cores": cpu_devices.usable(),
+        "cores": cpu_devices.usable_cores(),
         "memory_gb": _memory_gb(),
         "versions": {name: _version(name) for name in _PACKAGES},
         "backend": jax.default_backend(),

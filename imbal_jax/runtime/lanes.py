@@ -113,7 +113,7 @@ class Spread(NamedTuple):
         return self.lower(*shapes((state, inputs), total), shared)
 
     def filled(self, lanes: int) -> int:
-        """The number of lanes that are run for so many lanes, copies included."""
+        """The number of lanes that are run for `lanes` lanes, copies included."""
         return -(-max(lanes, self.min_lanes) // self.slots) * self.slots
 
 
@@ -179,7 +179,7 @@ def shapes(tree: Any, many: int) -> Any:
 
 
 def devices_for(lanes: int, data: int = 1) -> list[jax.Device]:
-    """The local devices that so many lanes can use, with `data` devices for each.
+    """The local devices that a number of lanes can use, with `data` devices for each.
 
     Raises:
         UserError: `data` does not divide the number of local devices.

@@ -45,7 +45,7 @@ class CheckedCache:
             return None
         if entry is None:
             return None
-        content = checked(key, entry)
+        content = open_entry(key, entry)
         if content is None:
             self._tell("a compiled program in %s is damaged (%s): it is compiled again", key[:60])
             self._delete(key)
@@ -56,7 +56,7 @@ class CheckedCache:
         if not self._writable:
             return
         try:
-            self._base.put(key, sealed(key, value))
+            self._base.put(key, seal_entry(key, value))
         except OSError as problem:
             self._writable = False
             self._delete(key)  # the part that was written
@@ -76,13 +76,13 @@ class CheckedCache:
             logging.warning(text, self._folder, why)
 
 
-def sealed(key: str, content: bytes) -> bytes:
+def seal_entry(key: str, content: bytes) -> bytes:
     """An entry: the mark, the digest of key and content, the content."""
     return MARK + _digest(key, content) + content
 
 
-def checked(key: str, entry: bytes) -> bytes | None:
-    """The content of an entry; None unless `sealed` made it for this key."""
+def open_entry(key: str, entry: bytes) -> bytes | None:
+    """The content of an entry; None unless `seal_entry` made it for this key."""
     begin = len(MARK) + SIZE
     content = entry[begin:]
     intact = len(entry) >= begin and entry.startswith(MARK) and entry[len(MARK) : begin] == _digest(key, content)

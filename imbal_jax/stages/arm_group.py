@@ -21,7 +21,7 @@ from imbal_jax.train import cost
 from imbal_jax.train.cost import Cost
 
 TrainedGan = Callable[[], gan_training.Fitted]
-MeasuredGan = Callable[[], list[gan_quality.Figures]]  # see `judged`
+MeasuredGan = Callable[[], list[gan_quality.Figures]]  # see `measure_generators`
 
 
 def uses_gan(spec: str) -> bool:
@@ -29,7 +29,7 @@ def uses_gan(spec: str) -> bool:
     return any(word.name == "gan_synth" for word in methods.parse(spec))
 
 
-def judged(chunk: Chunk, curves: Curves, trained_gan: TrainedGan) -> list[gan_quality.Figures]:
+def measure_generators(chunk: Chunk, curves: Curves, trained_gan: TrainedGan) -> list[gan_quality.Figures]:
     """The quality of the generators of all lanes; empty dicts where `config.quality.samples` is 0."""
     if not chunk.config.quality.samples:
         return [{}] * len(chunk.seeds)
@@ -41,7 +41,7 @@ def run(
 ) -> list[dict[str, Any]]:
     """The rows of all arms and seeds. The arms differ in traced numbers alone, so they share one training set."""
     compiled = chunk.common.compiling()
-    train, before = balanced(chunk, curves, arms[0].spec, trained_gan)
+    train, before = resample_training_sets(chunk, curves, arms[0].spec, trained_gan)
     gan_trained = "gan" in before  # otherwise no row has to be generated, and no GAN is trained
     if uses_gan(arms[0].spec) and not gan_trained:
         warn_of_nothing(chunk, curves, arms)
@@ -89,7 +89,7 @@ def run(
     return rows
 
 
-def balanced(chunk: Chunk, curves: Curves, spec: str, trained_gan: TrainedGan) -> tuple[Train, dict[str, Cost]]:
+def resample_training_sets(chunk: Chunk, curves: Curves, spec: str, trained_gan: TrainedGan) -> tuple[Train, dict[str, Cost]]:
     """The training sets that the spec's resamplers make, and the cost of each stage that was needed for them.
 
     Raises:

@@ -27,7 +27,7 @@ def model_of(config: Any, classes: int, form: str, shape: Sequence[int]) -> Any:
     return contract.make_network(model, owner, classes=classes, width=options.width, form=form, init_kernel=options.init)
 
 
-def dressed(model: Any, options: Any, cosine: bool) -> Any:
+def wrap_model(model: Any, options: Any, cosine: bool) -> Any:
     """The network as it is trained and evaluated: with `config.classifier.mean` and `.std`, and a normalised last layer."""
     model = head.Cosine(model) if cosine else model
     mean, std = options.mean, options.std

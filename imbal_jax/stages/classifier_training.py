@@ -115,7 +115,7 @@ def reference_options(config: Any) -> Any:
 
 
 def fit_reference(chunk: Chunk, curves: Curves) -> TrainedClassifier:
-    """The feature extractor for generated rows: one classifier, trained on the full real training set; it is no arm."""
+    """The feature extractor for generated rows: one classifier, trained on the full real training set; it is not an arm."""
     y = chunk.data.train.y
     rows = np.argsort(y, kind="stable").astype(np.int32)[None]
     train = unbalanced(rows, tuple(int(n) for n in np.bincount(y)), chunk.shared.x)
@@ -160,7 +160,7 @@ def baseline_job(chunk: Chunk) -> TrainingJob:
     )  # fmt: skip
 
 
-def initial(chunk: Chunk, key: jax.Array) -> classifier.State:
+def init_state(chunk: Chunk, key: jax.Array) -> classifier.State:
     """A lane's classifier before its training."""
     return _parts(chunk, baseline_job(chunk)).init(key)
 
@@ -183,7 +183,7 @@ def _parts(chunk: Chunk, job: TrainingJob) -> _Parts:
     model = classifier_network.model_of(chunk.config, len(job.train.counts), chunk.common.form.conv, chunk.task.shape)
     step = job.steps[0]
     cosine = bool(step) and methods.recipe_of(step, chunk.task, job.train.counts).cosine
-    model = classifier_network.dressed(model, chunk.config.classifier, cosine)
+    model = classifier_network.wrap_model(model, chunk.config.classifier, cosine)
     extras = {"ema": job.options.ema, "select": job.options.select}
     own_rows = sum(job.train.counts)
     planned = length.of(job.options, sum(chunk.train.counts) if job.stage == "classifier" else own_rows, own_rows)
@@ -237,7 +237,7 @@ def _split(chunk: Chunk, job: TrainingJob, batch: int) -> Any:
     return lanes.split_batch(1 if _own_devices(chunk, job) else chunk.config.data_devices, batch)
 
 
-class _Anew(NamedTuple):
+class _Recompute(NamedTuple):
     """How batch statistics are recomputed.
 
     Attributes:
@@ -251,7 +251,7 @@ class _Anew(NamedTuple):
     when: Callable[[int, Any], tuple[Any, Any]]
 
 
-def _anew(chunk: Chunk, job: TrainingJob, parts: _Parts) -> _Anew | None:
+def _recompute(chunk: Chunk, job: TrainingJob, parts: _Parts) -> _Recompute | None:
     """How to recompute the batch statistics; None for a network without batch normalisation."""
     if not chunk.program(("norms", parts.model), lambda: classifier_network.batch_norms(parts.model, chunk.task.shape)):
         return None
@@ -269,23 +269,23 @@ def _anew(chunk: Chunk, job: TrainingJob, parts: _Parts) -> _Anew | None:
         progress = share * (1 - 1e-6)  # progress at the epoch's last step
         return jnp.asarray(batch_count, jnp.int32), jnp.asarray(progress, jnp.float32)
 
-    return _Anew((parts.length.batch, bool(_own_devices(chunk, job)), _fixed(job)), of, when)
+    return _Recompute((parts.length.batch, bool(_own_devices(chunk, job)), _fixed(job)), of, when)
 
 
 def _with_statistics(chunk: Chunk, job: TrainingJob, parts: _Parts, trained: loop.Trained) -> loop.Trained:
     """The training with recomputed batch statistics for the evaluation; the running averages may be of early steps."""
-    anew = _anew(chunk, job, parts)
-    if anew is None:
+    recompute = _recompute(chunk, job, parts)
+    if recompute is None:
         return trained
     clock, state = loop.stopwatch(chunk.common.compiling), trained.state
     epochs = np.full(parts.inputs.key.shape[0], trained.epochs) if state.best is None else state.best.epoch
-    batch_count, progress = anew.when(statistics_of_arm.ROWS, epochs)
+    batch_count, progress = recompute.when(statistics_of_arm.ROWS, epochs)
 
     def one(lane: Any, given: tuple[Shared, jax.Array]) -> Any:
         (_, (variables, inputs, progress)), (shared, batch_count) = lane, given
-        return anew.of(variables, inputs, shared, (batch_count, progress))
+        return recompute.of(variables, inputs, shared, (batch_count, progress))
 
-    key = ("batch statistics", parts.model, *anew.key)
+    key = ("batch statistics", parts.model, *recompute.key)
     run = chunk.program(key, lambda: chunk.over_lanes(one, _own_devices(chunk, job)))
     variables = jax.block_until_ready(run((), (classifier.chosen(state), parts.inputs, progress), (job.shared, batch_count)))
     return trained._replace(state=classifier.with_chosen(state, variables), seconds=trained.seconds + clock())
@@ -294,14 +294,14 @@ def _with_statistics(chunk: Chunk, job: TrainingJob, parts: _Parts, trained: loo
 def _epoch_evaluator(chunk: Chunk, job: TrainingJob, parts: _Parts) -> loop.EpochEvaluator:
     """Evaluates all lanes on their validation rows, without post-hoc corrections, and keeps the best epochs."""
     by, patience, model = job.options.select_by, job.options.patience, parts.model
-    rows, anew = jnp.concatenate([chunk.validation] * len(job.trainings)), _anew(chunk, job, parts)
+    rows, recompute = jnp.concatenate([chunk.validation] * len(job.trainings)), _recompute(chunk, job, parts)
 
     def one(lane: tuple[classifier.State, Any], given: tuple[Shared, jax.Array, Any]):
         (state, (rows, inputs)), (shared, epoch, when) = lane, given
         assert state.best is not None, "made by `train.classifier.init`"
         variables = classifier.averaged(state)
-        if anew is not None:
-            variables = anew.of(variables, inputs, shared, when)
+        if recompute is not None:
+            variables = recompute.of(variables, inputs, shared, when)
         z, _ = apply_in_batches(model, variables, gather(shared.x, rows))
         measured = metrics.classification(z, shared.y[rows])
         figures = {f"val_{name}": measured[key] for name, key in VALIDATION.items()}
@@ -309,12 +309,12 @@ def _epoch_evaluator(chunk: Chunk, job: TrainingJob, parts: _Parts) -> loop.Epoc
         best = selection.update(state.best, variables, selection.goodness(by, figures), epoch, patience)
         return state._replace(best=best), shown, selection.stopped(best, patience)
 
-    key = ("judge", model, by, patience, anew and anew.key)
+    key = ("judge", model, by, patience, recompute and recompute.key)
     run = chunk.program(key, lambda: chunk.over_lanes(one))
 
     def evaluate_epoch(epoch: int, means: dict[str, np.ndarray], state: classifier.State) -> loop.EpochEvaluation:
         row_count = statistics_of_arm.judged_rows(parts.length.per_epoch * parts.length.batch, parts.length.batch)
-        inputs, when = (parts.inputs, anew.when(row_count, epoch)) if anew else ((), ())
+        inputs, when = (parts.inputs, recompute.when(row_count, epoch)) if recompute else ((), ())
         state, figures, stopped = run(state, (rows, inputs), (job.shared, jnp.asarray(epoch, jnp.int32), when))
         return loop.EpochEvaluation(state, jax.tree.map(np.asarray, figures), bool(np.all(stopped)))
 

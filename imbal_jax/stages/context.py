@@ -152,7 +152,7 @@ class Chunk(NamedTuple):
         return made._replace(min_lanes=self.min_lanes) if isinstance(made, lanes.Spread) else made
 
 
-def begin(
+def load_common(
     config: Any,
     most_lanes: int | None = None,
     form: autotune.Choice | None = None,

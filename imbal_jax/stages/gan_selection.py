@@ -34,7 +34,9 @@ def chosen(state: gan_step.State) -> tuple[Any, Any]:
     return _drawn_from(state) if state.best is None else state.best.variables
 
 
-Anew = Callable[[tuple[Any, Any], Inputs, Shared], tuple[Any, Any]]  # a lane's generator and discriminator, with new statistics
+Recompute = Callable[
+    [tuple[Any, Any], Inputs, Shared], tuple[Any, Any]
+]  # a lane's generator and discriminator, with new statistics
 
 
 def evaluate_epoch(
@@ -44,7 +46,7 @@ def evaluate_epoch(
     every: int,
     last: int,
     inputs: Inputs,
-    anew: Anew = lambda variables, inputs, shared: variables,
+    recompute: Recompute = lambda variables, inputs, shared: variables,
 ) -> loop.EpochEvaluator:
     """A function that measures all lanes at the end of every `every`-th epoch and of the last, and saves their best states.
 
@@ -60,7 +62,7 @@ def evaluate_epoch(
         every: epochs between two measurements.
         last: the number of the last epoch.
         inputs: of the training's lanes.
-        anew: recomputes the batch statistics of a lane's networks before rows are drawn; by default nothing.
+        recompute: recomputes the batch statistics of a lane's networks before rows are drawn; by default nothing.
     """
     enough = judged_classes(chunk)
     groups = _groups(chunk, nets.own)
@@ -73,7 +75,7 @@ def evaluate_epoch(
     keys = jnp.concatenate([chunk.keys] * len(groups))
     run = chunk.program(
         ("gan choice", plain.model, str(chunk.config.gan)),
-        lambda: chunk.over_lanes(partial(_look, nets, plain.model, anew)),
+        lambda: chunk.over_lanes(partial(_look, nets, plain.model, recompute)),
     )
 
     def at(epoch: int, means: dict[str, np.ndarray], state: gan_step.State) -> loop.EpochEvaluation:
@@ -87,10 +89,10 @@ def evaluate_epoch(
 
 
 def _look(
-    nets: gan_step.Nets, model: Any, anew: Anew, lane: Any, shared: tuple[Shared, jax.Array]
+    nets: gan_step.Nets, model: Any, recompute: Recompute, lane: Any, shared: tuple[Shared, jax.Array]
 ) -> tuple[gan_step.State, jax.Array]:
     (state, (key, params, rows, labels, counted, inputs)), (real, epoch) = lane, shared
-    drawn_from = anew(_drawn_from(state), inputs, real)
+    drawn_from = recompute(_drawn_from(state), inputs, real)
     row_count = rows.shape[1]
     z = sample.latents(purpose(key, "choice"), (labels.shape[0] * row_count, nets.latent), "normal")
     y = jnp.repeat(labels, row_count)

@@ -105,9 +105,9 @@ def own_classes(text: str, task: Task) -> tuple[int, ...]:
     names = [name.strip() for name in text.split(",") if name.strip()]
     for name in names:
         if name not in task.class_names:
-            known = ", ".join(task.class_names)
+            all_names = ", ".join(task.class_names)
             raise UserError(
-                f"unknown class {name!r} (config.gan.classes){nearest(name, task.class_names)}; the classes are {known}"
+                f"unknown class {name!r} (config.gan.classes){nearest(name, task.class_names)}; the classes are {all_names}"
             )
     labels = tuple(sorted({task.class_names.index(name) for name in names}))
     for label in labels:
@@ -222,9 +222,9 @@ def fit(chunk: Chunk, curves: Curves) -> Fitted:
             for seed in chunk.seeds:
                 curves.warn("gan", seed, 0, message, of)
         plain, plain_cost = classifier_training.fit_plain(chunk, curves)
-        anew = {"anew": recompute} if (recompute := _anew(chunk, parts)) else {}
+        options = {"recompute": update} if (update := _recompute(chunk, parts)) else {}
         judges.append(
-            gan_selection.evaluate_epoch(with_all_gans, parts.nets, plain, gan.grid_every, gan.epochs, parts.inputs, **anew)
+            gan_selection.evaluate_epoch(with_all_gans, parts.nets, plain, gan.grid_every, gan.epochs, parts.inputs, **options)
         )
     renewed = _renewed(with_all_gans, parts)
     trained = loop.train(
@@ -303,7 +303,7 @@ def _with_room(init: Any, best: bool, guard: bool, key: jax.Array) -> gan_step.S
     return gan_selection.start(guarded) if best else guarded
 
 
-def _anew(chunk: Chunk, parts: _Parts) -> gan_selection.Anew | None:
+def _recompute(chunk: Chunk, parts: _Parts) -> gan_selection.Recompute | None:
     """Recomputes a lane's batch statistics, see `gan.train.with_statistics`; None if neither network has any."""
     key = ("gan norms", parts.nets.generator, parts.nets.discriminator)
     if not any(chunk.program(key, lambda: gan_train.has_batch_norm(parts.nets, chunk.task.shape))):
@@ -315,13 +315,13 @@ def _anew(chunk: Chunk, parts: _Parts) -> gan_selection.Anew | None:
 
 def _renewed(chunk: Chunk, parts: _Parts) -> Callable[[tuple[Any, Any]], tuple[Any, Any]]:
     """A function that recomputes the batch statistics of the lanes' generators and discriminators."""
-    anew = _anew(chunk, parts)
-    if anew is None:
+    recompute = _recompute(chunk, parts)
+    if recompute is None:
         return lambda variables: variables
 
     def one(lane: Any, shared: Any) -> tuple[Any, Any]:
         _, (variables, inputs) = lane
-        return anew(variables, inputs, shared)
+        return recompute(variables, inputs, shared)
 
     key = ("gan batch statistics", str(chunk.config.gan), parts.nets.own, parts.batch)
     run = chunk.program(key, lambda: chunk.over_lanes(one))

@@ -49,8 +49,8 @@ def draw(chunk: Chunk, arms: Sequence[Arm], train: Train) -> None:
 
 def _draw(chunk: Chunk, arm: Arm, train: Train, path: Path) -> None:
     bands = {
-        "rows made before the training": made(chunk, train),
-        "images in the training step": in_step(chunk, arm, train),
+        "rows made before the training": blocks_of_made_rows(chunk, train),
+        "images in the training step": blocks_of_step(chunk, arm, train),
     }
     bands = {line: blocks for line, blocks in bands.items() if blocks}
     if bands:
@@ -58,7 +58,7 @@ def _draw(chunk: Chunk, arm: Arm, train: Train, path: Path) -> None:
         transformed(path, arm.name, bands)
 
 
-def made(chunk: Chunk, train: Train) -> list[Block]:
+def blocks_of_made_rows(chunk: Chunk, train: Train) -> list[Block]:
     """Nine rows that a method made from others in the first lane, and the rows that they were made from; [] without any."""
     if not train.parents.shape[2]:
         return []
@@ -79,7 +79,7 @@ def made(chunk: Chunk, train: Train) -> list[Block]:
     return [*blocks, Block("made", list(pixels(train.pool.new_x[0, nine])), names)]
 
 
-def in_step(chunk: Chunk, arm: Arm, train: Train) -> list[Block]:
+def blocks_of_step(chunk: Chunk, arm: Arm, train: Train) -> list[Block]:
     """Nine rows of the first lane's training set before and after the training step's transforms; [] if there are none."""
     task, counts = chunk.task, train.counts
     step = methods.part(arm.spec, task, methods.STEP)

@@ -1,4 +1,4 @@
-"""The memory that a training of so many lanes takes, as the compiled program reports it."""
+"""The memory that a training takes, by its number of lanes, as the compiled program reports it."""
 
 from typing import Any
 

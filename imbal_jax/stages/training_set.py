@@ -19,7 +19,7 @@ from imbal_jax.errors import UserError
 from imbal_jax.methods import Task, Train
 from imbal_jax.report.curves import ranges
 from imbal_jax.runtime import lanes
-from imbal_jax.stages.context import Chunk, Common, begin
+from imbal_jax.stages.context import Chunk, Common, load_common
 
 SPLITS = 8  # by whole groups, one of which each lane draws its validation rows from
 
@@ -41,9 +41,9 @@ def prepare(
         point: (field, value) of that point that need programs of their own.
 
     Raises:
-        UserError: as `begin`; an induced imbalance that the data does not allow.
+        UserError: as `load_common`; an induced imbalance that the data does not allow.
     """
-    common = common or begin(config)
+    common = common or load_common(config)
     dataset = common.data
     config_seeds = seeds_asked.of(config.seeds)
     chosen = tuple(config_seeds if seeds is None else seeds)
@@ -89,7 +89,7 @@ def _set_aside(rows: data.Rows, validation: float, seed: int) -> Aside:
     number = np.arange(len(rows.y), dtype=np.int32)
     if validation < 1:
         held = split.several(rows.y, rows.groups, validation, seed, SPLITS, complete=False)
-        return Aside(*(_alike(rows.y, sides, (seed, place)) for place, sides in enumerate((~held, held))))
+        return Aside(*(_alike(rows.y, sides, (seed, side)) for side, sides in enumerate((~held, held))))
     first = int(validation)
     if first >= len(number):
         raise UserError(f"config.data.validation must be below the number of training rows, {len(number)} (got {first})")
@@ -143,17 +143,17 @@ def _hold_out(train: Train, share: float, keys: jax.Array) -> tuple[Train, jax.A
     held_counts = tuple(min(max(1, round(share * n)), n - 1) if n else 0 for n in train.counts)
 
     def one(key: jax.Array, rows: jax.Array) -> tuple[jax.Array, jax.Array]:
-        held, kept, start = [], [], 0
+        held_rows, kept_rows, start = [], [], 0
         for label, (n, away) in enumerate(zip(train.counts, held_counts, strict=True)):
-            own = jax.random.permutation(jax.random.fold_in(key, label), rows[start : start + n])
-            held.append(own[:away])
-            kept.append(jnp.sort(own[away:]))
+            shuffled = jax.random.permutation(jax.random.fold_in(key, label), rows[start : start + n])
+            held_rows.append(shuffled[:away])
+            kept_rows.append(jnp.sort(shuffled[away:]))
             start += n
-        return jnp.concatenate(held), jnp.concatenate(kept)
+        return jnp.concatenate(held_rows), jnp.concatenate(kept_rows)
 
-    held, kept = jax.jit(jax.vmap(one))(lanes.purposes(keys, "validation"), rows)
+    held_rows, kept_rows = jax.jit(jax.vmap(one))(lanes.purposes(keys, "validation"), rows)
     kept_counts = tuple(n - away for n, away in zip(train.counts, held_counts, strict=True))
-    return train._replace(pool=train.pool._replace(rows=kept), counts=kept_counts), held
+    return train._replace(pool=train.pool._replace(rows=kept_rows), counts=kept_counts), held_rows
 
 
 def unbalanced(rows: np.ndarray, counts: tuple[int, ...], x: np.ndarray | jax.Array) -> Train:
