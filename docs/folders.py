@@ -23,7 +23,7 @@ class About(NamedTuple):
 
     Attributes:
         title: of the table.
-        chunk: what was trained on what.
+        setting: what was trained on what.
         chosen: what the settings were chosen on (the source's own, validation rows, the test set).
         command: shell commands that measure it anew.
         faults: what is wrong with the measurement, a sentence each.
@@ -37,7 +37,7 @@ class About(NamedTuple):
     """
 
     title: str
-    chunk: str
+    setting: str
     chosen: str
     command: tuple[str, ...] = ()
     faults: tuple[str, ...] = ()

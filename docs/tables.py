@@ -32,7 +32,7 @@ def page(folder: Folder) -> str:
     if told.command:
         lines += ["```sh", *told.command, "```", ""]
     lines += [text for fault in told.faults for text in (f"**{fault}**", "")]
-    lines += [text for text in (told.chunk, f"Chosen on: {told.chosen}") for text in (text, "") if told.chunk or text]
+    lines += [text for text in (told.setting, f"Chosen on: {told.chosen}") for text in (text, "") if told.setting or text]
     lines += [*measured(folder), ""]
     lines += [*published(folder), *arms(folder), "", *legend(folder), "", *notes(folder), ""]
     lines += differences(folder)

@@ -32,9 +32,9 @@ def test_no_figure_is_typed_by_hand():
 
 @pytest.mark.parametrize("name", folders.names())
 def test_a_folder_says_where_each_row_was_measured(name):
-    entries = folders.records.read_json(folders.RESULTS / name / "environment.json")
+    entries = folders.json_files.read_json(folders.RESULTS / name / "environment.json")
     named = [(arm, seed) for entry in entries for arm, seeds in entry["rows"].items() for seed in seeds]
-    rows = folders.records.read(folders.RESULTS / name / "rows.jsonl")
+    rows = folders.json_files.read(folders.RESULTS / name / "rows.jsonl")
     assert sorted(named) == sorted((row["method"], row["seed"]) for row in rows)
     assert all({"versions", "cpu", "device_kind", "commit", "date"} <= entry.keys() for entry in entries)
 
