@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from imbal_jax.evaluate import clustered, confusions, grades, measures, metrics, stats
+from imbal_jax.evaluate import clustered, confusion_matrix, grades, measures, metric_functions, metrics, stats
 
 
 def test_quadratic_kappa_by_hand():
@@ -73,26 +73,27 @@ def test_metrics_of_confusion_matrices_are_those_of_the_device():
     names = ["N", "S", "V", "F"]
     ours = [jax.device_get(metrics.from_confusion(jnp.asarray(table))) for table in tables]
     for name in ("accuracy", "balanced_accuracy", "macro_f1", "g_mean", "mcc"):
-        np.testing.assert_allclose(confusions.measure(name, names)(tables), [one[name] for one in ours], rtol=2e-5, atol=1e-6)
+        found = metric_functions.by_name(name, names)(tables)
+        np.testing.assert_allclose(found, [one[name] for one in ours], rtol=2e-5, atol=1e-6)
     for kind in ("recall", "precision"):
         for label, name in enumerate(names):
-            found = confusions.measure(f"{kind}_{name}", names)(tables)
+            found = metric_functions.by_name(f"{kind}_{name}", names)(tables)
             np.testing.assert_allclose(found, [one[kind][label] for one in ours], rtol=1e-6)
-    assert confusions.measure("pr_auc", names) is None
+    assert metric_functions.by_name("pr_auc", names) is None
     row = heartbeats()[0]
     for name in ("j_kappa", "kappa", "se_S", "fpr_V", "macro_f1"):
-        assert confusions.measure(name, list("NSVFQ"))(np.array(row["confusion"])) == pytest.approx(row[name], rel=1e-5)
+        assert metric_functions.by_name(name, list("NSVFQ"))(np.array(row["confusion"])) == pytest.approx(row[name], rel=1e-5)
 
 
 def test_a_classifier_that_predicts_one_class_is_collapsed():
-    assert confusions.collapsed([[0, 5], [0, 3]]) == 1
-    assert [confusions.collapsed(table) for table in ([[1, 5], [0, 3]], [[0, 5], [0, 0]], None)] == [None] * 3
+    assert confusion_matrix.collapsed([[0, 5], [0, 3]]) == 1
+    assert [confusion_matrix.collapsed(table) for table in ([[1, 5], [0, 3]], [[0, 5], [0, 0]], None)] == [None] * 3
 
 
 def test_a_filter_harms_by_records_alone_and_not_over_records_and_seeds():
     rows = heartbeats()
     mine, theirs = of_arm(rows, FILTER), of_arm(rows, RANDOM)
-    measure = confusions.measure("j_kappa", list("NSVFQ"))
+    measure = metric_functions.by_name("j_kappa", list("NSVFQ"))
     np.testing.assert_allclose(measure(mine.sum(1)) - measure(theirs.sum(1)), [-0.0510, 0.0009], atol=1e-4)
     named = lambda tables: {"j_kappa": measure(tables)}  # noqa: E731
     alone = clustered.bootstrap(mine.sum(0), named, 0, minus=theirs.sum(0))["j_kappa"]
@@ -113,7 +114,7 @@ def test_a_filter_harms_by_records_alone_and_not_over_records_and_seeds():
 def test_the_two_level_interval_covers_what_it_says(groups, seeds):
     """Accuracies that vary by group, by seed and by both; the truth is that of all groups and seeds, a difference of 0."""
     rng, covered = np.random.default_rng(groups), []
-    measure = confusions.measure("accuracy", ["a", "b"])
+    measure = metric_functions.by_name("accuracy", ["a", "b"])
     for _ in range(300):
         effect = rng.normal(0, 0.05, (1, groups)) + rng.normal(0, 0.04, (seeds, 1)) + rng.normal(0, 0.02, (seeds, groups))
         right = [rng.binomial(200, np.clip(0.7 + half, 0, 1)) for half in (effect / 2, -effect / 2)]
@@ -129,10 +130,10 @@ def test_groups_and_seeds_that_agree_with_the_two_way_formula():
     rng = np.random.default_rng(3)
     right = rng.binomial(50, 0.7, (2, 5, 8))
     tables = [np.stack([r, 50 - r, np.zeros_like(r), np.zeros_like(r)], -1).reshape(5, 8, 2, 2) for r in right]
-    found = clustered.two_level(*tables, confusions.measure("accuracy", ["a", "b"]), 0, draws=20_000)
+    found = clustered.two_level(*tables, metric_functions.by_name("accuracy", ["a", "b"]), 0, draws=20_000)
     difference = (right[0] - right[1]) / 50
     expected = difference.mean(0).var(ddof=1) / 8 + difference.mean(1).var(ddof=1) / 5
     special = pytest.importorskip("scipy.special")
     half = (found.interval[1] - found.interval[0]) / 2 / special.stdtrit(found.df, 0.975)
     assert half**2 == pytest.approx(expected, rel=0.03) and found.mean == pytest.approx(difference.mean())
-    assert clustered.two_level(tables[0][:1], tables[1][:1], confusions.measure("accuracy", ["a", "b"]), 0) is None
+    assert clustered.two_level(tables[0][:1], tables[1][:1], metric_functions.by_name("accuracy", ["a", "b"]), 0) is None

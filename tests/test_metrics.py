@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from imbal_jax.evaluate import metrics
+from imbal_jax.evaluate import confusion_matrix, metrics
 
 CLASSES = 4
 classification = jax.jit(metrics.classification)
@@ -169,3 +169,24 @@ def test_matthews_correlation_of_a_rare_class(confusion):
     spread = (total**2 - (actual**2).sum()) * (total**2 - (predicted**2).sum())
     expected = (np.trace(exact) * total - actual @ predicted) / np.sqrt(spread)
     np.testing.assert_allclose(metrics.from_confusion(jnp.asarray(confusion))["mcc"], expected, rtol=1e-5)
+    on_the_host = confusion_matrix.mcc(confusion_matrix.counts(exact))
+    np.testing.assert_allclose(on_the_host, expected, rtol=1e-12)
+
+
+def test_one_implementation_serves_numpy_and_jax():
+    """Many matrices at once, and each by itself; without any row a measure is 0, which `defined` makes NaN."""
+    tables = np.random.default_rng(0).poisson(3, (4, 5, 5)).astype(np.float64)
+    tables[1] = 0
+    names = ("accuracy", "balanced_accuracy", "macro_f1", "g_mean", "mcc", "recall", "precision", "f1")
+    for name in names:
+        measure = getattr(confusion_matrix, name)
+        together = measure(confusion_matrix.counts(tables))
+        assert together.dtype == np.float64
+        for table, value in zip(tables, together, strict=True):
+            np.testing.assert_array_equal(measure(confusion_matrix.counts(table)), value)
+            on_jax = measure(confusion_matrix.counts(jnp.asarray(table, jnp.float32)))
+            assert isinstance(on_jax, jax.Array) and on_jax.dtype == jnp.float32
+            np.testing.assert_allclose(on_jax, value, rtol=2e-6, atol=1e-6)
+    counts = confusion_matrix.counts(tables)
+    accuracy = confusion_matrix.accuracy(counts)
+    assert accuracy[1] == 0 and np.isnan(confusion_matrix.defined(counts, accuracy)).tolist() == [False, True, False, False]

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from imbal_jax.evaluate import confusion_matrix
+
 ARRHYTHMIAS = ("S", "V")
 
 
@@ -31,33 +33,29 @@ def measures(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, np.
     Raises:
         ValueError: the shape does not fit the names.
     """
-    table, classes = np.asarray(confusion).astype(np.int64), len(class_names)
+    table, classes = np.asarray(confusion, np.float64), len(class_names)
     if table.ndim < 2 or table.shape[-2:] != (classes, classes):
         raise ValueError(f"confusion of shape {table.shape} does not fit the {classes} classes {', '.join(class_names)}")
-    hits = np.diagonal(table, axis1=-2, axis2=-1)
-    actual, predicted, total = table.sum(axis=-1), table.sum(axis=-2), table.sum(axis=(-2, -1))
-    se, f1 = _share(hits, actual), np.where(actual > 0, _share(2 * hits, actual + predicted), np.nan)
-    pp = np.where(predicted > 0, _share(hits, predicted), 0.0)
-    fpr = _share(predicted - hits, total[..., None] - actual)
-    found: dict[str, np.ndarray] = {}
-    at = {name: list(class_names).index(name) for name in ARRHYTHMIAS if name in class_names}
-    for name, k in at.items():
-        found |= {f"{kind}_{name}": value[..., k] for kind, value in (("se", se), ("pp", pp), ("f1", f1), ("fpr", fpr))}
-    found["accuracy"] = _share(hits.sum(axis=-1), total)
-    found["macro_f1"], found["mean_sensitivity"] = _mean(f1), _mean(se)
-    expected = _share((actual.astype(float) * predicted).sum(axis=-1), total.astype(float) ** 2)
-    found["kappa"] = _share(found["accuracy"] - expected, 1.0 - expected)
-    if len(at) == len(ARRHYTHMIAS):
-        found["j_kappa"] = found["kappa"] / 2 + sum(found[f"{kind}_{name}"] for kind in ("se", "pp") for name in at) / 8
-    return {name: np.asarray(value)[()] for name, value in found.items()}  # of one table plain numbers
+    counts = confusion_matrix.counts(table)
+    total = table.sum(axis=(-2, -1))
+    by_class = {
+        "se": confusion_matrix.recall(counts),
+        "pp": confusion_matrix.precision(counts),
+        "f1": confusion_matrix.f1(counts),
+        "fpr": _share(counts.predicted - counts.hits, total[..., None] - counts.actual),
+    }
+    labels = {name: list(class_names).index(name) for name in ARRHYTHMIAS if name in class_names}
+    values = {f"{kind}_{name}": by_class[kind][..., label] for name, label in labels.items() for kind in by_class}
+    values["accuracy"] = confusion_matrix.defined(counts, confusion_matrix.accuracy(counts))
+    values["macro_f1"] = confusion_matrix.defined(counts, confusion_matrix.macro_f1(counts))
+    values["mean_sensitivity"] = confusion_matrix.defined(counts, confusion_matrix.balanced_accuracy(counts))
+    expected = _share((counts.actual * counts.predicted).sum(axis=-1), total**2)
+    values["kappa"] = _share(values["accuracy"] - expected, 1.0 - expected)
+    if len(labels) == len(ARRHYTHMIAS):
+        values["j_kappa"] = values["kappa"] / 2 + sum(values[f"{kind}_{name}"] for kind in ("se", "pp") for name in labels) / 8
+    return {name: np.asarray(value)[()] for name, value in values.items()}  # of one table plain numbers
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """part / whole, NaN where the whole is 0."""
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)
-
-
-def _mean(values: np.ndarray) -> np.ndarray:
-    """Over the last axis, without NaN; NaN where there is nothing else."""
-    there = ~np.isnan(values)
-    return _share(np.where(there, values, 0.0).sum(axis=-1), there.sum(axis=-1))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from imbal_jax.evaluate import confusion_matrix
 from imbal_jax.evaluate.metrics import class_key
 
 
@@ -19,14 +20,13 @@ def measures(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, np.
         `recall_<class>`, NaN where the class has no row.
     """
     table = np.asarray(confusion, np.float64)
-    hits, actual = np.diagonal(table, axis1=-2, axis2=-1), table.sum(-1)
-    recall = np.where(actual > 0, hits / np.maximum(actual, 1.0), np.nan)
-    there = np.maximum((actual > 0).sum(-1), 1)
+    counts = confusion_matrix.counts(table)
+    recall = confusion_matrix.recall(counts)
     return {
         "quadratic_kappa": quadratic_kappa(table),
-        "accuracy": hits.sum(-1) / np.maximum(table.sum((-2, -1)), 1.0),
-        "balanced_accuracy": np.nansum(recall, -1) / there,
-        **{class_key("recall", name): recall[..., place] for place, name in enumerate(class_names)},
+        "accuracy": confusion_matrix.accuracy(counts),
+        "balanced_accuracy": confusion_matrix.balanced_accuracy(counts),
+        **{class_key("recall", name): recall[..., label] for label, name in enumerate(class_names)},
     }
 
 

@@ -8,6 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from imbal_jax.evaluate import confusion_matrix
+from imbal_jax.evaluate.confusion_matrix import mean_where
+
 SCALARS = (
     "accuracy",
     "balanced_accuracy",
@@ -73,9 +76,9 @@ def classification(logits: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
     some = jnp.isfinite(roc_areas)
     return {
         **from_confusion(confusion),
-        "pr_auc": _mean_where(areas, present),
+        "pr_auc": mean_where(jnp, areas, present),
         "average_precision": jnp.where(present, areas, jnp.nan),
-        "roc_auc": jnp.where(some.any(), _mean_where(roc_areas, some), jnp.nan),
+        "roc_auc": jnp.where(some.any(), mean_where(jnp, roc_areas, some), jnp.nan),
         "roc_areas": roc_areas,
         "ece": calibration_error(log_p, y),
         "brier": jnp.mean(jnp.sum((jnp.exp(log_p) - truth) ** 2, axis=-1)),
@@ -95,20 +98,15 @@ def from_confusion(confusion: jax.Array) -> dict[str, jax.Array]:
         float32 scalars `accuracy`, `balanced_accuracy`, `macro_f1`, `g_mean`, `mcc` and [K] `recall`, `precision`,
         with the conventions of `classification`.
     """
-    counts = confusion.astype(jnp.float32)
-    hits, actual, predicted = jnp.diagonal(counts), counts.sum(axis=1), counts.sum(axis=0)
-    present = actual > 0
-    recall = hits / jnp.maximum(actual, 1.0)
-    precision = hits / jnp.maximum(predicted, 1.0)
-    f1 = 2.0 * hits / jnp.maximum(actual + predicted, 1.0)
+    counts = confusion_matrix.counts(confusion.astype(jnp.float32))
     return {
-        "accuracy": hits.sum() / jnp.maximum(actual.sum(), 1.0),
-        "balanced_accuracy": _mean_where(recall, present),
-        "macro_f1": _mean_where(f1, present),
-        "g_mean": jnp.exp(_mean_where(jnp.log(recall), present)),  # log(0) = -inf, so one class lost makes it 0
-        "mcc": _matthews(hits, actual, predicted),
-        "recall": jnp.where(present, recall, jnp.nan),
-        "precision": precision,
+        "accuracy": confusion_matrix.accuracy(counts),
+        "balanced_accuracy": confusion_matrix.balanced_accuracy(counts),
+        "macro_f1": confusion_matrix.macro_f1(counts),
+        "g_mean": confusion_matrix.g_mean(counts),
+        "mcc": confusion_matrix.mcc(counts),
+        "recall": confusion_matrix.recall(counts),
+        "precision": confusion_matrix.precision(counts),
     }
 
 
@@ -240,20 +238,6 @@ def bounds(name: str) -> tuple[float, float]:
     if name in BOUNDS:
         return BOUNDS[name]
     return (0.0, 1.0) if is_metric(name) or name in SHARES_BESIDE else (-np.inf, np.inf)
-
-
-def _matthews(hits: jax.Array, actual: jax.Array, predicted: jax.Array) -> jax.Array:
-    # By counts of each class against the rest, which are exact: 1 - sum of squares would cancel the digits of a rare class.
-    total = jnp.maximum(actual.sum(), 1.0)
-    missed, wrong = actual - hits, predicted - hits
-    correct, neither = hits / total, (total - actual - wrong) / total  # shares: no overflow for large N
-    covariance = jnp.sum(correct * neither - (missed / total) * (wrong / total))
-    spread = jnp.prod(jnp.stack([jnp.sum(n / total * ((total - n) / total)) for n in (actual, predicted)]))
-    return jnp.where(spread > 0, covariance / jnp.sqrt(jnp.where(spread > 0, spread, 1.0)), 0.0)
-
-
-def _mean_where(values: jax.Array, where: jax.Array) -> jax.Array:
-    return jnp.sum(jnp.where(where, values, 0.0)) / jnp.maximum(jnp.sum(where.astype(jnp.float32)), 1.0)
 
 
 def _number(value: Any) -> float | None:

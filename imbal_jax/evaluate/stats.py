@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from imbal_jax.evaluate import clustered, confusions, interim
+from imbal_jax.evaluate import clustered, confusion_matrix, interim, metric_functions
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, bounds, is_metric
 
 LISTED_UP_TO = 12  # seeds: 2**12 sign patterns are still listed in full
@@ -406,7 +406,7 @@ def _over_groups(name: str, shared: Sequence[tuple[Any, Any]], seed: tuple[int, 
     shapes = {np.shape(matrix) for pair in matrices for matrix in pair}
     if len(shapes) != 1 or len(shape := shapes.pop()) != 3 or shape[-1] != len(classes):
         return {"interval": "ungrouped"}
-    if (measure := confusions.measure(name, classes)) is None:
+    if (measure := metric_functions.by_name(name, classes)) is None:
         return {"interval": "ungrouped"}
     mine, theirs = (np.array([pair[side] for pair in matrices]) for side in (0, 1))
     both = clustered.two_level(mine, theirs, measure, seed[-1], level)
@@ -433,7 +433,7 @@ def _lengths_differ(shared: Sequence[tuple[Any, Any]], allowed: bool) -> str | N
 def _collapsed(shared: Sequence[tuple[Any, Any]]) -> tuple[str, int] | None:
     """Which side predicts a single class, and in how many seeds; this arm before the baseline."""
     for side, who in enumerate(("this arm", "the baseline")):
-        if count := sum(confusions.collapsed(pair[side].get("confusion")) is not None for pair in shared):
+        if count := sum(confusion_matrix.collapsed(pair[side].get("confusion")) is not None for pair in shared):
             return who, count
     return None
 

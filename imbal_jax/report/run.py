@@ -10,7 +10,7 @@ from imbal_jax import saved_config
 from imbal_jax.artifacts import curve_lines, json_files, json_kinds
 from imbal_jax.data.imbalance import minority
 from imbal_jax.errors import UserError, nearest
-from imbal_jax.evaluate import confusions, result_rows, stats
+from imbal_jax.evaluate import confusion_matrix, result_rows, stats
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, class_key
 from imbal_jax.report import analyses
 from imbal_jax.report.formats import name_of
@@ -294,7 +294,7 @@ def _methods(run: Run) -> dict[str, Any]:
         if kinds:
             found["shots"] = {kind: stats.summary("recall", mean_recalls(run, arm, ks)) for kind, ks in tested.items()}
         lanes = [row for row in run.rows if row["method"] == arm]
-        found["collapsed"] = sum(confusions.collapsed(row.get("confusion")) is not None for row in lanes)
+        found["collapsed"] = sum(confusion_matrix.collapsed(row.get("confusion")) is not None for row in lanes)
         found["steps"] = sorted({int(row["steps"]) for row in lanes if row.get("steps") is not None})
         found["length"] = sorted({str(row["length"]) for row in lanes if row.get("length") is not None})
         for name in ("epoch_seconds", "epoch_selected"):
