@@ -12,7 +12,7 @@ from imbal_jax import experiment
 from imbal_jax.artifacts import json_files
 from imbal_jax.gan import monitor
 from imbal_jax.runtime import environment
-from imbal_jax.stages import classifier_training, gan_quality, gan_training
+from imbal_jax.stages import classifier_training, context, gan_quality, gan_training
 from tests import small
 
 GOOD, LOST_GAN, COLLAPSED, LOST_CLASSIFIER = range(4)  # what becomes of each lane
@@ -77,6 +77,11 @@ def rows_of(workdir, method):
     )
 
 
+def plain(row):
+    """The row without its times."""
+    return {name: value for name, value in row.items() if not name.endswith("seconds")}
+
+
 def results_of(workdir):
     return json.loads((workdir / "results.json").read_text())
 
@@ -137,9 +142,8 @@ def test_a_lost_lane_leaves_the_others_as_they_are(mixed, run_of, tmp_path):
     config, workdir = mixed
     run_of(config, tmp_path)
     assert rows_of(tmp_path, "gan_synth")[LOST_GAN]["failed"] is None
-    drop = ("seconds", "gan_seconds", "classifier_seconds", "compile_seconds", "epoch_seconds")
     for method in ("none", "gan_synth"):
-        there, here = ({k: v for k, v in rows_of(w, method)[GOOD].items() if k not in drop} for w in (workdir, tmp_path))
+        there, here = (plain(rows_of(w, method)[GOOD]) for w in (workdir, tmp_path))
         assert there == here
 
 
@@ -179,8 +183,10 @@ def test_a_run_in_which_everything_failed_still_ends(mixed, run_of, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_absurd_learning_rate(run_of, tmp_path):
-    """No patching: the numbers really run away, in all lanes and in both networks."""
+def test_an_absurd_learning_rate(run_of, tmp_path, monkeypatch):
+    """The numbers really run away, in all lanes and in both networks; the bound that would refuse the rate is lifted."""
+    for module in (context, experiment):
+        monkeypatch.setattr(module, "validate", lambda config: None)
     config = small.get_config()
     config.baselines = ("none",)
     config.gan.g_learning_rate = config.gan.d_learning_rate = config.classifier.learning_rate = 1e30

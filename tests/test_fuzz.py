@@ -27,7 +27,11 @@ from tests import small, test_cifar, test_data, test_fer2013, test_mitbih, test_
 from tests.test_report import fabricate
 
 PEAK = Path("/proc/self/clear_refs")  # Linux forgets the peak of the memory used where 5 is written into it
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not PEAK.exists(), reason="measures the memory by Linux' /proc")]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.timeout(3600),  # half a minute to two minutes each on a free core
+    pytest.mark.skipif(not PEAK.exists(), reason="measures the memory by Linux' /proc"),
+]
 MUTATIONS = int(os.environ.get("IMBAL_MUTATIONS", "1000"))
 MOST_MEMORY = 300  # MB that the process may grow by; the files have less than 1 MB
 TOKENS = [
