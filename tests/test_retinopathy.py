@@ -358,7 +358,7 @@ def test_rows_that_say_the_same_again(tmp_path):
 
 
 def test_nothing_there(tmp_path):
-    with fails("no retinopathy data at hand", "put trainLabels.csv and the folder of images into DIR/retinopathy"):
+    with fails("no retinopathy data available", "put trainLabels.csv and the folder of images into DIR/retinopathy"):
         data.load("retinopathy")
     with fails(tmp_path / "retinopathy.zip", tmp_path / "retinopathy", tmp_path / "trainLabels.csv"):
         load(tmp_path)
@@ -400,7 +400,7 @@ def test_wrong_options(tmp_path, options, words):
 def test_wrong_sources(tmp_path):
     with fails("unknown source 'tfds'", "auto, zip, folder"):
         load(tmp_path, "tfds")
-    with fails("unknown data set 'retinopathi'", "did you mean 'retinopathy'"):
+    with fails("config.data.name must be one of", "(got 'retinopathi')", "did you mean 'retinopathy'"):
         data.load("retinopathi")
 
 

@@ -331,7 +331,7 @@ def gather(tree: Tree, places: Sequence[Place], left_out: tuple[str, ...], notes
     names = sorted({place.label for place in places}, key=_rank)
     if len(names) == 1:
         what = f"{tree.path} has a single class, {files.printable(names[0])!r}"
-        raise UserError(f"{what}: there must be two class folders at least{table_hint(tree)}")
+        raise UserError(f"{what}: there must be at least two class folders{table_hint(tree)}")
     known: dict[str, str] = {}
     for name in names:
         if (other := known.setdefault(name.strip().casefold(), name)) != name:

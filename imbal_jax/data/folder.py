@@ -164,7 +164,7 @@ def load(
 
 def _check_options(asked: Asked) -> None:
     if not asked.path:
-        raise UserError("config.data.path is empty: name a folder, a zip or an .npz file")
+        raise UserError("config.data.path must name a folder, a zip or an .npz file (got '')")
     if asked.folds == 1 or asked.fold > max(0, asked.folds - 1):
         allowed = "folds must be 0 or a number from 2 on, and fold one from 0 to folds - 1"
         raise UserError(f"config.data.folds is {asked.folds} and config.data.fold is {asked.fold}: {allowed}")
@@ -174,7 +174,7 @@ def _check_options(asked: Asked) -> None:
 def _load(asked: Asked, kind: str, root: Path | None) -> Dataset:
     path = _place(asked.path, root)
     if kind != (actual := _kind(path)):
-        raise Absent(f"{path} is a {actual}, no {kind}")
+        raise Absent(f"{path} is a {actual}, not a {kind}")
     found = _from_npz(path, asked) if kind == "npz" else _from_images(path, asked)
     _check_classes(path, found)
     return _dataset(path, kind, found, asked)
@@ -280,10 +280,10 @@ def _numbered(path: Path, values: np.ndarray, ids: np.ndarray, test: np.ndarray 
 def _check_classes(path: Path, found: Found) -> None:
     counts = np.bincount(found.y, minlength=len(found.class_names))
     if len(counts) < 2:
-        raise UserError(f"{path} has {len(counts)} classes: there must be two at least")
+        raise UserError(f"{path} has {len(counts)} classes: there must be at least two")
     for name, count in zip(found.class_names, counts, strict=True):
         if count < 2:
-            raise UserError(f"{path}: class {name!r} has {count} usable images or rows; it needs two at least")
+            raise UserError(f"{path}: class {name!r} has {count} usable images or rows: it must have at least two")
 
 
 def _dataset(path: Path, kind: str, found: Found, asked: Asked) -> Dataset:

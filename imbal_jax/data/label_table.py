@@ -56,7 +56,7 @@ def _own(tree: Tree, entry: Entry) -> Table | None:
     try:
         return tables.parse(f"{tree.path}/{entry.name}", folder, tree.read(entry))
     except (Unusable, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read the labels in {tree.path}/{entry.name}: {error}; mend or remove it") from error
+        raise UserError(f"cannot read the labels in {tree.path}/{entry.name}: {error}; correct or remove it") from error
 
 
 def _unread(table: Table) -> str:

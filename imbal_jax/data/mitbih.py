@@ -139,13 +139,13 @@ def _check_wavelet(wavelet: Any) -> None:
     """Checked only where records are denoised: PyWavelets is not needed otherwise."""
     if wavelet not in (known := heartbeats.wavelets()):
         hint = nearest(wavelet, known)
-        raise UserError(f"config.data.wavelet is {wavelet!r}{hint}; pywt.wavelist(kind='discrete') has those that there are")
+        raise UserError(f"config.data.wavelet must be one of pywt.wavelist(kind='discrete') (got {wavelet!r}){hint}")
 
 
 def _check_classes(classes: Any) -> None:
     letters = set(classes)
     if len(letters) < 2 or len(letters) < len(classes) or letters - set(CLASSES):
-        raise UserError(f"config.data.classes is {classes!r}; it must be two or more of the letters {CLASSES}, each once")
+        raise UserError(f"config.data.classes must be two or more of the letters {CLASSES}, each once (got {classes!r})")
 
 
 def _chosen(records: Any, protocol: str) -> tuple[str, ...]:

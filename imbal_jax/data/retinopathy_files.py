@@ -143,7 +143,7 @@ def _parse(place: str, text: str) -> list[_Eye]:
 def _eye(row: Mapping[str, str | None], line: int, where: str) -> _Eye:
     name, level = ((row[column] or "").strip() for column in ("image", "level"))
     if not name:
-        raise UserError(f"{where}: there is no name of an image; mend or remove the line")
+        raise UserError(f"{where}: it has no image name; correct or remove the line")
     if level not in CLASSES:
         raise UserError(f"{where}: level of {name} is {level!r}; it must be a whole number from 0 to 4")
     return _Eye(_stem(name), CLASSES.index(level), line)
@@ -191,7 +191,7 @@ def fit(image: "Image.Image", size: tuple[int, int], crop: bool) -> "Image.Image
     bright = np.asarray(image).max(axis=-1) > DARK
     rows, columns = (np.flatnonzero(bright.mean(axis=axis) > NOISE) for axis in (1, 0))
     if not len(rows) or not len(columns):
-        raise Unusable(f"is black: next to nothing in it is brighter than {DARK} of 255")
+        raise Unusable(f"is black: hardly any pixel is brighter than {DARK} of 255")
     if crop:
         image = image.crop((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
     return ImageOps.pad(image, size, Image.Resampling.BILINEAR)

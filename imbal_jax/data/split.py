@@ -49,7 +49,7 @@ def several(y: np.ndarray, groups: np.ndarray, share: float, seed: int, many: in
             as well.
     """
     if not 0 < share < 1:
-        raise UserError(f"the share of rows to hold out is {share}: it must lie between 0 and 1")
+        raise UserError(f"the share of rows to hold out must be between 0 and 1 (got {share})")
     if not len(y):
         return np.zeros((1, 0), bool)
     group = np.unique(groups, return_inverse=True)[1]
@@ -219,7 +219,7 @@ def fold_by_group(y: np.ndarray, groups: np.ndarray, folds: int, fold: int, seed
         UserError: there are fewer groups than folds.
     """
     if (many := len(np.unique(groups))) < folds:
-        raise UserError(f"{folds} folds were asked for, but there are {many} groups of rows: ask for fewer folds")
+        raise UserError(f"config.data.folds must be at most {many}, the number of groups of rows (got {folds})")
     rest = np.arange(len(y))
     for number in range(fold + 1):
         last = number == folds - 1

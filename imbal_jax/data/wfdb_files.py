@@ -126,7 +126,7 @@ def read(folder: Path, name: str, leads: Sequence[str], frequency: float) -> Rec
     if header.fs != frequency:
         raise UserError(f"the record {place} has {header.fs} samples per second, not {frequency}; replace its files")
     if not whole:  # wfdb reads a truncated file as if it were complete
-        raise UserError(f"the record {place} has an .atr file without its end mark: it was cut off; replace its files")
+        raise UserError(f"the record {place} has an .atr file without its end mark: it is truncated; replace its files")
     signal = np.asarray(found.p_signal[:, 0], np.float64)
     if not np.isfinite(signal).all():
         lost = int((~np.isfinite(signal)).sum())

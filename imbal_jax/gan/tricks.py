@@ -76,5 +76,5 @@ def _read(switches: Mapping[str, Any]) -> Tricks:
             known = ", ".join(Tricks._fields)
             raise UserError(f"unknown switch {name!r} (config.gan.tricks){nearest(name, Tricks._fields)}; known: {known}")
         if value not in (0, 1):
-            raise UserError(f"config.gan.tricks.{name} is {value!r}: it must be 0 or 1")
+            raise UserError(f"config.gan.tricks.{name} must be 0 or 1 (got {value!r})")
     return Tricks(**{name: bool(value) for name, value in switches.items()})

@@ -38,7 +38,7 @@ def make(task: Task, metric: str = "balanced_accuracy", largest: float = 1000.0,
         raise UserError(f"thresholds: unknown metric {metric!r}{nearest(metric, METRICS)}; known: {', '.join(METRICS)}")
     check_range("thresholds", "largest", largest, 1, above=True)
     if grid < 3 or grid % 2 == 0:
-        raise UserError(f"thresholds: grid={grid}, it must be an odd number of 3 or more")
+        raise UserError(f"thresholds: grid must be an odd number of at least 3 (got {grid})")
     check_range("thresholds", "passes", passes, 1)
     values = log_grid(largest, grid)
 

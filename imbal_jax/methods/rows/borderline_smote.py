@@ -37,7 +37,7 @@ def make(
     name = "borderline_smote"
     check_range(name, "m", m, 1)
     if kind not in (1, 2):
-        raise UserError(f"{name}: kind={kind}, it is 1 or 2")
+        raise UserError(f"{name}: kind must be 1 or 2 (got {kind})")
     return near.filler(partial(borderline_smote, m=m, kind=kind), name, task, to, k, space, whole=True)
 
 
