@@ -64,13 +64,13 @@ def read(
     if free is not None and working * sum(declared.values()) > free:
         sizes = ", ".join(f"{name} {size / 2**30:.4g} GiB" for name, size in declared.items())
         raise UserError(f"{path} does not fit in the memory: {sizes}, free {free / 2**30:.4g} GiB; save fewer or smaller rows")
-    found = {}
+    arrays = {}
     for name in names:
         with archive.open(members[name]) as file:
-            found[name] = np.lib.format.read_array(file, allow_pickle=False, max_header_size=HEADER)
+            arrays[name] = np.lib.format.read_array(file, allow_pickle=False, max_header_size=HEADER)
             if file.read(1):  # also lets zipfile compare the checksum
                 raise UserError(f"{path}: {name} is longer than its header says; save it again with numpy.savez")
-    return found
+    return arrays
 
 
 def _bytes(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> int:
@@ -87,9 +87,9 @@ def _bytes(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: 
         raise ValueError(f"{name} holds Python objects; numbers or words are needed")
     size = math.prod(shape) * dtype.itemsize
     if any(length < 0 for length in shape) or size != member.file_size - start:
-        told = str(shape) if len(str(shape)) < 80 else f"of {len(shape)} axes"
+        axes = str(shape) if len(str(shape)) < 80 else f"of {len(shape)} axes"
         raise UserError(
-            f"{path}: {name} declares the shape {told} of {dtype}, {size:,} bytes, and has {member.file_size - start:,}; "
-            "save it anew with numpy.savez"
+            f"{path}: {name} declares the shape {axes} of {dtype}, {size:,} bytes, and has {member.file_size - start:,}; "
+            "save it again with numpy.savez"
         )
     return size

@@ -223,9 +223,7 @@ def _goals(to: Any, task: Task, option: str) -> tuple[int, ...]:
     if isinstance(to, dict):
         wrong = [f"{k}: {n}" for k, n in to.items() if not (is_whole(k) and 0 <= k < classes and is_whole(n) and n > 0)]
         if wrong:
-            raise UserError(
-                f"{option}: `to` must hold CLASS: ROWS, with a class from 0 to {classes - 1} (got {wrong[0]!r})"
-            )
+            raise UserError(f"{option}: `to` must hold CLASS: ROWS, with a class from 0 to {classes - 1} (got {wrong[0]!r})")
         return tuple(max(1, round(to[k] * task.fraction)) if k in to else n for k, n in enumerate(counts))
     if to in ("max", "min"):
         goal = max(counts) if to == "max" else min(counts)
