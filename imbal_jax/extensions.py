@@ -8,8 +8,6 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
-import jax
-
 from imbal_jax.errors import UserError, nearest
 
 
@@ -98,6 +96,8 @@ def shapes(function: Callable[..., Any], owner: str, *args: Any) -> Any:
     Raises:
         UserError: it fails on arguments of these shapes.
     """
+    import jax  # here: data sets are loaded without it
+
     try:
         return jax.eval_shape(function, *args)
     except UserError:

@@ -156,7 +156,7 @@ def test_a_missing_file_is_named(tmp_path):
 
 
 def test_absent_and_wrong_options(tmp_path):
-    with fails("no CIFAR-10 at hand", "put cifar-10-binary.tar.gz into DIR", "IMBAL_DATA_DIR", "no network"):
+    with fails("no CIFAR-10 available", "put cifar-10-binary.tar.gz into DIR", "IMBAL_DATA_DIR", "no network"):
         load()
     with fails("no CIFAR-100 files", tmp_path / "raw" / "cifar100"):
         load(directory=str(tmp_path), source="binary", classes=100)

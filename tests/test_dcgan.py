@@ -114,7 +114,7 @@ def test_one_switch_changes_its_own(trick):
 def test_switches_that_are_not_understood():
     config = retinopathy_dcgan.get_config()
     config.gan.tricks.strided = 2
-    with pytest.raises(UserError, match="tricks.strided is 2: it must be 0 or 1"):
+    with pytest.raises(UserError, match="tricks.strided must be 0 or 1 .got 2."):
         nets_of(config)
     other = mnist_cgan.get_config()
     other.gan.tricks = config.gan.tricks

@@ -86,7 +86,7 @@ def test_the_contract_of_a_gan(module, latent, length):
 
 @pytest.mark.parametrize("module", [s1_gan, ecg_gan])
 def test_images_are_refused(module):
-    with pytest.raises(UserError, match=r"is for signals \[T, C\], these rows are \(28, 28, 1\)"):
+    with pytest.raises(UserError, match=r"is for signals \[T, C\] \(got rows of shape \(28, 28, 1\)"):
         module.Discriminator().init(KEY, jnp.zeros((1, 28, 28, 1)), jnp.zeros((1, 5)))
 
 
@@ -250,7 +250,7 @@ def test_rr_features_go_around_the_convolutions():
 
 def test_rows_that_do_not_fit_are_refused():
     for net, shape in ((ecg_cnn.Model(3), (28, 28, 1)), (ecg_cnn_rr.Model(3), (4, 1))):
-        with pytest.raises(UserError, match=r"this network is for signals \[T, C\] of more than \d samples, these rows are"):
+        with pytest.raises(UserError, match=r"it is for signals \[T, C\] of more than \d samples \(got rows of shape"):
             net.init(KEY, jnp.zeros((1, *shape)))
 
 

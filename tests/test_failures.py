@@ -122,8 +122,8 @@ def test_results_count_failures_and_leave_them_out_of_the_means(mixed):
 def test_warnings_are_recorded(mixed):
     warnings = results_of(mixed[1])["warnings"]
     assert {(row["seed"], row["epoch"]) for row in warnings} == {(s, e) for s in (LOST_GAN, COLLAPSED) for e in (1, 2)}
-    assert all("this lane is lost" in row["message"] for row in warnings if row["seed"] == LOST_GAN)
-    assert all("it has won" in row["message"] for row in warnings if row["seed"] == COLLAPSED)
+    assert all("this seed has failed" in row["message"] for row in warnings if row["seed"] == LOST_GAN)
+    assert all("the discriminator has won" in row["message"] for row in warnings if row["seed"] == COLLAPSED)
 
 
 def test_curves_hold_null_where_there_is_no_number(mixed):
@@ -160,7 +160,7 @@ def test_generator_quality_leaves_lost_generators_out(mixed):
 def test_the_report_tells(mixed):
     page = (mixed[1] / "report.html").read_text()
     assert "Failures and warnings" in page and "gan: NaN in epoch 1" in page
-    assert "classifier: NaN in its outputs" in page and "gan: collapsed" in page and "it has won" in page
+    assert "classifier: NaN in its outputs" in page and "gan: collapsed" in page and "the discriminator has won" in page
 
 
 def test_a_run_in_which_everything_failed_still_ends(mixed, run_of, tmp_path):

@@ -73,7 +73,7 @@ def test_other_content_is_told(tmp_path, small):
 
 
 def test_without_data_the_error_says_what_to_put_where(tmp_path):
-    with fails("no Fashion-MNIST at hand", "TFDS", *idx.FILES, "DIR/raw/fashion_mnist", "IMBAL_DATA_DIR", "no network"):
+    with fails("no Fashion-MNIST available", "TFDS", *idx.FILES, "DIR/raw/fashion_mnist", "IMBAL_DATA_DIR", "no network"):
         data.load("fashion_mnist")
     with fails("no raw Fashion-MNIST files", tmp_path / "raw" / "fashion_mnist"):
         data.load("fashion_mnist", directory=str(tmp_path), source="raw")

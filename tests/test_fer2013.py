@@ -180,7 +180,7 @@ def test_damaged_csv(tmp_path):
 
 
 def test_what_is_not_fer2013(tmp_path):
-    with fails("no FER2013 at hand", "put fer2013.zip into DIR"):
+    with fails("no FER2013 available", "put fer2013.zip into DIR"):
         data.load("fer2013")
     with fails("no FER2013 in", tmp_path / "fer2013.zip", tmp_path / "raw" / "fer2013", tmp_path / "fer2013.csv"):
         load(tmp_path)

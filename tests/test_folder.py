@@ -113,7 +113,7 @@ def test_per_class_and_the_seed_of_the_split(tmp_path):
         (splits() | pictures("train/", 2, ("cow",), first=60), ["class 'cow' has no test rows"]),
         (splits() | pictures("test/", 2, ("cow",), first=60), ["class 'cow' has no training rows"]),
         (pictures("test/") | pictures("val/"), ["test and val, but no folder train"]),
-        (dict.fromkeys(pictures(), b"x"), ["not one of 20 images can be used", "cat/00.png: is no image"]),
+        (dict.fromkeys(pictures(), b"x"), ["not one of 20 images can be used", "cat/00.png: is not a readable image"]),
     ],
 )
 def test_layouts_that_cannot_be_read_are_explained(tmp_path, files, words):
@@ -342,7 +342,7 @@ X, Y = noise(0, 8, 4, 4), np.tile([0, 1], 4)
         ({"x": X, "y": np.stack([Y, Y], 1)}, ["y has the shape (8, 2)", "not one-hot"]),
         ({"x": X, "y": Y / 2}, ["y holds 0.5"]),
         ({"x": X, "y": np.where(Y, np.nan, 1.0)}, ["y holds 4 values that are NaN"]),
-        ({"x": X, "y": np.array([b"\xff", b"a"])[Y]}, ["no UTF-8"]),
+        ({"x": X, "y": np.array([b"\xff", b"a"])[Y]}, ["not UTF-8"]),
         ({"x": X, "y": Y, "labels": Y}, ["'y' and 'labels'", "mean the same"]),
         ({"x_train": X, "y_tests": Y}, ["'y_tests'"]),
         ({"a": X, "b": Y}, ["no entry 'x'", "a, b"]),
@@ -378,7 +378,7 @@ def test_damaged_arrays(tmp_path):
             load(path)
     with path.open("wb") as file:
         np.save(file, X)
-    with fails(path, "is no .npz file"):
+    with fails(path, "not an .npz file"):
         load(path)
 
 
@@ -453,7 +453,7 @@ def test_archives_that_lie_or_do_not_fit(tmp_path, monkeypatch):
         load(members(x=header((-8, 4))))
     with fails("declares the shape (8, 4, 4)", "and has 129"):
         load(members(x=header((8, 4, 4)) + bytes(129)))
-    with fails("a.npz", "'notes.txt', which is no array"):
+    with fails("a.npz", "'notes.txt', which is not an array"):
         load(members(**{"notes.txt": b"text"}))
     path = members()
     content = path.read_bytes()
@@ -514,10 +514,10 @@ def test_images_that_are_black_or_constant_are_told(tmp_path):
         ({"split_seed": -1}, ["config.data.split_seed must be", "(got -1)"]),
         ({"most_pixels": 0}, ["config.data.most_pixels must be", "(got 0)"]),
         ({"groups": 3}, ["config.data.groups must be", "(got 3)"]),
-        ({"path": ""}, ["config.data.path is empty"]),
-        ({"range": "a,b"}, ["config.data.range is 'a,b'", "LOW,HIGH"]),
-        ({"range": "5,5"}, ["config.data.range is '5,5'"]),
-        ({"range": "0,nan"}, ["config.data.range is '0,nan'"]),
+        ({"path": ""}, ["config.data.path must name a folder"]),
+        ({"range": "a,b"}, ["config.data.range must be '' (limits", "LOW,HIGH", "(got 'a,b')"]),
+        ({"range": "5,5"}, ["(got '5,5')"]),
+        ({"range": "0,nan"}, ["(got '0,nan')"]),
         ({"kind": "image"}, ["config.data.kind must be", "(got 'image')", "images"]),
         ({"sizes": 3}, ["no field config.data.sizes", "did you mean 'size'"]),
     ],
@@ -542,7 +542,7 @@ def test_places(tmp_path, monkeypatch):
     (tmp_path / "file.txt").touch()
     with fails("file.txt is neither a folder nor"):
         load("file.txt")
-    with fails("root/pets is a folder, no zip"):
+    with fails("root/pets is a folder, not a zip"):
         load("root/pets", source="zip")
     with fails("unknown source 'zp'", "did you mean 'zip'"):
         load("root/pets", source="zp")
@@ -567,7 +567,7 @@ def with_gan(tmp_path, shape, dtype=np.uint8, **fields):
 def test_the_gan_suits_the_rows(tmp_path, shape, dtype, module):
     config = with_gan(tmp_path, shape, dtype)
     chunk = prepare(config, tmp_path / "run", seeds=(0,))
-    arms = experiment.check(chunk)  # the shapes of all networks
+    arms = experiment.checked_arms(chunk)  # the shapes of all networks
     assert [arm.spec for arm in arms] == ["none", "over", "smote", "logit_adjust", "gan_synth"]
     nets = gan_training.nets_of(config, chunk.task, "gemm")
     assert isinstance(nets.generator, module.Generator) and isinstance(nets.discriminator, module.Discriminator)
@@ -578,8 +578,8 @@ def test_the_gan_suits_the_rows(tmp_path, shape, dtype, module):
 
 def test_vectors_have_no_gan_yet(tmp_path):
     chunk = prepare(with_gan(tmp_path, (7,), np.float32), tmp_path / "run", seeds=(0,))
-    with pytest.raises(UserError, match=r"no GAN for vectors \[D\] yet .*shape \(7,\)\): leave gan_synth out") as error:
-        experiment.check(chunk)
+    with pytest.raises(UserError, match=r"no GAN for vectors \[D\] .*shape \(7,\)\): leave gan_synth out") as error:
+        experiment.checked_arms(chunk)
     assert "\n" not in str(error.value)
 
 

@@ -244,19 +244,19 @@ def history(d, g, **more):
 
 def test_failure_signs():
     assert monitor.signs(history([0.6, 0.6], [0.8, 0.8])) == []
-    assert "it has won" in monitor.signs(history([0.6, 1e-5], [0.8, 9.0]))[0]
+    assert "the discriminator has won" in monitor.signs(history([0.6, 1e-5], [0.8, 9.0]))[0]
     assert "NaN" in monitor.signs(history([0.6, None], [0.8, 0.8]))[0]
     falling = history([0.6] * 7, [0.9, 0.8, 0.7, 0.6, 0.5, 0.3, 0.2])
     assert "fell 5 epochs in a row" in monitor.signs(falling)[0]
     assert monitor.signs(history([-5.0], [3.0], loss_name="wgan-gp")) == []
     start = [0.1, 0.05, 0.0, -0.05, -0.1, -0.15]  # a hinge loss about 0 is a discriminator that cannot tell yet
     assert monitor.signs(history([1.9] * 6, start, loss_name="hinge")) == []
-    assert "may be blind" in monitor.signs(history([1.9] * 6, [g - 1 for g in start], loss_name="hinge"))[0]
+    assert "may accept garbage" in monitor.signs(history([1.9] * 6, [g - 1 for g in start], loss_name="hinge"))[0]
     least_squares = [0.2, 0.15, 0.12, 0.1, 0.08, 0.06]  # the last is an output of 0.65, below odds of two
     assert monitor.signs(history([0.2] * 6, least_squares, loss_name="lsgan")) == []
-    assert "may be blind" in monitor.signs(history([0.2] * 6, [g - 0.02 for g in least_squares], loss_name="lsgan"))[0]
+    assert "may accept garbage" in monitor.signs(history([0.2] * 6, [g - 0.02 for g in least_squares], loss_name="lsgan"))[0]
     swinging, level = [0.2, 1.5, 0.1, 2.0, 0.3, 1.2], [0.8] * 6
-    assert "swings" in monitor.signs(history(swinging, level))[0] and monitor.signs(history(swinging[:5], level[:5])) == []
+    assert "oscillates" in monitor.signs(history(swinging, level))[0] and monitor.signs(history(swinging[:5], level[:5])) == []
     assert monitor.signs(history([1.3, 0.9, 0.6, 0.45, 0.35, 0.3], level)) == []  # it falls steadily
     assert monitor.signs(history([0.02, 0.09, 0.01, 0.08, 0.02, 0.07], level)) == []  # about to have won, which is told
     assert monitor.signs(history(swinging, level, loss_name="wgan-gp")) == []

@@ -150,8 +150,8 @@ JPEG = encoded(noise(0, 64, 64, 3), "JPEG")
     ("content", "why"),
     [
         (b"", "is empty"),
-        (b"no image", "is no image"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "is no image"),
+        (b"no image", "is not a readable image"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n", "is not a readable image"),
         (JPEG[: len(JPEG) // 2], "is truncated or damaged"),
         (encoded(noise(0, 64, 64))[:-900], "is truncated or damaged"),
         (claiming(100, 100), "is truncated or damaged"),
@@ -224,7 +224,7 @@ def test_links_are_followed_in_a_folder_and_circles_are_not(tmp_path):
 @pytest.mark.parametrize("name", ["/etc/x.png", "../x.png", "a/../../x.png", "C:/x.png", "..\\x.png", "\\x.png"])
 def test_zips_that_lead_elsewhere_are_refused(tmp_path, name):
     path = write(tmp_path / "d.zip", {"a/1.png": b"x", name: b"x"})
-    with fails(path, "is refused", repr(name)), files.opened(path):
+    with fails(path, "cannot be used", repr(name)), files.opened(path):
         pass
 
 

@@ -181,7 +181,7 @@ def test_the_prior_of_the_real_rows(module):
     recipe = methods.recipe_of("over | posthoc_logit_adjust(tau=0.5, counts=real)", task(), over.counts)
     (correction,) = recipe.corrections
     np.testing.assert_allclose(correction.predict(z, None), posthoc_logit_adjust.make(task(), 0.5).predict(z, None), rtol=1e-6)
-    with pytest.raises(UserError, match="counts='all' is neither 'resampled' nor 'real'"):
+    with pytest.raises(UserError, match="counts must be 'resampled' or 'real' .got 'all'."):
         module.make(over, 0.5, "all")
 
 

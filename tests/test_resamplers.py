@@ -288,16 +288,16 @@ def test_small_classes_are_warned_of(monkeypatch):
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("smote(k=0)", "smote: k=0, at least 1"),
-        ("smote(space=pcs)", "space='pcs' is none of"),
+        ("smote(k=0)", "smote: k must be at least 1 (got 0)"),
+        ("smote(space=pcs)", "space must be 'raw'"),
         ("smote(space='pca(13)')", "the rows have 12 numbers"),
         ("smote(space='pca(0)')", "the rows have 12 numbers"),
-        ("borderline_smote(kind=3)", "kind=3, it is 1 or 2"),
-        ("borderline_smote(m=0)", "m=0, at least 1"),
-        ("adasyn(k=0)", "adasyn: k=0"),
+        ("borderline_smote(kind=3)", "kind must be 1 or 2 (got 3)"),
+        ("borderline_smote(m=0)", "m must be at least 1 (got 0)"),
+        ("adasyn(k=0)", "adasyn: k must be at least 1 (got 0)"),
         ("tomek_links(strategy=al)", "did you mean 'all'"),
         ("enn(vote=most)", "vote='most'"),
-        ("smote_enn(enn_k=0)", "enn_k=0"),
+        ("smote_enn(enn_k=0)", "enn_k must be at least 1 (got 0)"),
         ("under(to=-1)", "under: to=-1 is none of"),
     ],
 )

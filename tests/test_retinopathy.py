@@ -338,7 +338,7 @@ def test_a_grade_of_one_patient_is_for_training(tmp_path):
         (table().replace(b"10_right,0", b"10_right,mild"), ["line 3: level of 10_right is 'mild'"]),
         (table().replace(b"10_right,0", b"10_right,1.5"), ["line 3: level of 10_right is '1.5'"]),
         (table().replace(b"10_right,0", b"10_right"), ["line 3: level of 10_right is ''"]),
-        (table().replace(b"10_right,0", b",0"), ["line 3: there is no name"]),
+        (table().replace(b"10_right,0", b",0"), ["line 3: it has no image name"]),
         (table() + b"10_right,2\n", ["line 42: level of 10_right is 2, but 0 in line 3; remove one"]),
         (table().replace(b",4", b",3"), ["grade 4 has no training rows, and 0 usable images in all"]),
         (table().replace(b"_", b"-"), ["holds none of the 40 images", "such as 10-left.jpeg"]),
@@ -358,7 +358,7 @@ def test_rows_that_say_the_same_again(tmp_path):
 
 
 def test_nothing_there(tmp_path):
-    with fails("no retinopathy data at hand", "put trainLabels.csv and the folder of images into DIR/retinopathy"):
+    with fails("no retinopathy data available", "put trainLabels.csv and the folder of images into DIR/retinopathy"):
         data.load("retinopathy")
     with fails(tmp_path / "retinopathy.zip", tmp_path / "retinopathy", tmp_path / "trainLabels.csv"):
         load(tmp_path)
@@ -400,7 +400,7 @@ def test_wrong_options(tmp_path, options, words):
 def test_wrong_sources(tmp_path):
     with fails("unknown source 'tfds'", "auto, zip, folder"):
         load(tmp_path, "tfds")
-    with fails("unknown data set 'retinopathi'", "did you mean 'retinopathy'"):
+    with fails("config.data.name must be one of", "(got 'retinopathi')", "did you mean 'retinopathy'"):
         data.load("retinopathi")
 
 

@@ -81,13 +81,13 @@ def test_the_chosen_classes_alone_are_changed(name):
 def test_refusals_are_one_clear_line(name):
     make = MODULES[name].make
     for shape in ((8, 8, 1), (64,)):
-        with pytest.raises(UserError, match=rf"^{name}: needs signals \[T, C\], these rows are \({shape[0]},"):
+        with pytest.raises(UserError, match=rf"^{name}: needs signals \[T, C\] \(got rows of shape \({shape[0]},"):
             make(task(shape))
     for options, message in (
-        ({"sigma": -0.1}, "sigma=-0.1, at least 0 is needed"),
-        ({"sigma": float("nan")}, "sigma=nan"),
-        ({"tail": -1}, "tail=-1, it must lie from 0 to below 40"),
-        ({"tail": 40}, "tail=40"),
+        ({"sigma": -0.1}, "sigma must be at least 0 .got -0.1."),
+        ({"sigma": float("nan")}, "sigma must be at least 0 .got nan."),
+        ({"tail": -1}, "tail must be from 0 to below 40 .got -1."),
+        ({"tail": 40}, "tail must be from 0 to below 40 .got 40."),
         ({"classes": "rare"}, "classes='rare' is none of 'all', 'minority'"),
     ):
         with pytest.raises(UserError, match=f"^{name}: {message}"):
@@ -95,7 +95,7 @@ def test_refusals_are_one_clear_line(name):
 
 
 def test_time_warp_needs_a_knot():
-    with pytest.raises(UserError, match="time_warp: knots=0, at least 1 is needed"):
+    with pytest.raises(UserError, match="time_warp: knots must be at least 1 .got 0."):
         time_warp.make(task(), knots=0)
 
 

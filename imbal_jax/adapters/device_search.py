@@ -30,11 +30,11 @@ def on_device(x: np.ndarray, runs: Sequence[Run], k: int) -> np.ndarray:
     ranges[: len(tiles)] = [(run.low, run.high) for _, run in tiles]
     search = program(rows, z.shape[1], z.dtype.name, many, -(-k // NEIGHBOURS) * NEIGHBOURS)
     index = np.asarray(search(_padded(z, rows), starts, ranges))
-    found = np.zeros((len(x), k), np.intp)
+    neighbours = np.zeros((len(x), k), np.intp)
     for tile, (begin, run) in enumerate(tiles):
         end = min(begin + HEIGHT, run.end)
-        found[begin:end] = index[tile, begin - starts[tile] : end - starts[tile], :k]
-    return found
+        neighbours[begin:end] = index[tile, begin - starts[tile] : end - starts[tile], :k]
+    return neighbours
 
 
 @functools.cache

@@ -87,18 +87,18 @@ def cost(width: int, runs: Sequence[Run]) -> int:
 
 def on_host(x: np.ndarray, runs: Sequence[Run], k: int) -> np.ndarray:
     """The k nearest other rows of the runs' rows [M, D]: positions int [M, k], 0 for rows in no run."""
-    found = np.zeros((len(x), k), np.intp)
+    neighbours = np.zeros((len(x), k), np.intp)
     z = searchable(x) if runs else x
     for run in runs:
         points = z[run.low : run.high]
-        many = min(k + 1 + SPARE, len(points))
-        candidates = _candidates(z[run.begin : run.end], points, many)
-        step = max(1, NUMBERS // (many * max(1, z.shape[1])))
+        candidate_count = min(k + 1 + SPARE, len(points))
+        candidates = _candidates(z[run.begin : run.end], points, candidate_count)
+        step = max(1, NUMBERS // (candidate_count * max(1, z.shape[1])))
         for begin in range(run.begin, run.end, step):
             end = min(begin + step, run.end)
-            mine = candidates[begin - run.begin : end - run.begin] + run.low
-            found[begin:end] = _chosen(z, run._replace(begin=begin, end=end), mine, k)
-    return found
+            tile_candidates = candidates[begin - run.begin : end - run.begin] + run.low
+            neighbours[begin:end] = _chosen(z, run._replace(begin=begin, end=end), tile_candidates, k)
+    return neighbours
 
 
 def _candidates(query: np.ndarray, points: np.ndarray, many: int) -> np.ndarray:
@@ -115,16 +115,16 @@ def _candidates(query: np.ndarray, points: np.ndarray, many: int) -> np.ndarray:
 
 def _chosen(z: np.ndarray, run: Run, candidates: np.ndarray, k: int) -> np.ndarray:
     """The k nearest [Q, k] of the candidates [Q, c] of a run's rows, by differences; in doubt all rows are compared."""
-    own = np.arange(run.begin, run.end)
-    squared = np.sum((z[candidates] - z[own][:, None]) ** 2, axis=2)
+    row_numbers = np.arange(run.begin, run.end)
+    squared = np.sum((z[candidates] - z[row_numbers][:, None]) ** 2, axis=2)
     worst = squared.max(axis=1)
-    squared[candidates == own[:, None]] = np.inf
+    squared[candidates == row_numbers[:, None]] = np.inf
     order = np.lexsort((candidates, squared))[:, :k]
     nearest = np.take_along_axis(candidates, order, axis=1)
     if candidates.shape[1] < run.high - run.low:
         farthest = np.take_along_axis(squared, order[:, -1:], axis=1)[:, 0]
-        for row in np.flatnonzero(_doubtful(z[own], farthest, worst)):
-            nearest[row] = _of_all(z, own[row], run, k)
+        for row in np.flatnonzero(_doubtful(z[row_numbers], farthest, worst)):
+            nearest[row] = _of_all(z, row_numbers[row], run, k)
     return nearest
 
 

@@ -23,9 +23,9 @@ def typed(frame: Any, like: Any) -> Any:
         if dtype.kind in "biu":
             column = np.rint(column.astype("float64")).astype("int64" if dtype.kind in "bi" else "uint64")
         parts.append(column.astype(dtype))
-    found = pd.concat(parts, axis=1)
-    found.columns = like.columns
-    return found
+    converted = pd.concat(parts, axis=1)
+    converted.columns = like.columns
+    return converted
 
 
 def stacked_frames(above: Any, below: Any) -> Any:

@@ -27,7 +27,7 @@ def opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipI
         with zipfile.ZipFile(path) as archive:
             members = {member.filename: member for member in archive.infolist() if not member.is_dir()}
             if others := sorted(name for name in members if not name.endswith(SUFFIX)):
-                raise UserError(f"{path} has a member {others[0]!r}, which is no array (.npy): save it with numpy.savez")
+                raise UserError(f"{path} has a member {others[0]!r}, which is not an array (.npy): save it with numpy.savez")
             yield archive, {name.removesuffix(SUFFIX): member for name, member in members.items()}
     except UserError:
         raise
@@ -35,9 +35,9 @@ def opened(path: Path) -> Iterator[tuple[zipfile.ZipFile, dict[str, zipfile.ZipI
     except Exception as error:
         with path.open("rb") as file:
             if file.read(6) == b"\x93NUMPY":
-                raise UserError(f"{path} is no .npz file but a single array: save it with numpy.savez, with x and y") from error
+                raise UserError(f"{path} is a single array, not an .npz file: save x and y with numpy.savez") from error
         why = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(f"cannot read {path}: {why[:200]}; save it anew with numpy.savez, without objects") from error
+        raise UserError(f"cannot read {path}: {why[:200]}; save it again with numpy.savez, without objects") from error
 
 
 def read(
@@ -64,13 +64,13 @@ def read(
     if free is not None and working * sum(declared.values()) > free:
         sizes = ", ".join(f"{name} {size / 2**30:.4g} GiB" for name, size in declared.items())
         raise UserError(f"{path} does not fit in the memory: {sizes}, free {free / 2**30:.4g} GiB; save fewer or smaller rows")
-    found = {}
+    arrays = {}
     for name in names:
         with archive.open(members[name]) as file:
-            found[name] = np.lib.format.read_array(file, allow_pickle=False, max_header_size=HEADER)
+            arrays[name] = np.lib.format.read_array(file, allow_pickle=False, max_header_size=HEADER)
             if file.read(1):  # also lets zipfile compare the checksum
-                raise UserError(f"{path}: {name} is longer than its header says; save it anew with numpy.savez")
-    return found
+                raise UserError(f"{path}: {name} is longer than its header says; save it again with numpy.savez")
+    return arrays
 
 
 def _bytes(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str) -> int:
@@ -87,9 +87,9 @@ def _bytes(path: Path, archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: 
         raise ValueError(f"{name} holds Python objects; numbers or words are needed")
     size = math.prod(shape) * dtype.itemsize
     if any(length < 0 for length in shape) or size != member.file_size - start:
-        told = str(shape) if len(str(shape)) < 80 else f"of {len(shape)} axes"
+        axes = str(shape) if len(str(shape)) < 80 else f"of {len(shape)} axes"
         raise UserError(
-            f"{path}: {name} declares the shape {told} of {dtype}, {size:,} bytes, and has {member.file_size - start:,}; "
-            "save it anew with numpy.savez"
+            f"{path}: {name} declares the shape {axes} of {dtype}, {size:,} bytes, and has {member.file_size - start:,}; "
+            "save it again with numpy.savez"
         )
     return size

@@ -135,7 +135,7 @@ def _places(known: Published, root: Path | None) -> list[Path]:
 
 def _binary(known: Published, root: Path | None) -> Dataset:
     names = [name for split in known.files for name in split]
-    folders = [folder for place in _places(known, root) for folder in (place, place / known.folder)]
+    folders = [folder for directory in _places(known, root) for folder in (directory, directory / known.folder)]
     for folder in folders:
         missing = [name for name in names if not (folder / name).is_file()]
         if len(missing) == len(names):
@@ -160,14 +160,14 @@ def _archive(known: Published, root: Path | None) -> Dataset:
 
 def _download(known: Published, root: Path | None) -> Dataset:
     del root  # what was fetched belongs to the cache, not to the user's data
-    kept = cache_folder() / "raw" / known.name
-    if (kept / known.archive).is_file():
-        return _from_archive(known, "download", kept / known.archive)
+    cached = cache_folder() / "raw" / known.name
+    if (cached / known.archive).is_file():
+        return _from_archive(known, "download", cached / known.archive)
     url = f"{URL}{known.archive}"
     if not download.online(url):
         raise Absent(f"no network: {URL} does not answer, so {known.title} cannot be downloaded")
     with tempfile.TemporaryDirectory() as spare:
-        folder = kept if sources.writable(kept.parent) else Path(spare) / known.name
+        folder = cached if sources.writable(cached.parent) else Path(spare) / known.name
         download.fetch([url], folder)
         return _from_archive(known, "download", folder / known.archive)
 
@@ -191,42 +191,44 @@ def _from_archive(known: Published, source: str, path: Path) -> Dataset:
     return _dataset(known, source, str(path), content)
 
 
-def _dataset(known: Published, source: str, place: str, content: Mapping[str, bytes]) -> Dataset:
-    train, test = (_rows(known, place, names, content) for names in known.files)
+def _dataset(known: Published, source: str, origin: str, content: Mapping[str, bytes]) -> Dataset:
+    train, test = (_rows(known, origin, names, content) for names in known.files)
     test = test._replace(ids=test.ids + len(train.y), groups=test.groups + len(train.y))
     for side, name in ((train, "training"), (test, "test")):
         counts = np.bincount(side.y, minlength=len(known.class_names))
         if not counts.all():
             lacking = known.class_names[int(np.argmin(counts))]
-            raise UserError(f"{place} is not {known.title} or is damaged: it has no {name} images of class {lacking!r}")
+            raise UserError(f"{origin} is not {known.title} or is damaged: it has no {name} images of class {lacking!r}")
     have = (len(train.y), len(test.y))
     note = f"Not the whole of {known.title}: {have[0]:,} of {FULL[0]:,} training and {have[1]:,} of {FULL[1]:,} test images."
     note = note if have != FULL else ""
     if known.sha1:
-        _verify(known, place, content)
+        _verify(known, origin, content)
     else:
         note = f"The files were not compared with the published {known.title} (config.data.verify=False). {note}".rstrip()
     return Dataset(known.name, source, digest(train, test), known.class_names, train, test, have[0] / FULL[0], note)
 
 
-def _verify(known: Published, place: str, content: Mapping[str, bytes]) -> None:
+def _verify(known: Published, origin: str, content: Mapping[str, bytes]) -> None:
     names = [name for split in known.files for name in split]
     for name, expected in zip(names, known.sha1, strict=True):
         if (actual := hashlib.sha1(content[name], usedforsecurity=False).hexdigest()) != expected:
-            what = f"{place}: {name} is not of the published {known.title} or is damaged: its SHA-1 is {actual}, not {expected}"
+            what = (
+                f"{origin}: {name} is not of the published {known.title} or is damaged: its SHA-1 is {actual}, not {expected}"
+            )
             raise UserError(f"{what}; replace it, or set config.data.verify=False to use it as it is")
 
 
-def _rows(known: Published, place: str, names: Sequence[str], content: Mapping[str, bytes]) -> Rows:
+def _rows(known: Published, origin: str, names: Sequence[str], content: Mapping[str, bytes]) -> Rows:
     size = known.labels + PIXELS
     for name in names:
         if not content[name] or len(content[name]) % size:
-            many = f"{len(content[name]):,} bytes, which are no records of {size:,}"
-            raise UserError(f"{place}: {name} is not of {known.title} or is damaged: it has {many}; replace it")
+            size_text = f"{len(content[name]):,} bytes, which are no records of {size:,}"
+            raise UserError(f"{origin}: {name} is not of {known.title} or is damaged: it has {size_text}; replace it")
     records = np.frombuffer(b"".join(content[name] for name in names), np.uint8).reshape(-1, size)
     y = records[:, known.labels - 1].astype(np.int32)
     if y.max() >= len(known.class_names):
-        raise UserError(f"{place}: {names[0]} is not of {known.title} or is damaged: it has a label {y.max()}; replace it")
+        raise UserError(f"{origin}: {names[0]} is not of {known.title} or is damaged: it has a label {y.max()}; replace it")
     x = np.ascontiguousarray(records[:, known.labels :].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1))
     ids = np.arange(len(y), dtype=np.int64)
     return Rows(x, y, ids, ids)

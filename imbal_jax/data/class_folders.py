@@ -122,16 +122,16 @@ def label(tree: Tree, level: int = 0, read: Collection[str] = ()) -> Labelled:
         UserError: no images, no class folders, a single class, a class folder without images, no training images, folders of
             which it is not clear whether they are classes.
     """
-    found = find(tree)
-    inside = [entry for entry in found.entries if entry.name.startswith(found.top)]
-    relative = {entry: entry.name[len(found.top) :].split("/")[:-1] for entry in inside}
-    layout = _layout(tree, found, list(relative.values()), level)
-    left_out = [f"{files.printable(entry.name)}: is a segmentation mask" for entry in found.masks]
-    others = {entry.name for entry in tree.entries} - {entry.name for entry in (*found.entries, *found.masks)}
-    others = {files.printable(name) for name in others if "/" in name[len(found.top) :]}
+    images_found = find(tree)
+    inside = [entry for entry in images_found.entries if entry.name.startswith(images_found.top)]
+    relative = {entry: entry.name[len(images_found.top) :].split("/")[:-1] for entry in inside}
+    layout = _layout(tree, images_found, list(relative.values()), level)
+    left_out = [f"{files.printable(entry.name)}: is a segmentation mask" for entry in images_found.masks]
+    others = {entry.name for entry in tree.entries} - {entry.name for entry in (*images_found.entries, *images_found.masks)}
+    others = {files.printable(name) for name in others if "/" in name[len(images_found.top) :]}
     left_out += [f"{name}: is no image by its name" for name in sorted(others)]
     places = []
-    for entry in found.entries:
+    for entry in images_found.entries:
         split, folders = _placed(relative.get(entry, []), layout)
         if split and len(folders) >= layout.level:
             group = "/".join(folders[: layout.level - 1]) if layout.grouped else ""
@@ -139,13 +139,17 @@ def label(tree: Tree, level: int = 0, read: Collection[str] = ()) -> Labelled:
         else:
             left_out.append(f"{files.printable(entry.name)}: lies in no class folder")
     if not places:
-        raise UserError(f"{_no_classes(tree, found)}: put the images of each class into a folder of its own, PATH/<class>/")
-    empty = sorted(_class_folders(tree, found, layout) - {(place.split, place.label) for place in places})
+        raise UserError(
+            f"{_no_classes(tree, images_found)}: put the images of each class into a folder of its own, PATH/<class>/"
+        )
+    empty = sorted(
+        _class_folders(tree, images_found, layout) - {(placed_image.split, placed_image.label) for placed_image in places}
+    )
     if empty:
         split, name = empty[0]
         raise UserError(f"{tree.path}: the class folder {files.printable(name)!r} ({split}) holds no images: fill or remove it")
-    seen = (*layout.notes, *_unused_tests(found, layout, places), *_unread_tables(tree, found.top, read))
-    return gather(tree, places, tuple(left_out), (*mask_notes(found), *seen))
+    seen = (*layout.notes, *_unused_tests(images_found, layout, places), *_unread_tables(tree, images_found.top, read))
+    return gather(tree, places, tuple(left_out), (*mask_notes(images_found), *seen))
 
 
 def _unread_tables(tree: Tree, top: str, read: Collection[str]) -> tuple[str, ...]:
@@ -230,13 +234,13 @@ def _splits_in_classes(paths: Sequence[Sequence[str]]) -> dict[str, str]:
     for path in paths:
         if path:
             inside.setdefault(path[0], set()).add(path[1] if len(path) > 1 else "")
-    found: dict[str, str] = {}
+    all_splits: dict[str, str] = {}
     for names in inside.values():
         splits = folder_names.splits(names)
         if not splits or set(splits) != names:
             return {}
-        found |= splits
-    return found
+        all_splits |= splits
+    return all_splits
 
 
 def _wrapper_in_splits(placed: Sequence[tuple[str, Sequence[str]]]) -> str:
@@ -268,24 +272,26 @@ def _guessed(tree: Tree, paths: Sequence[Sequence[str]], layout: _Layout) -> _La
     for path in paths:
         inside.setdefault(path[0], set()).add(path[1] if len(path) > 1 else "")
     _check_names(tree, inside, layout)
-    every = set().union(*inside.values())
-    counts = [sum(name in names for names in inside.values()) for name in every]
-    same = all(names == every for names in inside.values()) or (len(inside) > 2 * len(every) and 4 * min(counts) > len(inside))
-    if len(inside) < 2 or "" in every:
+    inner_names = set().union(*inside.values())
+    counts = [sum(name in names for names in inside.values()) for name in inner_names]
+    same = all(names == inner_names for names in inside.values()) or (
+        len(inside) > 2 * len(inner_names) and 4 * min(counts) > len(inside)
+    )
+    if len(inside) < 2 or "" in inner_names:
         if len(inside) > 1 and folder_names.are_parts(inside):
             what = f"{tree.path}: the folders {_some(inside)} are parts of one set by their names, not classes"
             raise UserError(f"{what}{table_hint(tree)}; if they are the classes, set config.data.class_level=1")
         return layout
-    if len(every) == 1 or not same or folder_names.are_parts(every) or folder_names.are_owners(every):
+    if len(inner_names) == 1 or not same or folder_names.are_parts(inner_names) or folder_names.are_owners(inner_names):
         return layout
     if folder_names.are_parts(inside):
-        note = f"The folders {_some(inside)} are taken for parts of one set, and {_some(every)} in them for the classes."
+        note = f"The folders {_some(inside)} are taken for parts of one set, and {_some(inner_names)} in them for the classes."
         return layout._replace(level=2, notes=(note,))
     if folder_names.are_owners(inside):
-        note = f"The folders {_some(inside)} are taken for groups, and {_some(every)} in them for the classes."
+        note = f"The folders {_some(inside)} are taken for groups, and {_some(inner_names)} in them for the classes."
         return layout._replace(level=2, grouped=True, notes=(note,))
-    what = f"{tree.path}: the folders {_some(inside)} have the same folders in them ({_some(every)})"
-    advice = f"set config.data.class_level=1 if {_some(inside)} are the classes, 2 if {_some(every)} are"
+    what = f"{tree.path}: the folders {_some(inside)} have the same folders in them ({_some(inner_names)})"
+    advice = f"set config.data.class_level=1 if {_some(inside)} are the classes, 2 if {_some(inner_names)} are"
     raise UserError(f"{what}, so it is not clear which are the classes: {advice}{table_hint(tree)}")
 
 
@@ -331,7 +337,7 @@ def gather(tree: Tree, places: Sequence[Place], left_out: tuple[str, ...], notes
     names = sorted({place.label for place in places}, key=_rank)
     if len(names) == 1:
         what = f"{tree.path} has a single class, {files.printable(names[0])!r}"
-        raise UserError(f"{what}: there must be two class folders at least{table_hint(tree)}")
+        raise UserError(f"{what}: there must be at least two class folders{table_hint(tree)}")
     known: dict[str, str] = {}
     for name in names:
         if (other := known.setdefault(name.strip().casefold(), name)) != name:
@@ -395,14 +401,14 @@ def decode(
     def make() -> dict[str, np.ndarray]:
         decode_one = decoder()
 
-        def one(entry: Entry) -> np.ndarray:
+        def decode_entry(entry: Entry) -> np.ndarray:
             content = tree.read(entry)
             try:
                 return decode_one(content)
             except MemoryError as error:
                 raise files.unread(f"{tree.path}/{entry.name}", error) from error
 
-        results = images.in_parallel(one, entries, label)
+        results = images.in_parallel(decode_entry, entries, label)
         good = [number for number, result in enumerate(results) if isinstance(result, np.ndarray)]
         names = [files.printable(entry.name) for entry in entries]
         bad = [f"{name}: {r}" for name, r in zip(names, results, strict=True) if isinstance(r, Unusable)]

@@ -121,14 +121,14 @@ def _zip(path: Path, archive: zipfile.ZipFile) -> Tree:
         _refuse(path, member)
         if len(member.filename) > LONGEST and member.filename.count("/") <= DEEPEST:
             what = f"the name of its member {member.filename[:40]!r}... has {len(member.filename):,} characters"
-            raise UserError(f"{path} is refused: {what}, more than {LONGEST:,}; make the zip anew")
+            raise UserError(f"{path} cannot be used: {what}, more than {LONGEST:,}; create the zip again")
         name = member.filename if "/" in member.filename else member.filename.replace("\\", "/")
         parts = [part for part in name.split("/") if part not in ("", ".")]
         if not parts or any(_hidden(part) for part in parts):
             continue
         if len(parts) > DEEPEST:
             what = f"its member {name[:40]!r}... lies {len(parts) - 1:,} folders deep"
-            raise UserError(f"{path} is refused: {what}, more than {DEEPEST}; make the zip anew")
+            raise UserError(f"{path} cannot be used: {what}, more than {DEEPEST}; create the zip again")
         is_folder = name.endswith("/")
         above = parts if is_folder else parts[:-1]
         folders |= {"/".join(above[: depth + 1]) for depth in range(len(above))}
@@ -164,14 +164,14 @@ def _refuse(path: Path, member: zipfile.ZipInfo) -> None:
     name = member.orig_filename
     parts = name.replace("\\", "/").split("/")
     if parts[0] == "" or parts[0][1:2] == ":" or ".." in parts or "\0" in name:
-        raise UserError(f"{path} is refused: its member {name!r} leads out of the archive; make the zip anew")
+        raise UserError(f"{path} cannot be used: its member {name!r} leads out of the archive; create the zip again")
     if stat.S_ISLNK(member.external_attr >> 16):
-        raise UserError(f"{path} is refused: its member {name!r} is a link; make the zip anew with the files themselves")
+        raise UserError(f"{path} cannot be used: its member {name!r} is a link; create the zip again with the files themselves")
     if member.flag_bits & 1:
-        raise UserError(f"{path} is refused: its member {name!r} is encrypted; unpack it, and give the folder")
+        raise UserError(f"{path} cannot be used: its member {name!r} is encrypted; unpack it, and give the folder")
     if member.compress_type not in COMPRESSIONS:
         what = f"its member {name!r} is packed by method {member.compress_type}; only 0 (stored) and 8 (deflate) are read"
-        raise UserError(f"{path} is refused: {what}; unpack it, and give the folder")
+        raise UserError(f"{path} cannot be used: {what}; unpack it, and give the folder")
 
 
 def _hidden(name: str) -> bool:

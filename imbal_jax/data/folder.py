@@ -164,7 +164,7 @@ def load(
 
 def _check_options(asked: Asked) -> None:
     if not asked.path:
-        raise UserError("config.data.path is empty: name a folder, a zip or an .npz file")
+        raise UserError("config.data.path must name a folder, a zip or an .npz file (got '')")
     if asked.folds == 1 or asked.fold > max(0, asked.folds - 1):
         allowed = "folds must be 0 or a number from 2 on, and fold one from 0 to folds - 1"
         raise UserError(f"config.data.folds is {asked.folds} and config.data.fold is {asked.fold}: {allowed}")
@@ -174,7 +174,7 @@ def _check_options(asked: Asked) -> None:
 def _load(asked: Asked, kind: str, root: Path | None) -> Dataset:
     path = _place(asked.path, root)
     if kind != (actual := _kind(path)):
-        raise Absent(f"{path} is a {actual}, no {kind}")
+        raise Absent(f"{path} is a {actual}, not a {kind}")
     found = _from_npz(path, asked) if kind == "npz" else _from_images(path, asked)
     _check_classes(path, found)
     return _dataset(path, kind, found, asked)
@@ -208,17 +208,17 @@ def _from_npz(path: Path, asked: Asked) -> Found:
     return Found(arrays.x, arrays.y, ids, groups, arrays.test, arrays.class_names, notes=arrays.notes)
 
 
-def _from_images(path: Path, asked: Asked) -> Found:
+def _from_images(path: Path, options: Asked) -> Found:
     with files.opened(path) as tree:
-        grouped = bool(asked.groups) or any(entry.name == group_file.OWN for entry in tree.entries)
-        labelled, notes = label_table.label(tree, asked.labels, grouped)
-        read = (group_file.OWN, *label_table.OWN, tables.divided(asked.groups)[0])
-        labelled = labelled or class_folders.label(tree, asked.class_level, read)
-        form = ("folder 2", asked.size, asked.channels, asked.most_pixels, asked.range)
-        decoder = functools.partial(_decoder, tree, labelled.entries, labelled.test, asked)
-        decoded = class_folders.decode(tree, labelled.entries, form, decoder, CACHE_FROM)
+        grouped = bool(options.groups) or any(entry.name == group_file.OWN for entry in tree.entries)
+        labelled, notes = label_table.label(tree, options.labels, grouped)
+        read = (group_file.OWN, *label_table.OWN, tables.divided(options.groups)[0])
+        labelled = labelled or class_folders.label(tree, options.class_level, read)
+        cache_key = ("folder 2", options.size, options.channels, options.most_pixels, options.range)
+        decoder = functools.partial(_decoder, tree, labelled.entries, labelled.test, options)
+        decoded = class_folders.decode(tree, labelled.entries, cache_key, decoder, CACHE_FROM)
         names = [labelled.entries[number].name for number in decoded.kept]
-        words = group_file.read(tree, asked.groups, names)
+        words = group_file.read(tree, options.groups, names)
     ids = decoded.kept
     if words is None and labelled.groups is not None:
         words = labelled.groups[ids]
@@ -230,26 +230,26 @@ def _from_images(path: Path, asked: Asked) -> Found:
 
 
 def _decoder(
-    tree: Tree, entries: Sequence[files.Entry], test: np.ndarray | None, asked: Asked
+    tree: Tree, entries: Sequence[files.Entry], test: np.ndarray | None, options: Asked
 ) -> Callable[[bytes], np.ndarray]:
     """What decodes the images, of a size and a range that depend on all of them, or on the training images."""
 
     def survey(entry: files.Entry) -> images.Survey | None:
-        if asked.size and entry.name.lower().endswith((".jpg", ".jpeg")):  # no information about the file is needed
+        if options.size and entry.name.lower().endswith((".jpg", ".jpeg")):  # no information about the file is needed
             return None
-        return images.survey(tree.read(entry), asked.most_pixels)
+        return images.survey(tree.read(entry), options.most_pixels)
 
     surveys = images.in_parallel(survey, entries)
     known = [survey.side for survey in surveys if isinstance(survey, images.Survey)]
-    size = asked.size or (min(LARGEST, round(float(np.median(known)))) if known else LARGEST)
+    size = options.size or (min(LARGEST, round(float(np.median(known)))) if known else LARGEST)
     training = [s for i, s in enumerate(surveys) if isinstance(s, images.Survey) and (test is None or not test[i])]
     return functools.partial(
         images.decode,
         size=(size, size),
-        channels=asked.channels,
-        most_pixels=asked.most_pixels,
-        limits=values.limits_of(asked.range),
-        deep=None if asked.range else images.depth(training),
+        channels=options.channels,
+        most_pixels=options.most_pixels,
+        limits=values.limits_of(options.range),
+        deep=None if options.range else images.depth(training),
     )
 
 
@@ -258,15 +258,15 @@ def _dim(x: np.ndarray, names: Sequence[str]) -> tuple[str, ...]:
     flat = x.reshape(len(x), -1)
     top, bottom = flat.max(1), flat.min(1)
     constant, dark = np.flatnonzero(top == bottom), np.flatnonzero(top < values.DARK)
-    found = []
+    warnings = []
     if constant.size:
-        found.append(f"{constant.size} of {len(x)} images are of one colour (the first: {names[constant[0]]}).")
+        warnings.append(f"{constant.size} of {len(x)} images are of one colour (the first: {names[constant[0]]}).")
     if dark.size > len(x) / 2 and (brightest := int(top.max())):
-        found.append(
+        warnings.append(
             f"{dark.size} of {len(x)} images are nearly black, their brightest value below {values.DARK} of 255 (the first: "
             f"{names[dark[0]]}); --config.data.range=0,{brightest}, in the values of the files, stretches them."
         )
-    return tuple(found)
+    return tuple(warnings)
 
 
 def _numbered(path: Path, values: np.ndarray, ids: np.ndarray, test: np.ndarray | None) -> np.ndarray:
@@ -277,80 +277,82 @@ def _numbered(path: Path, values: np.ndarray, ids: np.ndarray, test: np.ndarray 
     return group_ids(values, ids)
 
 
-def _check_classes(path: Path, found: Found) -> None:
-    counts = np.bincount(found.y, minlength=len(found.class_names))
+def _check_classes(path: Path, examples: Found) -> None:
+    counts = np.bincount(examples.y, minlength=len(examples.class_names))
     if len(counts) < 2:
-        raise UserError(f"{path} has {len(counts)} classes: there must be two at least")
-    for name, count in zip(found.class_names, counts, strict=True):
+        raise UserError(f"{path} has {len(counts)} classes: there must be at least two")
+    for name, count in zip(examples.class_names, counts, strict=True):
         if count < 2:
-            raise UserError(f"{path}: class {name!r} has {count} usable images or rows; it needs two at least")
+            raise UserError(f"{path}: class {name!r} has {count} usable images or rows: it must have at least two")
 
 
-def _dataset(path: Path, kind: str, found: Found, asked: Asked) -> Dataset:
-    first = images.alike(found.x)
-    copies = found.x.ndim == 4 or asked.group_copies  # equal images are copies; equal vectors may be different cases
-    alone = found.ids[first] if copies else found.ids
-    test = _test_rows(path, found, found.groups if found.groups is not None else alone, asked)
-    _check_sides(path, found, test)
-    held = values.stored(path, found.x, ~test, asked.range) if kind == "npz" else values.Stored(found.x, None)
+def _dataset(path: Path, kind: str, examples: Found, options: Asked) -> Dataset:
+    first = images.alike(examples.x)
+    copies = examples.x.ndim == 4 or options.group_copies  # equal images are copies; equal vectors may be different cases
+    alone = examples.ids[first] if copies else examples.ids
+    test = _test_rows(path, examples, examples.groups if examples.groups is not None else alone, options)
+    _check_sides(path, examples, test)
+    held = values.stored(path, examples.x, ~test, options.range) if kind == "npz" else values.Stored(examples.x, None)
     parts = []
     for side in (~test, test):
-        ids = found.ids[side]
+        ids = examples.ids[side]
         # With such a split, copies on both sides, which `duplicates` marks, are not a group.
-        own = group_ids(first[side], ids) if copies else ids
-        parts.append(Rows(held.x[side], found.y[side], ids, own if found.groups is None else found.groups[side]))
+        side_groups = group_ids(first[side], ids) if copies else ids
+        parts.append(
+            Rows(held.x[side], examples.y[side], ids, side_groups if examples.groups is None else examples.groups[side])
+        )
     duplicates = np.isin(first[test], first[~test])
-    if duplicates.all() and not copies and found.test is None:
+    if duplicates.all() and not copies and examples.test is None:
         what = f"{path}: each of the {len(duplicates)} rows drawn for the test set is also a training row"
         raise UserError(f"{what}: set config.data.group_copies=True if equal rows are copies, or give a test set")
-    left = found.y[test][~duplicates]
-    if len(left) and len(lacking := np.setdiff1d(found.y, left)):
-        what = f"{path}: each test row of class {found.class_names[lacking[0]]!r} is also a training row"
+    left = examples.y[test][~duplicates]
+    if len(left) and len(lacking := np.setdiff1d(examples.y, left)):
+        what = f"{path}: each test row of class {examples.class_names[lacking[0]]!r} is also a training row"
         raise UserError(f"{what}, so the test set measures nothing for that class: replace these rows")
-    note = _note(found._replace(notes=found.notes + held.notes), test, int(duplicates.sum()), asked)
-    if found.test is None:
-        note = " ".join([note, *split.said(found.y, test, asked.test_share, found.class_names, "Class")])
-    kept = duplicates if duplicates.any() else np.zeros(0, bool)
+    note = _note(examples._replace(notes=examples.notes + held.notes), test, int(duplicates.sum()), options)
+    if examples.test is None:
+        note = " ".join([note, *split.said(examples.y, test, options.test_share, examples.class_names, "Class")])
+    marked = duplicates if duplicates.any() else np.zeros(0, bool)
     name = files.printable(path.resolve().name if kind == "folder" else path.stem)
-    own = (name, kind, digest(*parts), found.class_names, parts[0], parts[1], 1.0, note, kept, found.left_out)
-    return Dataset(*own, scale=held.scale)
+    side_groups = (name, kind, digest(*parts), examples.class_names, parts[0], parts[1], 1.0, note, marked, examples.left_out)
+    return Dataset(*side_groups, scale=held.scale)
 
 
-def _test_rows(path: Path, found: Found, groups: np.ndarray, asked: Asked) -> np.ndarray:
+def _test_rows(path: Path, examples: Found, groups: np.ndarray, options: Asked) -> np.ndarray:
     """Which rows are the test set, bool [N]."""
-    if found.test is None:
-        if asked.folds:
-            return split.fold_by_group(found.y, groups, asked.folds, asked.fold, asked.split_seed)
-        return split.by_group(found.y, groups, asked.test_share, asked.split_seed)
-    if asked.folds:
-        raise UserError(f"{path} has a test set, so config.data.folds={asked.folds} does not apply: set it to 0")
-    return found.test
+    if examples.test is None:
+        if options.folds:
+            return split.fold_by_group(examples.y, groups, options.folds, options.fold, options.split_seed)
+        return split.by_group(examples.y, groups, options.test_share, options.split_seed)
+    if options.folds:
+        raise UserError(f"{path} has a test set, so config.data.folds={options.folds} does not apply: set it to 0")
+    return examples.test
 
 
-def _check_sides(path: Path, found: Found, test: np.ndarray) -> None:
+def _check_sides(path: Path, examples: Found, test: np.ndarray) -> None:
     for side, name in ((~test, "training"), (test, "test")):
-        counts = np.bincount(found.y[side], minlength=len(found.class_names))
+        counts = np.bincount(examples.y[side], minlength=len(examples.class_names))
         if not counts.all():
-            lacking = found.class_names[int(np.argmin(counts))]
+            lacking = examples.class_names[int(np.argmin(counts))]
             alone = "its rows cannot be divided: they are in one group, copies of one image, or tied to groups of other classes"
-            why = alone if found.test is None else "add some, or leave the class out"
+            why = alone if examples.test is None else "add some, or leave the class out"
             raise UserError(f"{path}: class {lacking!r} has no {name} rows; {why}")
 
 
-def _note(found: Found, test: np.ndarray, duplicates: int, asked: Asked) -> str:
-    parts = list(found.notes)
-    if found.joined:
-        parts.append(f"{found.joined} images of the validation folder are joined to the training set.")
-    if found.test is None:
-        how = ", by whole groups" if found.groups is not None else ""
-        drawn = f"fold {asked.fold} of {asked.folds}, {test.sum()} of {len(test)} rows, is it" if asked.folds else ""
+def _note(examples: Found, test: np.ndarray, duplicates: int, options: Asked) -> str:
+    parts = list(examples.notes)
+    if examples.joined:
+        parts.append(f"{examples.joined} images of the validation folder are joined to the training set.")
+    if examples.test is None:
+        how = ", by whole groups" if examples.groups is not None else ""
+        drawn = f"fold {options.fold} of {options.folds}, {test.sum()} of {len(test)} rows, is it" if options.folds else ""
         parts.append(f"No test set came with the data: {drawn or f'{test.sum()} of {len(test)} rows were drawn for it'}{how}.")
     if duplicates:
-        what = "images are also among the training images" if found.x.ndim == 4 else "rows are also among the training rows"
+        what = "images are also among the training images" if examples.x.ndim == 4 else "rows are also among the training rows"
         parts.append(f"{duplicates} of {test.sum()} test {what}.")
-        if found.x.ndim != 4 and found.test is None:
+        if examples.x.ndim != 4 and examples.test is None:
             parts.append("If equal rows are copies of one case, set config.data.group_copies=True.")
-    if found.left_out:
-        parts.append(f"{len(found.left_out)} files were left out.")
-    parts += found.notes
+    if examples.left_out:
+        parts.append(f"{len(examples.left_out)} files were left out.")
+    parts += examples.notes
     return " ".join(parts)

@@ -52,7 +52,7 @@ def read(path: Path) -> np.ndarray:
     except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"cannot read {path}: {error or 'it ends too early'}; replace the file") from error
     if len(data) > MOST_BYTES:
-        raise UserError(f"{path} has more than {MOST_BYTES:,} bytes, which no file of these data sets has; replace it")
+        raise UserError(f"{path} has more than {MOST_BYTES:,} bytes, more than any file of these data sets; replace it")
     if len(data) < 4 or data[:3] != b"\x00\x00\x08":
         raise UserError(f"{path} is not an idx file of unsigned bytes (it begins with {data[:4].hex()!r}); replace it")
     start = 4 + 4 * data[3]

@@ -134,7 +134,7 @@ def _opened(content: bytes, most_pixels: int) -> "Image.Image":
     try:
         image = Image.open(io.BytesIO(content), formats=[form for form in FORMATS if form in Image.OPEN])
     except Image.UnidentifiedImageError as error:
-        raise Unusable("is no image that can be read") from error
+        raise Unusable("is not a readable image") from error
     except MemoryError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:

@@ -48,7 +48,7 @@ def target_counts(profile: str, counts: np.ndarray, fraction: float) -> np.ndarr
         return _explicit(profile, options, counts, fraction)
     factor = options["factor"]
     if not 1 <= factor < math.inf:
-        raise UserError(f"imbalance {profile!r}: the factor must be 1 or more, not {factor}")
+        raise UserError(f"config.cut.profile {profile!r}: the factor must be finite and at least 1 (got {factor})")
     if name == "exponential":
         return _exponential(factor, counts)
     return _step(profile, factor, options["minority"], counts)
@@ -79,13 +79,13 @@ def cut(y: np.ndarray, counts: np.ndarray, draw: str, keys: jax.Array) -> np.nda
     y, counts = np.asarray(y), np.asarray(counts)
     have = np.bincount(y, minlength=len(counts))
     if len(have) != len(counts) or (counts > have).any():
-        raise UserError(f"cannot cut classes of {have.tolist()} rows to {counts.tolist()}")
+        raise UserError(f"cannot subsample classes of {have.tolist()} rows to {counts.tolist()}")
     if draw == "first":
         rows = np.flatnonzero(rank_in_class(y) < counts[y])
         return np.tile(rows.astype(np.int32), (len(keys), 1))
     if draw == "random":
         return _random_rows(y, counts, have, keys)
-    raise UserError(f"unknown draw {draw!r}{nearest(draw, ('first', 'random'))}; known: first, random")
+    raise UserError(f"config.cut.draw must be 'first' or 'random' (got {draw!r}){nearest(draw, ('first', 'random'))}")
 
 
 def _random_rows(y: np.ndarray, counts: np.ndarray, have: np.ndarray, keys: jax.Array) -> np.ndarray:
@@ -128,35 +128,36 @@ def _parse(profile: str) -> tuple[str, dict[Any, Any]]:
         try:
             return "counts", spec.literal(profile)
         except ValueError as error:
-            raise UserError(f"imbalance {profile!r:.200} cannot be read; write {FORMS}") from error
-    words = spec.parse(profile, "imbalance", FORMS)
+            raise UserError(f"config.cut.profile {profile!r:.200} cannot be read; write {FORMS}") from error
+    words = spec.parse(profile, "config.cut.profile", FORMS)
     if len(words) > 1:
-        raise UserError(f"imbalance {profile!r:.200} must be one word; write {FORMS}")
+        raise UserError(f"config.cut.profile {profile!r:.200} must be one word; write {FORMS}")
     name, options = words[0].name, words[0].options
     if name not in defaults:
-        raise UserError(f"unknown imbalance {profile!r}{nearest(name, defaults)}; it is one of {FORMS}")
+        raise UserError(f"config.cut.profile must be one of {FORMS} (got {profile!r}){nearest(name, defaults)}")
+    what = f"config.cut.profile {profile!r:.200}"
     for option, value in options.items():
         if option not in defaults[name]:
             hint = nearest(option, defaults[name])
-            raise UserError(f"imbalance {profile!r} has no option {option!r}{hint}; it is one of {FORMS}")
+            raise UserError(f"{what} has no option {option!r}{hint}; it is one of {FORMS}")
         if isinstance(value, bool) or not isinstance(value, int | float):
-            raise UserError(f"imbalance {profile!r:.200}: {option} must be a number, not {value!r:.40}")
+            raise UserError(f"{what}: {option} must be a number (got {value!r:.40})")
         if isinstance(value, int) and abs(value) > LARGEST:
-            raise UserError(f"imbalance {profile!r:.200}: {option} must be at most {LARGEST:g} in size, not {value!r:.40}")
+            raise UserError(f"{what}: {option} must be at most {LARGEST:g} in size (got {value!r:.40})")
     return name, defaults[name] | options
 
 
-def _explicit(profile: str, asked: dict[Any, Any], counts: np.ndarray, fraction: float) -> np.ndarray:
-    target = counts.copy()
-    for label, count in asked.items():
+def _explicit(profile: str, published: dict[Any, Any], counts: np.ndarray, fraction: float) -> np.ndarray:
+    target, what = counts.copy(), f"config.cut.profile {profile!r:.200}"
+    for label, count in published.items():
         if not is_whole(label) or not 0 <= label < len(counts):
-            raise UserError(f"imbalance {profile!r}: no class {label!r:.40}; the data has classes 0 to {len(counts) - 1}")
+            raise UserError(f"{what}: no class {label!r:.40}; the data has classes 0 to {len(counts) - 1}")
         if not is_whole(count) or not 1 <= count <= LARGEST:
-            raise UserError(f"imbalance {profile!r:.200}: class {label} needs a whole count from 1 on, not {count!r:.40}")
+            raise UserError(f"{what}: class {label} needs a whole count from 1 on (got {count!r:.40})")
         target[label] = max(1, round(count * fraction))
         if target[label] > counts[label]:
             scaled = f" (scaled by {fraction:.4g} to {target[label]})" if fraction != 1 else ""
-            raise UserError(f"imbalance {profile!r}: class {label} has {counts[label]} rows, not {count}{scaled}")
+            raise UserError(f"{what}: class {label} has {counts[label]} rows, not {count}{scaled}")
     return target
 
 
@@ -168,10 +169,10 @@ def _exponential(factor: float, counts: np.ndarray) -> np.ndarray:
 
 def _step(profile: str, factor: float, minority: float, counts: np.ndarray) -> np.ndarray:
     if not 0 < minority < 1:
-        raise UserError(f"imbalance {profile!r}: minority is a share of the classes between 0 and 1, not {minority}")
+        raise UserError(f"config.cut.profile {profile!r}: minority must be a share of classes between 0 and 1 (got {minority})")
     rare = math.floor(minority * len(counts) + 0.5)
     if rare in (0, len(counts)):
-        raise UserError(f"imbalance {profile!r}: minority={minority} comes to {rare} of {len(counts)} classes")
+        raise UserError(f"config.cut.profile {profile!r}: minority={minority} selects {rare} of {len(counts)} classes")
     target = counts.copy()
     target[-rare:] = np.minimum(np.maximum(target[-rare:] / factor, 1), counts[-rare:]).astype(np.int64)
     return target

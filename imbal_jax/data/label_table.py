@@ -36,17 +36,21 @@ def label(tree: Tree, named: str, grouped: bool = False) -> tuple[Labelled | Non
     Raises:
         UserError: a named table is missing or not such a CSV, names no image or one several times, an unknown split.
     """
-    found = class_folders.find(tree)
+    images_found = class_folders.find(tree)
     if named:
         file, column = tables.divided(named)
-        return _labelled(tree, found, [tables.read(tree, file, "labels", WANTED)], column, grouped), ()
+        return _labelled(tree, images_found, [tables.read(tree, file, "labels", WANTED)], column, grouped), ()
     notes: list[str] = []
-    for own in OWN:
-        at = [entry for entry in tree.entries if entry.name.rpartition("/")[2].lower() == own]
+    for file_name in OWN:
+        at = [entry for entry in tree.entries if entry.name.rpartition("/")[2].lower() == file_name]
         known = [table for entry in at if (table := _own(tree, entry))]
-        told = [table for table in known if tables.column_of(table, LABEL_COLUMNS) and tables.file_column(table, found.entries)]
-        if told:
-            return _labelled(tree, found, told, "", grouped), tuple(notes)
+        with_labels = [
+            table
+            for table in known
+            if tables.column_of(table, LABEL_COLUMNS) and tables.file_column(table, images_found.entries)
+        ]
+        if with_labels:
+            return _labelled(tree, images_found, with_labels, "", grouped), tuple(notes)
         notes += [_unread(table) for table in known[:1]]
     return None, tuple(notes)
 
@@ -56,7 +60,7 @@ def _own(tree: Tree, entry: Entry) -> Table | None:
     try:
         return tables.parse(f"{tree.path}/{entry.name}", folder, tree.read(entry))
     except (Unusable, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read the labels in {tree.path}/{entry.name}: {error}; mend or remove it") from error
+        raise UserError(f"cannot read the labels in {tree.path}/{entry.name}: {error}; correct or remove it") from error
 
 
 def _unread(table: Table) -> str:
@@ -67,34 +71,34 @@ def _unread(table: Table) -> str:
     )
 
 
-def _labelled(tree: Tree, found: Images, given: Sequence[Table], column: str, grouped: bool) -> Labelled:
-    top_splits = folder_names.splits({_first(entry, found.top) for entry in found.entries} - {""})
+def _labelled(tree: Tree, images_found: Images, given: Sequence[Table], column: str, grouped: bool) -> Labelled:
+    top_splits = folder_names.splits({_first(entry, images_found.top) for entry in images_found.entries} - {""})
     places: dict[str, Place] = {}
     lost: list[str] = []
-    notes = list(class_folders.mask_notes(found))
-    by_name = {entry.name: entry for entry in found.entries}
+    notes = list(class_folders.mask_notes(images_found))
+    by_name = {entry.name: entry for entry in images_found.entries}
     for table in given:
-        own = tables.asked_column(table, column, "labels") if column else tables.column_of(table, LABEL_COLUMNS)
-        file = tables.file_column(table, found.entries)
-        if not own or not file:
-            lack = "no column that names images of the data set" if own else "no column label"
+        label_column = tables.asked_column(table, column, "labels") if column else tables.column_of(table, LABEL_COLUMNS)
+        file = tables.file_column(table, images_found.entries)
+        if not label_column or not file:
+            lack = "no column that names images of the data set" if label_column else "no column label"
             what = f"{table.place} has the columns {', '.join(table.columns)}, and {lack}"
             raise UserError(f"{what}: set config.data.labels=FILE:COLUMN, and name each image by its path")
-        rows, unknown = tables.match(table, file, found.entries)
+        rows, unknown = tables.match(table, file, images_found.entries)
         lost += unknown
         split, group = tables.column_of(table, ["split"]), tables.column_of(table, ["group"])
         for name, row in rows.items():
-            if row.get(own):
-                side = _split(table, row, split) if split else top_splits.get(_first(by_name[name], found.top), TRAIN)
-                places[name] = Place(by_name[name], side, row[own], _group(table, row, group, name))
-        notes += _column_notes(table, own, file, bool(group) or grouped)
+            if row.get(label_column):
+                side = _split(table, row, split) if split else top_splits.get(_first(by_name[name], images_found.top), TRAIN)
+                places[name] = Place(by_name[name], side, row[label_column], _group(table, row, group, name))
+        notes += _column_notes(table, label_column, file, bool(group) or grouped)
     if len({bool(place.group) for place in places.values()}) > 1:
         raise UserError(f"{given[0].place}: only some of the tables have a column group; give it to all or to none")
     if not places:
-        raise UserError(f"{given[0].place} has a label for none of {len(found.entries)} images; name each by its path")
+        raise UserError(f"{given[0].place} has a label for none of {len(images_found.entries)} images; name each by its path")
     if lost:
         notes.append(f"{len(lost)} rows of the labels (the first: {lost[0]!r}) name no image.")
-    left_out = [f"{files.printable(entry.name)}: is a segmentation mask" for entry in found.masks]
+    left_out = [f"{files.printable(entry.name)}: is a segmentation mask" for entry in images_found.masks]
     left_out += [f"{files.printable(name)}: has no label in the table" for name in by_name if name not in places]
     return class_folders.gather(tree, list(places.values()), tuple(left_out), tuple(notes))
 

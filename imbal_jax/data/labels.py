@@ -35,7 +35,7 @@ def plain(path: Path, name: str, values: np.ndarray, rows: int, classes: bool = 
         try:
             return np.char.decode(values, "utf-8")
         except UnicodeDecodeError as error:
-            raise UserError(f"{path}: {name} holds bytes that are no UTF-8 text: save words as text") from error
+            raise UserError(f"{path}: {name} holds bytes that are not UTF-8 text: save words as text") from error
     if values.dtype.kind == "f":
         _check_whole(path, name, values)
     elif values.dtype.kind not in "biuU":

@@ -139,13 +139,13 @@ def _check_wavelet(wavelet: Any) -> None:
     """Checked only where records are denoised: PyWavelets is not needed otherwise."""
     if wavelet not in (known := heartbeats.wavelets()):
         hint = nearest(wavelet, known)
-        raise UserError(f"config.data.wavelet is {wavelet!r}{hint}; pywt.wavelist(kind='discrete') has those that there are")
+        raise UserError(f"config.data.wavelet must be one of pywt.wavelist(kind='discrete') (got {wavelet!r}){hint}")
 
 
 def _check_classes(classes: Any) -> None:
     letters = set(classes)
     if len(letters) < 2 or len(letters) < len(classes) or letters - set(CLASSES):
-        raise UserError(f"config.data.classes is {classes!r}; it must be two or more of the letters {CLASSES}, each once")
+        raise UserError(f"config.data.classes must be two or more of the letters {CLASSES}, each once (got {classes!r})")
 
 
 def _chosen(records: Any, protocol: str) -> tuple[str, ...]:
@@ -211,8 +211,8 @@ def prepare(folder: Path, records: Sequence[str], form: Form, sums: Mapping[str,
         wfdb_files.verify(folder, names, sums, f"replace it{otherwise}")
         return _read_all(folder, records, form)
 
-    found = cache.kept(("mitbih", 2, str(folder.resolve()), *stamps, *form), make)
-    return Beats(found["x"], found["y"], found["record"], found["ids"]), int(found["annotated"][0])
+    arrays = cache.kept(("mitbih", 2, str(folder.resolve()), *stamps, *form), make)
+    return Beats(arrays["x"], arrays["y"], arrays["record"], arrays["ids"]), int(arrays["annotated"][0])
 
 
 def _read_all(folder: Path, records: Sequence[str], form: Form) -> dict[str, np.ndarray]:
@@ -242,9 +242,9 @@ def _dataset(
     fraction = 1.0 if len(records) == len(RECORDS) else min(1.0, train.sum() / _published(protocol, classes))
     notes = _origin_notes(records, protocol, annotated - len(beats.y), sums, verify)
     notes += _class_notes(classes, y[train], beats.record[train], y[test])
-    found = Dataset("mitbih", source, digest(*sides), tuple(classes), sides[0], sides[1], float(fraction), " ".join(notes))
-    clusters = found.clusters if protocol == "inter" else beats.record[test].astype(np.int64)
-    return found._replace(measures="aami", clusters=clusters)
+    dataset = Dataset("mitbih", source, digest(*sides), tuple(classes), sides[0], sides[1], float(fraction), " ".join(notes))
+    clusters = dataset.clusters if protocol == "inter" else beats.record[test].astype(np.int64)
+    return dataset._replace(measures="aami", clusters=clusters)
 
 
 def _drawn(y: np.ndarray, seed: int) -> np.ndarray:
@@ -298,13 +298,13 @@ def _class_notes(classes: str, y: np.ndarray, record: np.ndarray, test_y: np.nda
     """What is to be known of the classes; y and record [N] of the training rows."""
     notes = []
     for label, letter in enumerate(classes):
-        many = int((y == label).sum())
+        class_rows = int((y == label).sum())
         names, counts = np.unique(record[y == label], return_counts=True)
-        if 2 * counts.max() > many:
-            most = f"{counts.max():,} of the {many:,} training beats of class {letter}"
+        if 2 * counts.max() > class_rows:
+            most = f"{counts.max():,} of the {class_rows:,} training beats of class {letter}"
             notes.append(f"{most} are from record {names[counts.argmax()]}.")
-        if many < FEW:
-            notes.append(f"Class {letter} has only {many} training beats.")
+        if class_rows < FEW:
+            notes.append(f"Class {letter} has only {class_rows} training beats.")
         if not (test_y == label).any():
             notes.append(f"Class {letter} has no test beats.")
     return notes

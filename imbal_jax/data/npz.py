@@ -83,7 +83,7 @@ def read(path: Path, kind: str = "") -> Arrays:
 def _load(path: Path) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """The arrays by the names of `ENTRIES`, and what the file calls them."""
     if not path.is_file():
-        raise UserError(f"cannot read {path}: it is no file; name an .npz file")
+        raise UserError(f"cannot read {path}: it is not a file; name an .npz file")
     with archive.opened(path) as (opened, members):
         names = _roles(path, list(members))
         stored = archive.read(path, opened, members, list(names.values()))

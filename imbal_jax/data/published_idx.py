@@ -88,15 +88,15 @@ def _raw(known: Published, root: Path | None) -> Dataset:
 
 def _download(known: Published, root: Path | None) -> Dataset:
     del root  # what was fetched belongs to the cache, not to the user's data
-    kept = cache_folder() / "raw" / known.name
-    paths = idx.find([kept])
+    cached = cache_folder() / "raw" / known.name
+    paths = idx.find([cached])
     if paths is not None:
         return _from_idx(known, "download", paths)
     urls = [f"{known.url}{name}.gz" for name in idx.FILES]
     if not download.online(urls[-1]):
         raise Absent(f"no network: {known.url} does not answer, so {known.title} cannot be downloaded")
     with tempfile.TemporaryDirectory() as spare:
-        folder = kept if sources.writable(kept.parent) else Path(spare) / known.name
+        folder = cached if sources.writable(cached.parent) else Path(spare) / known.name
         download.fetch(urls, folder)
         return _from_idx(known, "download", [folder / f"{name}.gz" for name in idx.FILES])
 
@@ -143,8 +143,8 @@ def _verify(title: str, arrays: Sequence[np.ndarray], true: Content, places: Seq
     wrong = f"is not {title} or is damaged"
     for split, counts in enumerate((true.train_counts, true.test_counts)):
         x, y = arrays[2 * split : 2 * split + 2]
-        if y.ndim != 1 or not np.array_equal(found := np.bincount(y, minlength=len(counts)), counts):
-            seen = f"labels of shape {y.shape}" if y.ndim != 1 else f"{found.tolist()} rows of its classes"
+        if y.ndim != 1 or not np.array_equal(class_counts := np.bincount(y, minlength=len(counts)), counts):
+            seen = f"labels of shape {y.shape}" if y.ndim != 1 else f"{class_counts.tolist()} rows of its classes"
             raise UserError(f"{places[2 * split + 1]} {wrong}: {seen}, not {list(counts)}")
         if x.shape != (len(y), 28, 28):
             raise UserError(f"{places[2 * split]} {wrong}: shape {x.shape}, not {(len(y), 28, 28)}")

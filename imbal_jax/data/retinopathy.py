@@ -109,18 +109,20 @@ def _folder(root: Path) -> Path:
     return root if found.name in (TABLE, "train_images") else found
 
 
-def _dataset(path: Path, kind: str, found: Photographs, asked: Asked) -> Dataset:
-    groups = group_ids(found.patients, found.ids)
-    held = split.by_group(found.y, groups, asked.test, asked.split_seed)
-    _check_sides(path, found.y, held)
-    train, test = (Rows(found.x[side], found.y[side], found.ids[side], groups[side]) for side in (~held, held))
-    first = images.alike(found.x)
+def _dataset(path: Path, kind: str, photographs: Photographs, options: Asked) -> Dataset:
+    groups = group_ids(photographs.patients, photographs.ids)
+    held = split.by_group(photographs.y, groups, options.test, options.split_seed)
+    _check_sides(path, photographs.y, held)
+    train, test = (
+        Rows(photographs.x[side], photographs.y[side], photographs.ids[side], groups[side]) for side in (~held, held)
+    )
+    first = images.alike(photographs.x)
     duplicates = np.isin(first[held], first[~held])
-    note = " ".join([_note(found, test, duplicates), *split.said(found.y, held, asked.test, CLASSES, "Grade")])
-    fraction = min(1.0, len(held) / PUBLISHED[found.table])
+    note = " ".join([_note(photographs, test, duplicates), *split.said(photographs.y, held, options.test, CLASSES, "Grade")])
+    fraction = min(1.0, len(held) / PUBLISHED[photographs.table])
     data = Dataset("retinopathy", kind, digest(train, test), CLASSES, train, test, fraction, note)
     return data._replace(
-        duplicates=duplicates if duplicates.any() else data.duplicates, left_out=found.left_out, measures="grades"
+        duplicates=duplicates if duplicates.any() else data.duplicates, left_out=photographs.left_out, measures="grades"
     )
 
 
@@ -134,21 +136,21 @@ def _check_sides(path: Path, y: np.ndarray, held: np.ndarray) -> None:
         raise UserError(f"{path}: no patient could be drawn for the test set; add patients, or raise config.data.test")
 
 
-def _note(found: Photographs, test: Rows, duplicates: np.ndarray) -> str:
+def _note(photographs: Photographs, test: Rows, duplicates: np.ndarray) -> str:
     notes = []
-    if found.table == APTOS:
+    if photographs.table == APTOS:
         notes.append("The images are those of APTOS 2019, not of EyePACS.")
-    if len(found.y) != PUBLISHED[found.table]:
-        notes.append(f"Not the published data: {len(found.y):,} of {PUBLISHED[found.table]:,} images.")
-    patients, of = len(np.unique(test.groups)), len(np.unique(found.patients))
+    if len(photographs.y) != PUBLISHED[photographs.table]:
+        notes.append(f"Not the published data: {len(photographs.y):,} of {PUBLISHED[photographs.table]:,} images.")
+    patients, of = len(np.unique(test.groups)), len(np.unique(photographs.patients))
     notes.append(f"The test set was drawn by patient: {len(test.y):,} images of {patients:,} of {of:,} patients.")
     notes += [f"Grade {name} has no test rows." for grade, name in enumerate(CLASSES) if not (test.y == grade).any()]
     if duplicates.any():
         notes.append(f"{duplicates.sum()} test images are also among the training images, as other patients.")
-    if found.alone:
-        notes.append(f"{found.alone:,} images are not named <patient>_left or _right; each is taken for a patient.")
-    if found.left_out:
-        notes.append(f"{len(found.left_out):,} rows of {found.table} were left out.")
-    if found.unlabelled:
-        notes.append(f"{found.unlabelled:,} image files are not in {found.table} and were not used.")
+    if photographs.alone:
+        notes.append(f"{photographs.alone:,} images are not named <patient>_left or _right; each is taken for a patient.")
+    if photographs.left_out:
+        notes.append(f"{len(photographs.left_out):,} rows of {photographs.table} were left out.")
+    if photographs.unlabelled:
+        notes.append(f"{photographs.unlabelled:,} image files are not in {photographs.table} and were not used.")
     return " ".join(notes)

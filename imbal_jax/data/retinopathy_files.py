@@ -74,26 +74,26 @@ def read(tree: Tree, size: int, crop: bool) -> Photographs:
         UserError: no table, a damaged one, one without these columns or without rows; a level that is none of
             0 to 4, two levels for one image; no image that can be used.
     """
-    eyes, own = _table(tree)
+    eyes, table_name = _table(tree)
     entries, unlabelled = _entries(tree, {eye.name for eye in eyes})
     if not entries:
-        what = f"{tree.path} holds none of the {len(eyes):,} images that {own} names"
+        what = f"{tree.path} holds none of the {len(eyes):,} images that {table_name} names"
         raise UserError(f"{what}: put them, such as {eyes[0].name}{ENDINGS[0]}, into a folder beside it")
-    there = np.array([number for number, eye in enumerate(eyes) if eye.name in entries], np.int64)
-    missing = [f"{own}, line {eye.line}: there is no image {eye.name}" for eye in eyes if eye.name not in entries]
+    existing = np.array([number for number, eye in enumerate(eyes) if eye.name in entries], np.int64)
+    missing = [f"{table_name}, line {eye.line}: there is no image {eye.name}" for eye in eyes if eye.name not in entries]
     decoded = class_folders.decode(
         tree,
-        [entries[eyes[number].name] for number in there],
+        [entries[eyes[number].name] for number in existing],
         ("retinopathy", 1, size, crop),
         lambda: functools.partial(_decode, size=size, crop=crop),
         cache_from=0,
         label="retinopathy",
     )
-    ids = there[decoded.kept]
+    ids = existing[decoded.kept]
     y = np.array([eyes[number].grade for number in ids], np.int32)
     patients = [_patient(eyes[number].name) for number in ids]
     alone = sum(patient == eyes[number].name for patient, number in zip(patients, ids, strict=True))
-    return Photographs(decoded.x, y, ids, np.array(patients), (*missing, *decoded.left_out), unlabelled, alone, own)
+    return Photographs(decoded.x, y, ids, np.array(patients), (*missing, *decoded.left_out), unlabelled, alone, table_name)
 
 
 def _patient(name: str) -> str:
@@ -103,8 +103,8 @@ def _patient(name: str) -> str:
 
 def _table(tree: Tree) -> tuple[list[_Eye], str]:
     """The rows of the table, and its name."""
-    for own in (TABLE, APTOS):
-        at = [entry for entry in tree.entries if entry.name.rsplit("/", 1)[-1].lower() == own.lower()]
+    for table_name in (TABLE, APTOS):
+        at = [entry for entry in tree.entries if entry.name.rsplit("/", 1)[-1].lower() == table_name.lower()]
         if at:
             break
     else:
@@ -113,37 +113,37 @@ def _table(tree: Tree) -> tuple[list[_Eye], str]:
         known = f"{TABLE} (columns {', '.join(COLUMNS[0])}) or {APTOS} ({', '.join(COLUMNS[1])})"
         raise UserError(f"{tree.path} has no {known}{have}: put it there, unpacked")
     entry = min(at, key=lambda entry: (entry.name.count("/"), entry.name))
-    place = f"{tree.path}/{entry.name}"
+    table_path = f"{tree.path}/{entry.name}"
     try:
-        return _parse(place, tree.read(entry).decode("utf-8-sig")), own
+        return _parse(table_path, tree.read(entry).decode("utf-8-sig")), table_name
     except (Unusable, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f"cannot read {place}: {error}; replace the file") from error
+        raise UserError(f"cannot read {table_path}: {error}; replace the file") from error
 
 
-def _parse(place: str, text: str) -> list[_Eye]:
+def _parse(table_path: str, text: str) -> list[_Eye]:
     eyes: dict[str, _Eye] = {}
     table = csv.DictReader(io.StringIO(text, newline=""), skipinitialspace=True, strict=True)
     names = [name.strip().lower() for name in table.fieldnames or ()]
     columns = next((pair for pair in COLUMNS if set(pair) <= set(names)), None)
     if not columns:
         wanted = " or ".join(" and ".join(pair) for pair in COLUMNS)
-        raise UserError(f"{place} has the columns {', '.join(table.fieldnames or ())}: it needs {wanted}")
+        raise UserError(f"{table_path} has the columns {', '.join(table.fieldnames or ())}: it needs {wanted}")
     table.fieldnames = [COLUMNS[0][columns.index(name)] if name in columns else name for name in names]
     for row in table:
-        eye = _eye(row, table.line_num, f"{place}, line {table.line_num}")
+        eye = _eye(row, table.line_num, f"{table_path}, line {table.line_num}")
         known = eyes.setdefault(eye.name, eye)
         if known.grade != eye.grade:
             other = f"but {known.grade} in line {known.line}"
-            raise UserError(f"{place}, line {eye.line}: level of {eye.name} is {eye.grade}, {other}; remove one of them")
+            raise UserError(f"{table_path}, line {eye.line}: level of {eye.name} is {eye.grade}, {other}; remove one of them")
     if not eyes:
-        raise UserError(f"{place} has no rows: replace the file")
+        raise UserError(f"{table_path} has no rows: replace the file")
     return list(eyes.values())
 
 
 def _eye(row: Mapping[str, str | None], line: int, where: str) -> _Eye:
     name, level = ((row[column] or "").strip() for column in ("image", "level"))
     if not name:
-        raise UserError(f"{where}: there is no name of an image; mend or remove the line")
+        raise UserError(f"{where}: it has no image name; correct or remove the line")
     if level not in CLASSES:
         raise UserError(f"{where}: level of {name} is {level!r}; it must be a whole number from 0 to 4")
     return _Eye(_stem(name), CLASSES.index(level), line)
@@ -191,7 +191,7 @@ def fit(image: "Image.Image", size: tuple[int, int], crop: bool) -> "Image.Image
     bright = np.asarray(image).max(axis=-1) > DARK
     rows, columns = (np.flatnonzero(bright.mean(axis=axis) > NOISE) for axis in (1, 0))
     if not len(rows) or not len(columns):
-        raise Unusable(f"is black: next to nothing in it is brighter than {DARK} of 255")
+        raise Unusable(f"is black: hardly any pixel is brighter than {DARK} of 255")
     if crop:
         image = image.crop((int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1))
     return ImageOps.pad(image, size, Image.Resampling.BILINEAR)

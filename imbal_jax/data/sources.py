@@ -26,7 +26,7 @@ def read(title: str, readers: Mapping[str, Reader], directory: str | None, sourc
     """
     check_source(readers, source)
     if per_class is not None and (isinstance(per_class, bool) or not isinstance(per_class, int) or per_class < 1):
-        raise UserError(f"data.per_class must be a whole number from 1 on, or None for all rows, not {per_class!r}")
+        raise UserError(f"data.per_class must be a whole number of at least 1, or None for all rows (got {per_class!r})")
     place = root(directory)
     return first_rows(_first(title, readers, place) if source == "auto" else readers[source](place), per_class)
 
@@ -61,7 +61,7 @@ def _first(title: str, readers: Mapping[str, Reader], place: Path | None) -> Dat
             return read(place)
         except Absent as absent:
             reasons.append(str(absent))
-    raise UserError(f"no {title} at hand: " + "; ".join(reasons))
+    raise UserError(f"no {title} available: " + "; ".join(reasons))
 
 
 def writable(folder: Path) -> bool:

@@ -49,7 +49,7 @@ def several(y: np.ndarray, groups: np.ndarray, share: float, seed: int, many: in
             as well.
     """
     if not 0 < share < 1:
-        raise UserError(f"the share of rows to hold out is {share}: it must lie between 0 and 1")
+        raise UserError(f"the share of rows to hold out must be between 0 and 1 (got {share})")
     if not len(y):
         return np.zeros((1, 0), bool)
     group = np.unique(groups, return_inverse=True)[1]
@@ -61,11 +61,13 @@ def several(y: np.ndarray, groups: np.ndarray, share: float, seed: int, many: in
         table = np.zeros((number, classes), np.float32)
         table[pairs // classes, pairs % classes] = counts
         random = np.random.default_rng(seed)
-        found = _nearest(table, _asked(table, share, complete), 8 if many == 1 else many, random)
-        return (found[random.integers(len(found))][None] if many == 1 else found)[:, group]
+        choices = _nearest(table, _asked(table, share, complete), 8 if many == 1 else many, random)
+        return (choices[random.integers(len(choices))][None] if many == 1 else choices)[:, group]
     seeds = [seed] if many == 1 else [(seed, place) for place in range(many)]
-    found = np.stack([_drawn(group, label, pairs, counts, classes, share, np.random.default_rng(one)) for one in seeds])
-    return np.unique(found, axis=0)[:, group] if many > 1 else found[:, group]
+    choices = np.stack(
+        [_drawn(group, label, pairs, counts, classes, share, np.random.default_rng(split_seed)) for split_seed in seeds]
+    )
+    return np.unique(choices, axis=0)[:, group] if many > 1 else choices[:, group]
 
 
 def unmatched(y: np.ndarray, held: np.ndarray, share: float) -> list[tuple[int, int, int]]:
@@ -130,7 +132,7 @@ def _miss(out: np.ndarray, asked: _Asked) -> np.ndarray:
     return np.sqrt(np.sqrt((squared * squared).mean(-1))) + missing
 
 
-def _nearest(table: np.ndarray, asked: _Asked, many: int, random: np.random.Generator) -> np.ndarray:
+def _nearest(table: np.ndarray, request: _Asked, many: int, random: np.random.Generator) -> np.ndarray:
     """The up to `many` best choices of groups, bool [P, G], best first; among equally good ones at random.
 
     All hold out some rows of the classes of which the best one does, and of no others.
@@ -139,7 +141,7 @@ def _nearest(table: np.ndarray, asked: _Asked, many: int, random: np.random.Gene
     sums = _sums(table[:low])
     scores, places = np.zeros(0), np.zeros(0, np.int64)
     for number, more in enumerate(_sums(table[low:])):
-        score = _miss(sums + more, asked) + 1e-6 * random.random(len(sums))
+        score = _miss(sums + more, request) + 1e-6 * random.random(len(sums))
         best = np.argpartition(score, most)[:most] if len(score) > most else np.arange(len(score))
         scores, places = np.concatenate([scores, score[best]]), np.concatenate([places, best + number * len(sums)])
         keep = np.argsort(scores)[:most]
@@ -182,15 +184,15 @@ def _drawn(
     return held
 
 
-def _improve(held: np.ndarray, table: np.ndarray, asked: _Asked, random: np.random.Generator) -> None:
+def _improve(held: np.ndarray, table: np.ndarray, request: _Asked, random: np.random.Generator) -> None:
     """Move the group or exchange the two groups that brings all classes nearest, in place, until no move improves the split."""
-    now = float(_miss(table[held].sum(0), asked))
+    now = float(_miss(table[held].sum(0), request))
     idle = 0
     for _ in range(500):
         out = table[held].sum(0)
-        moves = _miss(out + np.where(held, -1, 1)[:, None] * table, asked)
-        ours, theirs = (random.permutation(np.flatnonzero(side))[:PAIRS] for side in (held, ~held))
-        swaps = _miss(out - table[ours][:, None] + table[theirs][None], asked)
+        moves = _miss(out + np.where(held, -1, 1)[:, None] * table, request)
+        inside, outside = (random.permutation(np.flatnonzero(side))[:PAIRS] for side in (held, ~held))
+        swaps = _miss(out - table[inside][:, None] + table[outside][None], request)
         if min(best := float(moves.min()), float(swaps.min(initial=np.inf))) >= now - 1e-9:
             idle += 1
             if idle == 3 or len(held) <= PAIRS:
@@ -200,8 +202,8 @@ def _improve(held: np.ndarray, table: np.ndarray, asked: _Asked, random: np.rand
         if best <= swaps.min(initial=np.inf):
             changed = [int(moves.argmin())]
         else:
-            one, other = np.unravel_index(int(swaps.argmin()), swaps.shape)
-            changed, best = [int(ours[one]), int(theirs[other])], float(swaps.min())
+            moved_out, moved_in = np.unravel_index(int(swaps.argmin()), swaps.shape)
+            changed, best = [int(inside[moved_out]), int(outside[moved_in])], float(swaps.min())
         held[changed], now = ~held[changed], best
 
 
@@ -219,7 +221,7 @@ def fold_by_group(y: np.ndarray, groups: np.ndarray, folds: int, fold: int, seed
         UserError: there are fewer groups than folds.
     """
     if (many := len(np.unique(groups))) < folds:
-        raise UserError(f"{folds} folds were asked for, but there are {many} groups of rows: ask for fewer folds")
+        raise UserError(f"config.data.folds must be at most {many}, the number of groups of rows (got {folds})")
     rest = np.arange(len(y))
     for number in range(fold + 1):
         last = number == folds - 1
@@ -278,16 +280,16 @@ def _mend(
 
     The arrays group, label and counts [P] name each pair of a group and a class that occurs, and its rows.
     """
-    many = np.bincount(label, minlength=classes)  # groups of each class
-    for one in np.argsort(many, kind="stable"):
-        members = random.permutation(group[label == one])
+    groups_of_class = np.bincount(label, minlength=classes)  # groups of each class
+    for chosen_class in np.argsort(groups_of_class, kind="stable"):
+        members = random.permutation(group[label == chosen_class])
         if len(members) < 2 or 0 < held[members].sum() < len(members):
             continue
         out = np.bincount(label, held[group], classes)
         side = bool(held[members[0]])
         # A class loses its last group on this side where all that it has here is the group that moves.
-        here = out if side else many - out
-        costs = [_cost(here, many, label[group == member], counts[group == member]) for member in members]
+        here = out if side else groups_of_class - out
+        costs = [_cost(here, groups_of_class, label[group == member], counts[group == member]) for member in members]
         best = int(np.argmin(costs))
         if np.isfinite(costs[best]):
             held[members[best]] = not side

@@ -53,8 +53,8 @@ def limits_of(wanted: str) -> tuple[float, float] | None:
         low, high = 1.0, 0.0
     if not -np.inf < low < high < np.inf:
         raise UserError(
-            f"config.data.range is {wanted!r}: it must be '' (limits of the training rows), 'none' (values as they are), or "
-            "LOW,HIGH with LOW below HIGH, as 0,4095"
+            f"config.data.range must be '' (limits of the training rows), 'none' (values as they are), or "
+            f"LOW,HIGH with LOW below HIGH, as 0,4095 (got {wanted!r})"
         )
     return low, high
 

@@ -109,28 +109,30 @@ def read(folder: Path, name: str, leads: Sequence[str], frequency: float) -> Rec
     Raises:
         UserError: it cannot be read, was cut off, has none of the leads, another frequency, or samples without a value.
     """
-    place = folder / name
+    record_path = folder / name
     # wfdb raises whatever its parsing of a damaged file ends in.
     try:
         with library() as wfdb:
-            header = wfdb.rdheader(str(place))
+            header = wfdb.rdheader(str(record_path))
             lead = next((lead for lead in leads if lead in (header.sig_name or ())), None)
-            found = wfdb.rdrecord(str(place), channel_names=[lead]) if lead else None
-            marks = wfdb.rdann(str(place), "atr")
-            whole = place.with_suffix(".atr").read_bytes().endswith(b"\0\0")
+            samples = wfdb.rdrecord(str(record_path), channel_names=[lead]) if lead else None
+            marks = wfdb.rdann(str(record_path), "atr")
+            whole = record_path.with_suffix(".atr").read_bytes().endswith(b"\0\0")
     except Exception as error:
         reason = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise UserError(f"cannot read the record {place}: {reason.rstrip('.:')}; replace its files") from error
-    if found is None:
-        raise UserError(f"the record {place} has none of the leads {', '.join(leads)}, only {header.sig_name}; replace it")
+        raise UserError(f"cannot read the record {record_path}: {reason.rstrip('.:')}; replace its files") from error
+    if samples is None:
+        raise UserError(
+            f"the record {record_path} has none of the leads {', '.join(leads)}, only {header.sig_name}; replace it"
+        )
     if header.fs != frequency:
-        raise UserError(f"the record {place} has {header.fs} samples per second, not {frequency}; replace its files")
+        raise UserError(f"the record {record_path} has {header.fs} samples per second, not {frequency}; replace its files")
     if not whole:  # wfdb reads a truncated file as if it were complete
-        raise UserError(f"the record {place} has an .atr file without its end mark: it was cut off; replace its files")
-    signal = np.asarray(found.p_signal[:, 0], np.float64)
+        raise UserError(f"the record {record_path} has an .atr file without its end mark: it is truncated; replace its files")
+    signal = np.asarray(samples.p_signal[:, 0], np.float64)
     if not np.isfinite(signal).all():
         lost = int((~np.isfinite(signal)).sum())
-        raise UserError(f"the record {place} has {lost:,} samples without a value in lead {lead}; replace its files")
+        raise UserError(f"the record {record_path} has {lost:,} samples without a value in lead {lead}; replace its files")
     return Record(signal, str(lead), np.asarray(marks.sample, np.int64), np.array(marks.symbol, np.str_))
 
 

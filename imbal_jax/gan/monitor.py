@@ -66,22 +66,26 @@ def signs(history: Sequence[dict]) -> list[str]:
         return []
     last = history[-1]
     if not (_finite(last.get("d_loss")) and _finite(last.get("g_loss"))):
-        return ["NaN in the losses: this lane is lost"]
+        return ["NaN in the losses: this seed has failed"]
     loss = _loss_of(last)
     if loss.won is None:
         return []
-    found = []
+    warnings = []
     if last["d_loss"] < loss.won:
-        found.append(f"discriminator loss is {last['d_loss']:.2g}: it has won, the generator learns nothing more")
+        warnings.append(
+            f"discriminator loss is {last['d_loss']:.2g}: the discriminator has won, the generator no longer learns"
+        )
     recent = history[-MEMORY:]
     if len(recent) < MEMORY or not all(_finite(row.get(name)) for row in recent for name in ("d_loss", "g_loss")):
-        return found
+        return warnings
     d_loss, g_loss = (np.array([row[name] for row in recent]) for name in ("d_loss", "g_loss"))
     if (swing := _swing(d_loss)) > max(SWING * d_loss.mean(), SMALL):
-        found.append(f"discriminator loss swings by {swing:.2g} about {d_loss.mean():.2g}: a healthy one varies little")
+        warnings.append(f"discriminator loss oscillates by {swing:.2g} about {d_loss.mean():.2g}: a healthy one varies little")
     if loss.fooled is not None and np.all(np.diff(g_loss) < 0) and g_loss[-1] < loss.fooled:
-        found.append(f"generator loss fell {FALLING} epochs in a row to {g_loss[-1]:.2g}: the discriminator may be blind")
-    return found
+        warnings.append(
+            f"generator loss fell {FALLING} epochs in a row to {g_loss[-1]:.2g}: the discriminator may accept garbage"
+        )
+    return warnings
 
 
 def _loss_of(row: dict) -> losses.Loss:

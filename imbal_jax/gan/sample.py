@@ -89,11 +89,11 @@ def _by_class(nets: Nets, counts: Sequence[int], variables: Any, rows: tuple[jax
     if alien := sorted(set(labels.tolist()) - set(nets.own)):
         raise UserError(f"class number {alien[0]} has no GAN of its own; add it to config.gan.classes")
     parts, ends = [], np.cumsum(counts)
-    for place, label in enumerate(nets.own):
+    for number, label in enumerate(nets.own):
         if counts[label]:
-            here = slice(int(ends[label] - counts[label]), int(ends[label]))
-            own = jax.tree.map(lambda leaf, place=place: leaf[place], variables)
-            parts.append(function(own, *(array[here] for array in rows), jnp.asarray(labels[here])))
+            class_rows = slice(int(ends[label] - counts[label]), int(ends[label]))
+            class_variables = jax.tree.map(lambda leaf, number=number: leaf[number], variables)
+            parts.append(function(class_variables, *(array[class_rows] for array in rows), jnp.asarray(labels[class_rows])))
     return jnp.concatenate(parts)
 
 

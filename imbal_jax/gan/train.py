@@ -79,7 +79,7 @@ def with_statistics(
     *,
     batch: int,
     order: str,
-    many: int,
+    count: int,
 ) -> tuple[Any, Any]:
     """A lane's generator and discriminator with batch statistics of their weights as they are now.
 
@@ -92,7 +92,7 @@ def with_statistics(
             discriminator.
         inputs, shared: as in the training.
         batch, order: see `epoch_of`.
-        many: batches.
+        count: batches.
     """
     key = purpose(inputs.key, "gan batch statistics")
     index_of = _drawing(nets, key, jnp.zeros((), jnp.int32), inputs, batch, order)
@@ -113,6 +113,6 @@ def with_statistics(
             seen = of(both, jnp.concatenate([label, label]))[1]
         return {f"{whose}/{path}": m for whose, part in (("g", found), ("d", seen)) for path, m in part.items()}
 
-    found = precise_batch_norm.population(moments, many)
-    own = lambda whose: {path[2:]: moments for path, moments in found.items() if path[0] == whose}  # noqa: E731
-    return precise_batch_norm.replaced(generator, own("g")), precise_batch_norm.replaced(discriminator, own("d"))
+    found = precise_batch_norm.population(moments, count)
+    of_network = lambda whose: {path[2:]: moments for path, moments in found.items() if path[0] == whose}  # noqa: E731
+    return precise_batch_norm.replaced(generator, of_network("g")), precise_batch_norm.replaced(discriminator, of_network("d"))

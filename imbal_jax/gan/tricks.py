@@ -61,13 +61,13 @@ def setup(gan: Any) -> Setup:
         return as_it_stands
     on = _read(switches.to_dict())
     networks = {"strided": on.strided, "hidden": not on.no_hidden, "batch_norm": on.batch_norm, "leaky": on.leaky}
-    found = as_it_stands._replace(networks=networks | {"centred": on.centred}, separate=on.centred and gan.separate)
+    result = as_it_stands._replace(networks=networks | {"centred": on.centred}, separate=on.centred and gan.separate)
     if on.spectral:
-        found = found._replace(discriminator={"spectral": True})
+        result = result._replace(discriminator={"spectral": True})
     if not on.two_rates:
         both = math.sqrt(gan.g_learning_rate * gan.d_learning_rate)
-        found = found._replace(g_learning_rate=both, d_learning_rate=both)
-    return found if on.d_twice else found._replace(d_steps=1, generator={"dropout": 0.0})
+        result = result._replace(g_learning_rate=both, d_learning_rate=both)
+    return result if on.d_twice else result._replace(d_steps=1, generator={"dropout": 0.0})
 
 
 def _read(switches: Mapping[str, Any]) -> Tricks:
@@ -76,5 +76,5 @@ def _read(switches: Mapping[str, Any]) -> Tricks:
             known = ", ".join(Tricks._fields)
             raise UserError(f"unknown switch {name!r} (config.gan.tricks){nearest(name, Tricks._fields)}; known: {known}")
         if value not in (0, 1):
-            raise UserError(f"config.gan.tricks.{name} is {value!r}: it must be 0 or 1")
+            raise UserError(f"config.gan.tricks.{name} must be 0 or 1 (got {value!r})")
     return Tricks(**{name: bool(value) for name, value in switches.items()})

@@ -322,19 +322,19 @@ def _checked(word: Word) -> dict[str, Any]:
 
 
 def _check_size(method: str, name: str, value: Any) -> None:
-    """Raise UserError for a number beyond all sense, before a method computes with it; its lower bound is the method's own."""
+    """Raise UserError for an absurdly large number, before a method computes with it; methods check their own lower bounds."""
     most = MOST.get(name, MOST_OTHERS)
     numbers = [*value.keys(), *value.values()] if isinstance(value, dict) else [value]
     for number in numbers:
         if not isinstance(number, (bool, int, float, str, NoneType)):
-            raise UserError(f"method {method!r}: {name}={value!r:.100} holds {number!r:.60}, which is no number or word")
+            raise UserError(f"method {method!r}: {name}={value!r:.100} holds {number!r:.60}, not a number or a word")
         if isinstance(number, (int, float)) and not -most <= number <= most:  # NaN is caught as well
             shown = f"{number!r:.40}"
-            raise UserError(f"method {method!r}: {name}={shown}: a finite number is needed, at most {most:g} in size")
+            raise UserError(f"method {method!r}: {name} must be finite and at most {most:g} in size (got {shown})")
 
 
 def _is(value: Any, kind: Any) -> bool:
-    """Whether a value fits a plain annotation; a whole number fits float, True is not a number."""
+    """Whether a value fits an annotation; a whole number fits float, True is not a number."""
     if isinstance(kind, UnionType):
         return any(_is(value, part) for part in kind.__args__)
     if isinstance(value, bool):

@@ -168,17 +168,17 @@ def check_range(
     if large_enough and small_enough:
         return
     if high == math.inf:
-        wanted = f"it must be above {low:g}" if above else f"at least {low:g} is needed"
+        wanted = f"above {low:g}" if above else f"at least {low:g}"
     else:
-        wanted = f"it must lie from {'above ' * above}{low:g} to {'below ' * below}{high:g}"
-    raise UserError(f"{name}: {option}={value}, {wanted}{hint}")
+        wanted = f"from {'above ' * above}{low:g} to {'below ' * below}{high:g}"
+    raise UserError(f"{name}: {option} must be {wanted}{hint} (got {value})")
 
 
 def images(task: Task, name: str, *, signals: bool = False) -> None:
     """Raise UserError unless the rows are images [H, W, C] or, with `signal_plots`, signals [T, C]; `name` is the method's."""
     if len(task.shape) != 3 and not (signals and len(task.shape) == 2):
         wanted = "images [H, W, C] or signals [T, C]" if signals else "images [H, W, C]"
-        raise UserError(f"{name}: needs {wanted}, these rows are {task.shape}")
+        raise UserError(f"{name}: needs {wanted} (got rows of shape {task.shape})")
 
 
 def full(task: Task, option: str) -> None:
@@ -223,7 +223,7 @@ def _goals(to: Any, task: Task, option: str) -> tuple[int, ...]:
     if isinstance(to, dict):
         wrong = [f"{k}: {n}" for k, n in to.items() if not (is_whole(k) and 0 <= k < classes and is_whole(n) and n > 0)]
         if wrong:
-            raise UserError(f"{option}: {wrong[0]!r} is not CLASS: ROWS with a class from 0 to {classes - 1}")
+            raise UserError(f"{option}: `to` must hold CLASS: ROWS, with a class from 0 to {classes - 1} (got {wrong[0]!r})")
         return tuple(max(1, round(to[k] * task.fraction)) if k in to else n for k, n in enumerate(counts))
     if to in ("max", "min"):
         goal = max(counts) if to == "max" else min(counts)

@@ -50,7 +50,7 @@ def gan_for(name: str, shape: Sequence[int]) -> str:
         return name
     if (rank := len(shape)) not in AUTO_GAN:
         raise UserError(
-            f"there is no GAN for {KINDS[rank]} yet (config.gan.model='auto', data of shape {tuple(shape)}): leave gan_synth "
+            f"there is no GAN for {KINDS[rank]} (config.gan.model='auto', data of shape {tuple(shape)}): leave gan_synth "
             "out, and compare 'over' or 'smote'"
         )
     return AUTO_GAN[rank]

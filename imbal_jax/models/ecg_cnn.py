@@ -50,7 +50,7 @@ class Model(nn.Module):
             UserError: rows that are not signals, or are no longer than the RR features.
         """
         if x.ndim != 3 or x.shape[1] <= self.rr:
-            raise UserError(f"this network is for signals [T, C] of more than {self.rr} samples, these rows are {x.shape[1:]}")
+            raise UserError(f"it is for signals [T, C] of more than {self.rr} samples (got rows of shape {x.shape[1:]})")
         init = initializer(self.init_kernel)
         beat, rr = x[:, : x.shape[1] - self.rr], x[:, x.shape[1] - self.rr :].reshape(x.shape[0], -1)
         conv = partial(ConvNorm, form=self.form, kernel_init=init, momentum=0.99, epsilon=1e-3)

@@ -105,7 +105,7 @@ class Discriminator(nn.Module):
             UserError: rows that are not signals.
         """
         if x.ndim != 3:
-            raise UserError(f"ecg_gan is for signals [T, C], these rows are {x.shape[1:]}")
+            raise UserError(f"ecg_gan is for signals [T, C] (got rows of shape {x.shape[1:]})")
         init = initializer(self.init_kernel)
 
         def dense(features: int, x: jax.Array, bias: bool = True) -> jax.Array:

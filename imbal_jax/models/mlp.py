@@ -40,7 +40,7 @@ class Model(nn.Module):
             UserError: rows that are not vectors.
         """
         if x.ndim != 2:
-            raise UserError(f"this network is for vectors [D], these rows are {x.shape[1:]}")
+            raise UserError(f"this network is for vectors [D] (got rows of shape {x.shape[1:]})")
         init = initializer(self.init_kernel)
         first, second = (scaled(size, self.width) for size in HIDDEN)
         hidden = Dropout(DROPOUT_RATE)(nn.relu(nn.Dense(first, kernel_init=init)(x)), train)

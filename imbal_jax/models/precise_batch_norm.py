@@ -98,8 +98,8 @@ def replaced(variables: Mapping[str, Any], found: Found) -> dict[str, Any]:
 
 
 @contextmanager
-def _watched(found: Found) -> Iterator[None]:
-    """Networks called inside have no dropout, and their normalisations' moments go to `found`."""
+def _watched(moments: Found) -> Iterator[None]:
+    """Networks called inside have no dropout, and their normalisations' moments go to `moments`."""
 
     calls: Counter[str] = Counter()
 
@@ -115,7 +115,7 @@ def _watched(found: Found) -> Iterator[None]:
         mean, variance = (jnp.asarray(layer.get_variable("batch_stats", name)) for name in ("mean", "var"))
         new = Moments(mean / (1 - layer.momentum), variance / (1 - layer.momentum))
         calls[path] += 1
-        found[path] = joined(found[path], new, 1 / calls[path]) if path in found else new
+        moments[path] = joined(moments[path], new, 1 / calls[path]) if path in moments else new
         return out
 
     with nn.intercept_methods(around):

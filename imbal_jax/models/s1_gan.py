@@ -68,7 +68,7 @@ class Discriminator(nn.Module):
             UserError: rows that are not signals.
         """
         if x.ndim != 3:
-            raise UserError(f"s1_gan is for signals [T, C], these rows are {x.shape[1:]}")
+            raise UserError(f"s1_gan is for signals [T, C] (got rows of shape {x.shape[1:]})")
         init = initializer(self.init_kernel)
         for features in (32, 8, 4):
             x = Conv(scaled(features, self.width), (32,), form=self.form, kernel_init=init)(x)

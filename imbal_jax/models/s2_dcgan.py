@@ -65,7 +65,7 @@ class Generator(nn.Module):
             UserError: a size that is not a multiple of 8.
         """
         if self.size < 2**HALVINGS or self.size % 2**HALVINGS:
-            raise UserError(f"s2_dcgan makes images of 8, 16, 24, ... pixels a side, not {self.size} (config.data.size)")
+            raise UserError(f"config.data.size must be a multiple of 8 for s2_dcgan (got {self.size})")
         side, first, later = self.size // 2**HALVINGS, scaled(256, self.width), scaled(128, self.width)
         init, active = initializer(self.init_kernel), _activation(self.leaky)
         if self.hidden:
@@ -119,7 +119,7 @@ class Discriminator(nn.Module):
             UserError: rows that are not images.
         """
         if x.ndim != 4:
-            raise UserError(f"s2_dcgan is for images [H, W, C], these rows are {x.shape[1:]}")
+            raise UserError(f"s2_dcgan is for images [H, W, C] (got rows of shape {x.shape[1:]})")
         init, active = initializer(self.init_kernel), _activation(self.leaky)
         x = 2 * x - 1 if self.centred else x
         for layer, features in enumerate((16, 8, 16, 8)):

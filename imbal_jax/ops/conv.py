@@ -64,7 +64,7 @@ def resolve_form(form: str, lanes: int = 1, backend: str | None = None) -> Form:
     if form == "auto":
         return "gemm" if lanes > 1 or (backend or jax.default_backend()) == "cpu" else "lax"
     if form not in ("gemm", "lax"):
-        raise UserError(f"unknown conv form {form!r} (config.conv): use 'auto', 'gemm' or 'lax'")
+        raise UserError(f"config.conv must be 'auto', 'gemm' or 'lax' (got {form!r})")
     return form  # type: ignore[return-value]
 
 

@@ -47,13 +47,13 @@ def nearest(
     count, rows = query.shape[0], points.shape[0]
     if not count or not rows:
         return jnp.full((count, k), -1, jnp.int32), jnp.full((count, k), jnp.inf)
-    own = jnp.full((count,), -1, jnp.int32) if exclude_self is None else jnp.asarray(exclude_self, jnp.int32)
+    skip = jnp.full((count,), -1, jnp.int32) if exclude_self is None else jnp.asarray(exclude_self, jnp.int32)
     height = min(tile[0], count)
     starts = np.minimum(np.arange(0, count, height), count - height)
-    place = np.arange(count) // height
+    tile_of = np.arange(count) // height
     ranges = np.tile(np.asarray([[0, rows]], np.int32), (len(starts), 1))
-    inside = np.arange(count) - starts[place]
-    return _search(query, points, own, k, (height, tile[1]), (starts, ranges), (place, inside))
+    inside = np.arange(count) - starts[tile_of]
+    return _search(query, points, skip, k, (height, tile[1]), (starts, ranges), (tile_of, inside))
 
 
 def nearest_in_class(
@@ -79,22 +79,22 @@ def nearest_in_class(
     height = min(tile[0], rows, max(counts))
     starts: list[int] = []
     ranges: list[tuple[int, int]] = []
-    place: list[np.ndarray] = []
+    tile_of: list[np.ndarray] = []
     inside: list[np.ndarray] = []
     begin = 0
     for size in counts:
         for start in range(begin, begin + size, height):
             at = min(start, rows - height)
-            mine = np.arange(start, min(start + height, begin + size))
-            place.append(np.full(len(mine), len(starts)))
-            inside.append(mine - at)
+            queries = np.arange(start, min(start + height, begin + size))
+            tile_of.append(np.full(len(queries), len(starts)))
+            inside.append(queries - at)
             starts.append(at)
             ranges.append((begin, begin + size))
         begin += size
     plan = np.asarray(starts), np.asarray(ranges, np.int32)
-    own = jnp.arange(rows, dtype=jnp.int32)
+    skip = jnp.arange(rows, dtype=jnp.int32)
     width = min(tile[1], -(-max(counts) // BLOCK) * BLOCK)
-    return _search(points, points, own, k, (height, width), plan, (np.concatenate(place), np.concatenate(inside)))
+    return _search(points, points, skip, k, (height, width), plan, (np.concatenate(tile_of), np.concatenate(inside)))
 
 
 def nearest_in_ranges(
@@ -157,15 +157,15 @@ def _search_tiles(query, points, own, k: int, tile: tuple[int, int], plan) -> tu
 
     def of_tile(args) -> tuple[jax.Array, jax.Array]:
         start, (low, high) = args
-        mine = jax.lax.dynamic_slice_in_dim(query, start, height)
+        tile_query = jax.lax.dynamic_slice_in_dim(query, start, height)
         near = jax.lax.dynamic_slice_in_dim(near_query, start, height)
         skip = jax.lax.dynamic_slice_in_dim(own, start, height)
         search = partial(_merge, near_points, lengths, near, width=width, low=low, high=high)
         none = jnp.full((height, keep), FAR, jnp.float32), jnp.full((height, keep), -1, jnp.int32)
         value, index = jax.lax.fori_loop(0, (high - low + width - 1) // width, search, none)
-        index, squared = _exact(mine, points, index, skip, k)
+        index, squared = _exact(tile_query, points, index, skip, k)
         doubtful = _doubtful(near, squared[:, -1], value[:, -1], rounding)
-        return _looked_up(mine, points, (low, high), skip, doubtful, (index, squared))
+        return _looked_up(tile_query, points, (low, high), skip, doubtful, (index, squared))
 
     return jax.lax.map(of_tile, (jnp.asarray(plan[0], jnp.int32), tuple(jnp.asarray(plan[1]).T)))
 
@@ -202,17 +202,17 @@ def _doubtful(query: jax.Array, farthest: jax.Array, worst: jax.Array, rounding:
     return (worst < FAR / 2) & (farthest > 0) & (farthest > worst + squared - error)
 
 
-def _looked_up(query, points, span, skip, doubtful, found) -> tuple[jax.Array, jax.Array]:
-    """The answers `found` (indices and squared distances [Q, k]), for doubtful queries from differences to all points."""
-    place = jnp.arange(points.shape[0], dtype=jnp.int32)
-    inside = (place >= span[0]) & (place < span[1])
+def _looked_up(query, points, span, skip, doubtful, answers) -> tuple[jax.Array, jax.Array]:
+    """The answers `answers` (indices and squared distances [Q, k]), for doubtful queries from differences to all points."""
+    index_of = jnp.arange(points.shape[0], dtype=jnp.int32)
+    inside = (index_of >= span[0]) & (index_of < span[1])
     order = jnp.nonzero(doubtful, size=doubtful.shape[0])[0]
-    k = found[0].shape[1]
+    k = answers[0].shape[1]
 
-    def answer(i: jax.Array, found: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
+    def answer(i: jax.Array, answers: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         at = order[i]
         squared = jnp.sum((points - query[at][None]) ** 2, axis=1)
-        squared = jnp.where(inside & (place != skip[at]), squared, jnp.inf)
+        squared = jnp.where(inside & (index_of != skip[at]), squared, jnp.inf)
 
         def pick(j: jax.Array, state):  # for a small k far faster than top_k on a CPU
             squared, index, value = state
@@ -222,22 +222,22 @@ def _looked_up(query, points, span, skip, doubtful, found) -> tuple[jax.Array, j
             return squared.at[best].set(jnp.inf), index, value.at[j].set(nearest)
 
         _, index, value = jax.lax.fori_loop(0, k, pick, (squared, jnp.zeros(k, jnp.int32), jnp.zeros(k)))
-        return found[0].at[at].set(index), found[1].at[at].set(value)
+        return answers[0].at[at].set(index), answers[1].at[at].set(value)
 
-    return jax.lax.fori_loop(0, doubtful.sum(), answer, found)
+    return jax.lax.fori_loop(0, doubtful.sum(), answer, answers)
 
 
 def _merge(points, lengths, query, i, best, *, width: int, low, high):
     """The best candidates after the points of tile `i` of the range from `low` to `high`."""
     start = low + i * width
     at = jnp.minimum(start, points.shape[0] - width)  # a slice must end where the points end
-    place = at + jnp.arange(width, dtype=jnp.int32)
-    valid = (place >= start) & (place < high)
+    positions = at + jnp.arange(width, dtype=jnp.int32)
+    valid = (positions >= start) & (positions < high)
     length = jnp.where(valid, jax.lax.dynamic_slice_in_dim(lengths, at, width), FAR)
-    mine = jax.lax.dynamic_slice_in_dim(points, at, width)
+    tile_points = jax.lax.dynamic_slice_in_dim(points, at, width)
     # Points x queries: the minima of blocks are then taken along an axis that vectorises, and blocks are runs of indices,
     # which keeps the order among equally near points.
-    product = jnp.dot(mine, -2.0 * query.T, precision=jax.lax.Precision.HIGHEST)
+    product = jnp.dot(tile_points, -2.0 * query.T, precision=jax.lax.Precision.HIGHEST)
     blocks = (length[:, None] + product).reshape(width // BLOCK, BLOCK, query.shape[0])
     keep = min(best[0].shape[1], width // BLOCK)
     _, chosen = jax.lax.top_k(-blocks.min(axis=1).T, keep)

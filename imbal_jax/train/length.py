@@ -49,10 +49,10 @@ def of(options: Any, real: int, own: int) -> Length:
     batch = min(options.batch, rows)
     per_epoch = max(1, rows // batch)
     unit = "steps" if steps else "epochs of the arm's own rows" if own_epochs else "epochs of the real rows"
-    found = Length(batch, steps or options.epochs * per_epoch, per_epoch, max(1, own // batch), unit)
-    if options.warmup and options.warmup >= found.epochs:
+    length = Length(batch, steps or options.epochs * per_epoch, per_epoch, max(1, own // batch), unit)
+    if options.warmup and options.warmup >= length.epochs:
         raise UserError(
-            f"config.classifier.warmup must be shorter than the training of {found.epochs:.3g} epochs ({found.steps} steps) "
+            f"config.classifier.warmup must be shorter than the training of {length.epochs:.3g} epochs ({length.steps} steps) "
             f"(got {options.warmup:g} epochs)"
         )
-    return found
+    return length

@@ -68,9 +68,9 @@ def crt(key: jax.Array, head: Head, stage: Stage, epochs: int, learning_rate: ja
     def logits(new: Head, at: jax.Array) -> jax.Array:
         return jnp.matmul(x[at], new.kernel, precision="highest") + new.bias[None, :]
 
-    found = second_training(key, start, logits, stage, epochs, learning_rate, batch)
-    kernel = found.kernel / size
-    return Head(kernel, found.bias - jnp.matmul(mean, kernel, precision="highest"))
+    trained = second_training(key, start, logits, stage, epochs, learning_rate, batch)
+    kernel = trained.kernel / size
+    return Head(kernel, trained.bias - jnp.matmul(mean, kernel, precision="highest"))
 
 
 def second_steps(counts: tuple[int, ...], epochs: int, batch: int) -> int:

@@ -38,7 +38,7 @@ def make(task: Task, metric: str = "balanced_accuracy", largest: float = 1000.0,
         raise UserError(f"thresholds: unknown metric {metric!r}{nearest(metric, METRICS)}; known: {', '.join(METRICS)}")
     check_range("thresholds", "largest", largest, 1, above=True)
     if grid < 3 or grid % 2 == 0:
-        raise UserError(f"thresholds: grid={grid}, it must be an odd number of 3 or more")
+        raise UserError(f"thresholds: grid must be an odd number of at least 3 (got {grid})")
     check_range("thresholds", "passes", passes, 1)
     values = log_grid(largest, grid)
 
@@ -90,17 +90,17 @@ def log_thresholds(z: jax.Array, y: jax.Array, metric: str, values: np.ndarray |
 
 def _outcomes(log_p: jax.Array, y: jax.Array, truth: jax.Array, c: jax.Array, k: jax.Array, order: jax.Array):
     """Hits and predictions of each class, float32 [G, K] both, for each value of class k's threshold."""
-    own = jnp.arange(log_p.shape[1])[None, :] == k
-    rivals = jnp.where(own, -jnp.inf, log_p - c[None, :])
+    is_class_k = jnp.arange(log_p.shape[1])[None, :] == k
+    rivals = jnp.where(is_class_k, -jnp.inf, log_p - c[None, :])
     other, best = jnp.argmax(rivals, axis=1), jnp.max(rivals, axis=1)
-    mine = jnp.take(log_p, k, axis=1)[None, :] - order[:, None]
+    scores = jnp.take(log_p, k, axis=1)[None, :] - order[:, None]
     # Like argmax: of two equal ones the first class wins.
-    wins = (mine > best[None, :]) | ((mine == best[None, :]) & (k < other)[None, :])
+    wins = (scores > best[None, :]) | ((scores == best[None, :]) & (k < other)[None, :])
     lost = (~wins).astype(jnp.float32)
     wins = wins.astype(jnp.float32)
     matmul = partial(jnp.matmul, precision="highest")  # counts
-    predicted = matmul(lost, jax.nn.one_hot(other, log_p.shape[1])) + wins.sum(axis=1, keepdims=True) * own
-    hits = matmul(lost, truth * (other == y)[:, None]) + matmul(wins, (y == k).astype(jnp.float32))[:, None] * own
+    predicted = matmul(lost, jax.nn.one_hot(other, log_p.shape[1])) + wins.sum(axis=1, keepdims=True) * is_class_k
+    hits = matmul(lost, truth * (other == y)[:, None]) + matmul(wins, (y == k).astype(jnp.float32))[:, None] * is_class_k
     return hits, predicted
 
 

@@ -27,7 +27,7 @@ def transforming(change: Change, task: Task, name: str, classes: int | str, tail
         UserError: rows that are not signals [T, C]; `classes` or `tail` that do not fit them.
     """
     if len(task.shape) != 2:
-        raise UserError(f"{name}: needs signals [T, C], these rows are {task.shape}")
+        raise UserError(f"{name}: needs signals [T, C] (got rows of shape {task.shape})")
     check_range(name, "tail", tail, 0, task.shape[0], below=True)
     chosen = read_classes(name, task, classes)
 

@@ -149,12 +149,12 @@ def read_classes(name: str, task: Task, classes: int | str) -> tuple[bool, ...]:
 
 def _factors(name: str, zoom: float | str) -> tuple[float, float]:
     if not isinstance(zoom, str):
-        check_range(name, "zoom", zoom, 0, 1, below=True, hint=", or be two factors as in '0.8,1.2'")
+        check_range(name, "zoom", zoom, 0, 1, below=True, hint=", or two factors as '0.8,1.2'")
         return 1 - zoom, 1 + zoom
     try:
         low, high = (float(word) for word in zoom.split(","))
     except ValueError:
-        raise UserError(f"{name}: zoom={zoom!r} is neither a number nor two factors as in '0.8,1.2'") from None
+        raise UserError(f"{name}: zoom must be a number or two factors as '0.8,1.2' (got {zoom!r})") from None
     if not 0 < low <= high < float("inf"):
-        raise UserError(f"{name}: zoom={zoom!r}, the factors must be above 0 and in rising order")
+        raise UserError(f"{name}: the factors of zoom must be above 0 and in rising order (got {zoom!r})")
     return low, high

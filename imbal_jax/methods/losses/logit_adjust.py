@@ -39,7 +39,7 @@ def adjustment(task: Task, tau: jax.Array | float, counts: str, method: str) -> 
     """
     check_range(method, "tau", tau, 0)
     if counts not in ("resampled", "real"):
-        raise UserError(f"{method}: counts={counts!r} is neither 'resampled' nor 'real'")
+        raise UserError(f"{method}: counts must be 'resampled' or 'real' (got {counts!r})")
     if counts == "real" and task.real:
         task = task._replace(counts=task.real)
     full(task, method)

@@ -56,11 +56,11 @@ def joined(train: Train, x: jax.Array, parents: np.ndarray, missing: Sequence[in
         missing: new rows of each class, adding up to S.
         real: rows of the real training set.
     """
-    many, old = train.pool.rows.shape[0], train.pool.new_x.shape[1]
+    lanes, old = train.pool.rows.shape[0], train.pool.new_x.shape[1]
     total = sum(missing)
-    fresh = jnp.broadcast_to(real + old + jnp.arange(total, dtype=jnp.int32), (many, total))
+    fresh = jnp.broadcast_to(real + old + jnp.arange(total, dtype=jnp.int32), (lanes, total))
     rows = jnp.concatenate([train.pool.rows, fresh], axis=1)[:, appended_by_class(train.counts, missing)]
-    labels = jnp.broadcast_to(jnp.asarray(labels_of(missing)), (many, total))
+    labels = jnp.broadcast_to(jnp.asarray(labels_of(missing)), (lanes, total))
     pool = Pool(
         rows,
         jnp.concatenate([train.pool.new_x, x], axis=1),

@@ -156,7 +156,7 @@ def components_of(space: str, task: Task, name: str) -> int:
         return 0
     match = re.fullmatch(r"\s*pca\(\s*(\d+)\s*\)\s*", space)
     if not match:
-        raise UserError(f"{name}: space={space!r} is none of 'raw', 'pca(32)' (in quotes) and 'features'")
+        raise UserError(f"{name}: space must be 'raw', 'pca(32)' (in quotes) or 'features' (got {space!r})")
     components, numbers = int(match[1]), int(np.prod(task.shape))
     if not 1 <= components <= numbers:
         raise UserError(f"{name}: space={space!r}, but the rows have {numbers} numbers")

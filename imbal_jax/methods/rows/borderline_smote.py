@@ -37,7 +37,7 @@ def make(
     name = "borderline_smote"
     check_range(name, "m", m, 1)
     if kind not in (1, 2):
-        raise UserError(f"{name}: kind={kind}, it is 1 or 2")
+        raise UserError(f"{name}: kind must be 1 or 2 (got {kind})")
     return near.filler(partial(borderline_smote, m=m, kind=kind), name, task, to, k, space, whole=True)
 
 
@@ -71,13 +71,13 @@ def borderline_smote(
     y = layout.labels_of(missing)
     danger, around = border(z, counts, missing, m, k if kind == 2 else 0)
     bases = near.draw(purpose(key, "base"), danger.astype(jnp.int32), counts, y)
-    many = jnp.asarray(neighbours_of(counts, k)[y])
+    choices = jnp.asarray(neighbours_of(counts, k)[y])
     others = same_class(z, counts, missing, k)[bases]
     if kind == 1:
-        return near.between(key, x, bases, others, many, y)
+        return near.between(key, x, bases, others, choices, y)
     others = jnp.where(danger[bases][:, None], around[bases], others)
-    many = jnp.where(danger[bases], min(k, x.shape[0] - 1), many)
-    new = near.between(key, x, bases, others, many, y)
+    choices = jnp.where(danger[bases], min(k, x.shape[0] - 1), choices)
+    new = near.between(key, x, bases, others, choices, y)
     foreign = jnp.asarray(layout.labels_of(counts))[new.parents[:, 1]] != y
     weight = jnp.where(foreign, 0.5 * new.weight, new.weight)
     return new._replace(x=near.interpolate(x, new.parents[:, 0], new.parents[:, 1], weight), weight=weight)

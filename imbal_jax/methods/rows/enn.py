@@ -61,10 +61,10 @@ def enn(x: jax.Array, counts: tuple[int, ...], k: int = 3, vote: str = "all", st
         return jnp.ones(x.shape[0], bool)
     y = layout.labels_of(counts)
     rows = flat(x)
-    found, _ = nearest(rows, rows, k, exclude_self=jnp.arange(x.shape[0]))
-    theirs = jnp.asarray(y)[found]
+    neighbours, _ = nearest(rows, rows, k, exclude_self=jnp.arange(x.shape[0]))
+    neighbour_labels = jnp.asarray(y)[neighbours]
     if vote == "all":
-        confirmed = jnp.all(theirs == y[:, None], axis=1)
+        confirmed = jnp.all(neighbour_labels == y[:, None], axis=1)
     else:
-        confirmed = jnp.argmax(jax.nn.one_hot(theirs, len(counts)).sum(axis=1), axis=1) == y
+        confirmed = jnp.argmax(jax.nn.one_hot(neighbour_labels, len(counts)).sum(axis=1), axis=1) == y
     return confirmed | ~jnp.asarray(np.asarray(near.cleaned_classes(counts, strategy))[y])
