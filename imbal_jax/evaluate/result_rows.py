@@ -35,7 +35,7 @@ def read(path: Path, test_counts: Sequence[int] | None = None) -> list[dict[str,
         _say_undigested(path, undigested, len(rows))
     for number, row in enumerate(rows, 1):
         if why := problem(row):
-            raise UserError(f"{path}: line {number} is no result of a run ({why}); remove that line to have it computed again")
+            raise UserError(f"{path}: line {number} is not a valid result ({why}); remove that line to have it computed again")
     _refuse_other_test_set(path, rows, test_counts)
     known: dict[tuple[str, int], dict[str, Any]] = {}
     repeated = []
@@ -50,13 +50,13 @@ def read(path: Path, test_counts: Sequence[int] | None = None) -> list[dict[str,
             )
         repeated.append(number)
     if repeated:
-        logging.warning("%s: lines that are there twice count once: %s", path, ", ".join(map(str, repeated[:10])))
+        logging.warning("%s: repeated lines are counted once: %s", path, ", ".join(map(str, repeated[:10])))
     return list(known.values())
 
 
 @functools.cache  # a run reads its rows several times
 def _say_undigested(path: Path, undigested: int, total: int) -> None:
-    text = "%s: %d of %d lines carry no digest (an older version wrote them): altered digits in them go unnoticed"
+    text = "%s: %d of %d lines have no digest (written by an older version): changes to them cannot be detected"
     logging.warning(text, path, undigested, total)
 
 

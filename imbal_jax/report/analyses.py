@@ -108,10 +108,11 @@ def history(
 def changed(ledger: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What of metric, baseline and margin differs from the first analysis, in words; '' for nothing."""
     firsts = ledger.get("firsts") or ledger["analyses"][:1]
-    found = [f"{name} {first[name]} became {now[name]}" for first in firsts for name in FIXED if first[name] != now[name]]
-    if not found:
+    pairs = [(name, first[name], now[name]) for first in firsts for name in FIXED if first[name] != now[name]]
+    if not pairs:
         return ""
-    return f"no verdict: after data had been analysed, {' and '.join(dict.fromkeys(found))}"
+    changes = dict.fromkeys(f"{name} changed from {before} to {after}" for name, before, after in pairs)
+    return f"no verdict: {' and '.join(changes)} after the first analysis"
 
 
 def record(folder: Path, ledger: Mapping[str, Any], plan: interim.Plan, analysis: dict[str, Any]) -> dict[str, Any]:

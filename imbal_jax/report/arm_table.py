@@ -27,13 +27,13 @@ def compared(run: Run) -> Markup:
     against = f"'{run.results['baseline']}'"
     units = "in points, " if is_share(metric) else ""
     times = run.results["analyses"]
-    looks = f" and {len(times)} interim analyses (of {', '.join(map(str, times))} seeds)" if len(times) > 1 else ""
+    looks = f" and {len(times)} interim analyses (at {', '.join(map(str, times))} seeds)" if len(times) > 1 else ""
     note = (
-        f"Worst seed and difference are of {name_of(metric)}; small print: 95% intervals over seeds. Difference: {units}to "
+        f"Worst seed and difference refer to {name_of(metric)}; small print: 95% intervals over seeds. Difference: {units}from "
         f"{against} on the same seeds. p: sign-flip test, adjusted for the number of arms (Holm){looks}. Effect: the mean "
-        "difference in its standard deviations over seeds. Verdict: better or worse where p is below 0.05 and the interval "
-        f"holds no 0; equivalent where the interval lies within {band(metric, run.results['margin'])}.{_levels(run)} Time: "
-        "of one seed. ROC AUC: mean over classes, each against the rest. A click on a column's head sorts."
+        "difference divided by its standard deviation over seeds. Verdict: better or worse if p is below 0.05 and the interval "
+        f"excludes 0; equivalent if the interval lies within {band(metric, run.results['margin'])}.{_levels(run)} Time: per "
+        "seed. ROC AUC: mean over classes, each against the rest. Click a column header to sort."
     )
     heads, rows = _table(run)
     order = "ascending" if down(metric) else "descending"
@@ -68,7 +68,7 @@ def _none_failed(run: Run) -> bool:
 def _said_once(run: Run) -> str:
     why, length, seeds = _reason(run), _length(run), _seeds(run)
     said = f" Steps: {'; '.join(length)}." if length else ""
-    said += f" Seeds: {seeds} of each arm." if seeds else ""
+    said += f" Seeds: {seeds} per arm." if seeds else ""
     said += " No seed failed." if _none_failed(run) else ""
     return said + (f" Undecided: {why}." if why else "")
 

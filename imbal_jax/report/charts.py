@@ -92,12 +92,12 @@ def seeds(run: Run) -> Markup:
     """Every seed of every arm on a common scale, one tab for each of the chosen metric, accuracy and minority recall."""
     metrics = list(dict.fromkeys([run.results["metric"], "accuracy", *(["minority"] if run.data["minority"] else [])]))
     charts = {capital(name_of(metric)): _dots(run, metric) for metric in metrics}
-    note = "Strokes are seeds, the dot their mean, the bar its 95% interval (Student's t; an arrowhead where it goes on beyond "
-    note += "the frame)."
+    note = "Each stroke is a seed; the dot is the mean, the bar its 95% interval (Student's t; an arrowhead: it extends beyond "
+    note += "the axis)."
     if len(run.results["seeds"]) < 2:
         note = "One seed: no interval."
     if any(_published(run, metric)[0] for metric in metrics):
-        note += " Rings are the published figures of the same method."
+        note += " Rings: published results of the same method."
     return render("seeds.html", title="Seed by seed", charts=charts, note=note, kind=_size(run))
 
 
@@ -122,14 +122,14 @@ def forest(run: Run) -> Markup:
         )
         title = f"{arm}: {words}, {told}"
         strips.append(Strip(marks, gap(metric, pair["mean"]), label[arm], kind=said, title=title))
-    cut = " (an arrowhead: it goes on beyond the frame)" if _is_cut(scale, [pair["ci95"] for pair in found.values()]) else ""
+    cut = " (an arrowhead: it extends beyond the axis)" if _is_cut(scale, [pair["ci95"] for pair in found.values()]) else ""
     side = "left" if metric in LOWER_IS_BETTER else "right"
-    note = f"Paired differences of {name_of(metric)} with 95% intervals{cut}; better is to the {side}. Grey band: "
-    note += f"{band(metric, margin)}, within which a difference is of no interest."
+    note = f"Paired differences of {name_of(metric)} with 95% intervals{cut}; the {side} side is better. Grey band: "
+    note += f"{band(metric, margin)}, within which arms count as equivalent."
     words = {"better": "green", "worse": "red", "equivalent": "blue"}
     shown = [f"{colour}: {word}" for word, colour in words.items() if any(p["verdict"] == word for p in found.values())]
     note += f" Colours: {', '.join(shown)}." if shown else " No arm has a verdict."
-    title = f"Difference to '{run.results['baseline']}'"
+    title = f"Difference from '{run.results['baseline']}'"
     chart = Chart(strips, _axis(scale, metric, signed=True))
     return render("forest.html", title=title, chart=chart, note=note, kind=_size(run))
 
@@ -157,9 +157,9 @@ def cost(run: Run) -> Markup:
         side = f"right:{100 - left:.2f}%" if left > 55 else f"left:{left}%"
         name = Mark("label to-left" if left > 55 else "label", f"{side};bottom:{bottom}%", arm)
         dots.append((dot, name if arm in named else None))
-    axis = f"time of a seed{', logarithmic' if log else ''}"
-    note = f"Up: {capital(name_of(metric))}, mean over seeds{' (lower is better)' if metric in LOWER_IS_BETTER else ''}. "
-    note += "Numbers are the arms' in the table above. Ringed: no other arm is both cheaper and better."
+    axis = f"time per seed{', logarithmic' if log else ''}"
+    note = f"Vertical: {capital(name_of(metric))}, mean over seeds{' (lower is better)' if metric in LOWER_IS_BETTER else ''}. "
+    note += "Numbers are those of the table above. Ringed: no other arm is both faster and better."
     up, along = _grid(x, y, metric)
     return render("cost.html", title=f"Cost and {name_of(metric)}", up=up, along=along, dots=dots, axis=axis, note=note)
 

@@ -62,8 +62,8 @@ FIELDS = (
         "test records",
         aami.measures,
         _of_beats,
-        " Se: sensitivity, +P: positive predictivity, FPR: share of the other beats taken for the class; j-kappa = kappa / 2 + "
-        "(Se + +P of S and V) / 8.",
+        " Se: sensitivity, +P: positive predictivity, FPR: share of the other beats classified as the class; j-kappa = kappa / "
+        "2 + (Se + +P of S and V) / 8.",
     ),
     Field(
         "Grades", "quadratic_kappa", ("quadratic_kappa", "quadratic kappa"), "test patients", grades.measures, _of_grades, ""
@@ -93,11 +93,11 @@ def _section(run: Run, field: Field) -> Markup:
         heads.insert(2, f"{field.main[1]} against {base}")
         lines = [[*line[:2], cell, *line[2:]] for line, cell in zip(lines, against, strict=True)]
     seeds, many = max(len(table) for table in stacked.values()), stacked[arms[0]].shape[1]
-    levels = f"the {many} {field.groups}" + (f" and the {seeds} seeds, both drawn" if seeds > 1 else ", drawn")
-    note = f"Confusion matrices of all seeds pooled. Small print: 95% intervals over {levels} anew as wholes."
-    note += " One seed: with others the figures would move more." if seeds == 1 else ""
+    levels = f"the {many} {field.groups}" + (f" and the {seeds} seeds" if seeds > 1 else "")
+    note = f"Confusion matrices are pooled over seeds. Small print: 95% bootstrap intervals, which resample {levels}."
+    note += " One seed: the variation over seeds is not included." if seeds == 1 else ""
     if any(cell.text for cell in against):
-        note += " Differences: mean over seeds, interval over both levels, without a correction for several arms or analyses."
+        note += " Differences: mean over seeds, interval over both levels, not corrected for several arms or analyses."
     note += field.note
     return table_section(field.title, heads, lines, note)
 

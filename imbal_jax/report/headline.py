@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from imbal_jax.evaluate import stats
 from imbal_jax.report.arm_table import interval_words, steps_words
-from imbal_jax.report.formats import band, gap, is_share, name_of, number, p_value
+from imbal_jax.report.formats import band, capital, gap, is_share, name_of, number, p_value
 from imbal_jax.report.markup import render
 from imbal_jax.report.run import BASELINE, Run, baselines, mean_of, ranked
 
@@ -21,7 +21,7 @@ BADGES = {
     "none": "no verdict",
     "few": "no verdict possible",
     "single": "one seed only",
-    "unknown": "open",
+    "unknown": "no comparison",
 }
 
 
@@ -49,10 +49,10 @@ def header(run: Run) -> Markup:
     facts = [run.name, data.get("name"), f"{len(arms)} arms", f"{len(seeds)} seed{'s' if len(seeds) != 1 else ''}"]
     banners = [data["note"]] if data.get("note") else []
     if run.results["changed"]:
-        banners.append(f"{run.results['changed'].capitalize()}. Differences and intervals are shown, without verdicts.")
+        banners.append(f"{capital(run.results['changed'])}. Differences and intervals are shown, without verdicts.")
     if run.results["missing"]:
         names = "; ".join(run.results["missing"])
-        banners.append(f"This run has not reached its end: the page shows what there is so far. To come: {names}.")
+        banners.append(f"This run is not finished: the page shows the results so far. Missing: {names}.")
     margin = band(run.results["metric"], run.results["margin"])
     badge = BADGES[words.verdict].format(baseline=_nothing(run), margin=margin)
     return render("header.html", facts=[fact for fact in facts if fact], banners=banners, badge=badge, headline=words)
@@ -67,7 +67,7 @@ def headline(run: Run) -> Headline:
     pairs = _pairs(run, method)
     if not pairs:
         lost = found[method]["failed"] == len(found[method]["seeds"])
-        why = "every seed of it failed" if lost else f"no seed has a result of it and of '{run.results['baseline']}'"
+        why = "all its seeds failed" if lost else f"no seed has results of both it and '{run.results['baseline']}'"
         return Headline("unknown", method, f"cannot be compared with {_nothing(run)}: {why}.", "")
     ours, nothing = (float(np.mean(side)) for side in zip(*pairs, strict=True))
     interval = run.results["paired"].get(method, {}).get(metric) or {}
@@ -88,9 +88,10 @@ def _claim(run: Run, ours: float, nothing: float, verdict: str) -> str:
         within = band(metric, run.results["margin"])
         return f"is equivalent to {other} within {within}: {against} {name_of(metric)} ({difference})."
     if verdict == "undecided":
-        return f"made no clear difference to {other}: {against} {name_of(metric)} ({difference})."
+        return f"shows no clear difference from {other}: {against} {name_of(metric)} ({difference})."
     if verdict not in ("better", "worse"):
-        return f"reached {against} {name_of(metric)} of {other} ({difference}): no verdict."
+        reached = f"reached {number(metric, ours)} {name_of(metric)}, {other} {number(metric, nothing)}"
+        return f"{reached} ({difference}): no verdict."
     better = verdict == "better"
     if not is_share(metric):
         return f"has {'better' if better else 'worse'} {size} than {other}: {against}."
@@ -115,7 +116,7 @@ def _evidence(run: Run, method: str, interval: Mapping[str, Any]) -> str:
     others = [arm for arm in run.results["methods"] if arm not in baselines(run)]
     best = ranked(run)[0]
     if len(others) > FEW:
-        parts.append(f"chosen as the best of {len(others)} on the seeds it is judged by, which flatters it")
+        parts.append(f"chosen as the best of {len(others)} arms on the seeds it is evaluated on, which favours it")
     elif best != method and best not in baselines(run) and mean_of(run, best, metric) is not None:
         parts.append(f"the best arm was {best} with {number(metric, mean_of(run, best, metric))}")
     return "; ".join(parts) + "."
@@ -134,7 +135,7 @@ def _method(run: Run) -> str | None:
 
 def _nothing(run: Run) -> str:
     baseline = run.results["baseline"]
-    return "doing nothing" if baseline == BASELINE else baseline
+    return "no balancing" if baseline == BASELINE else baseline
 
 
 def _pairs(run: Run, method: str) -> list[tuple[float, float]]:

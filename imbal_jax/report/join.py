@@ -77,8 +77,8 @@ def _refuse_other_data(first: Run, other: Run) -> None:
         ours, theirs = first.data[field], other.data[field]
         if ours != theirs and ours and theirs:
             raise UserError(
-                f"{first.folder} and {other.folder} do not belong into one report: {word} {ours} there, {theirs} here; "
-                "report each on its own"
+                f"{first.folder} and {other.folder} do not belong in one report: {word} {ours} and {theirs}; "
+                "report each by itself"
             )
 
 

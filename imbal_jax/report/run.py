@@ -101,7 +101,7 @@ def read(workdir: Path) -> Run:
     config = saved_config.filled({"method": ""} | given)  # without a config, the arms are those of the rows
     rows = result_rows.read(workdir / "rows.jsonl", environment.get("data", {}).get("test_counts"))
     if not rows:
-        raise UserError(f"{workdir} holds no finished row (rows.jsonl): give the directory of a run")
+        raise UserError(f"{workdir} holds no finished row (rows.jsonl is missing or empty): give the directory of a run")
     data = _data(environment.get("data", {}), rows)
     _check_classes(workdir, data, rows)
     return Run(
@@ -140,7 +140,7 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
     metric, baseline, margin = config["metric"], baseline_of(config), float(config["margin"])
     known = list(dict.fromkeys(name for row in run.rows for name in row if stats.is_metric(name)))
     if metric not in known:
-        raise UserError(f"config.metric is {metric!r}, which no row has{nearest(metric, known)}")
+        raise UserError(f"config.metric is {metric!r}: no row has this metric{nearest(metric, known)}")
     key = jax.random.key(config["seed"])
     fixed = {"metric": metric, "baseline": baseline, "margin": margin}
     earlier = analyses.history(run.ledger, config, run.rows, fixed, int(run.environment.get("looks") or 1))
@@ -150,7 +150,7 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
         "data": run.data,
         "seeds": sorted({row["seed"] for row in run.rows}),
         "selection": run.environment.get("selection") or selection(config),
-        "test_rows": "test set without the rows that are also in train" if _with_duplicates(run.rows) else "test set whole",
+        "test_rows": "test set without train-test duplicates" if _with_duplicates(run.rows) else "whole test set",
         "metric": metric,
         "baseline": baseline,
         "margin": margin,
@@ -189,7 +189,7 @@ def selection(config: Mapping[str, Any]) -> str:
     words = "last step"
     if options["select"] == "best":
         words = f"best epoch by {name_of(options['select_by'])} on the validation rows"
-        words += f", stopped after {options['patience']} epochs without a better one" if options["patience"] else ""
+        words += f", stopped after {options['patience']} epochs without improvement" if options["patience"] else ""
     return words + (f", moving average of the weights ({options['ema']:g})" if options["ema"] else "")
 
 

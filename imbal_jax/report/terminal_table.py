@@ -24,7 +24,7 @@ def text(results: dict[str, Any]) -> str:
     called, legend = shortened(order, NAME)
     width = max(map(len, called.values()))
     seeds = len(results["seeds"])
-    rows = results.get("test_rows", "test set whole")
+    rows = results.get("test_rows", "whole test set")
     title = f"{results['name']}: {seeds} seed{'s' if seeds > 1 else ''}, {rows}, {results['selection']}"
     lines = wrapped(title)
     for number, columns in enumerate(_blocks(_columns(results), WIDTH - width)):
