@@ -60,37 +60,37 @@ def header(run: Run) -> Markup:
 
 def headline(run: Run) -> Headline:
     """What the config's method (among many, the best one) brought against the baseline, on the seeds both finished."""
-    method, metric, found = _method(run), run.results["metric"], run.results["methods"]
+    method, metric, arms = _method(run), run.results["metric"], run.results["methods"]
     if method is None:
-        best = [f"{arm} reaches {number(metric, mean_of(run, arm, metric))}" for arm in found]
+        best = [f"{arm} reaches {number(metric, mean_of(run, arm, metric))}" for arm in arms]
         return Headline("unknown", "", f"Nothing to compare: {'; '.join(best)}.", "")
     pairs = _pairs(run, method)
     if not pairs:
-        lost = found[method]["failed"] == len(found[method]["seeds"])
+        lost = arms[method]["failed"] == len(arms[method]["seeds"])
         why = "all its seeds failed" if lost else f"no seed has results of both it and '{run.results['baseline']}'"
         return Headline("unknown", method, f"cannot be compared with {_nothing(run)}: {why}.", "")
-    ours, nothing = (float(np.mean(side)) for side in zip(*pairs, strict=True))
+    ours, reference = (float(np.mean(side)) for side in zip(*pairs, strict=True))
     interval = run.results["paired"].get(method, {}).get(metric) or {}
     verdict = interval.get("verdict", "undecided") if interval.get("ci95") else "single"
     verdict = "few" if verdict == "undecided" and interval.get("reason") else verdict
     if all(mine == other for mine, other in pairs):
-        figure = f"{number(run.results['metric'], ours)} against {number(run.results['metric'], nothing)} {name_of(metric)}"
+        figure = f"{number(run.results['metric'], ours)} against {number(run.results['metric'], reference)} {name_of(metric)}"
         return Headline(verdict, method, f"equals {_nothing(run)}: {figure}.", _evidence(run, method, interval))
-    return Headline(verdict, method, _claim(run, ours, nothing, verdict), _evidence(run, method, interval))
+    return Headline(verdict, method, _claim(run, ours, reference, verdict), _evidence(run, method, interval))
 
 
-def _claim(run: Run, ours: float, nothing: float, verdict: str) -> str:
+def _claim(run: Run, ours: float, reference: float, verdict: str) -> str:
     metric, other = run.results["metric"], _nothing(run)
-    against = f"{number(metric, ours)} against {number(metric, nothing)}"
-    size = f"{100 * abs(ours - nothing):.2f} points of {name_of(metric)}" if is_share(metric) else name_of(metric)
-    difference = gap(metric, ours - nothing)
+    against = f"{number(metric, ours)} against {number(metric, reference)}"
+    size = f"{100 * abs(ours - reference):.2f} points of {name_of(metric)}" if is_share(metric) else name_of(metric)
+    difference = gap(metric, ours - reference)
     if verdict == "equivalent":
         within = band(metric, run.results["margin"])
         return f"is equivalent to {other} within {within}: {against} {name_of(metric)} ({difference})."
     if verdict == "undecided":
         return f"shows no clear difference from {other}: {against} {name_of(metric)} ({difference})."
     if verdict not in ("better", "worse"):
-        reached = f"reached {number(metric, ours)} {name_of(metric)}, {other} {number(metric, nothing)}"
+        reached = f"reached {number(metric, ours)} {name_of(metric)}, {other} {number(metric, reference)}"
         return f"{reached} ({difference}): no verdict."
     better = verdict == "better"
     if not is_share(metric):
@@ -110,9 +110,9 @@ def _evidence(run: Run, method: str, interval: Mapping[str, Any]) -> str:
     else:
         parts.append("One seed: no interval, and no claim beyond this seed" if n == 1 else f"{n} paired seeds")
     parts += [steps_words(run, method)] if steps_words(run, method) else []
-    found = run.results["methods"][method]
-    if found["failed"]:
-        parts.append(f"{found['failed']} of {len(found['seeds'])} seeds of this method failed")
+    arm_results = run.results["methods"][method]
+    if arm_results["failed"]:
+        parts.append(f"{arm_results['failed']} of {len(arm_results['seeds'])} seeds of this method failed")
     others = [arm for arm in run.results["methods"] if arm not in baselines(run)]
     best = ranked(run)[0]
     if len(others) > FEW:
@@ -129,8 +129,8 @@ def _tests(run: Run) -> str:
 
 def _method(run: Run) -> str | None:
     others = [arm for arm in ranked(run) if arm not in baselines(run)]
-    asked = [arm for arm in others if arm == run.config.get("method")]
-    return next(iter(asked if asked and len(others) <= FEW else others), None)
+    configured = [arm for arm in others if arm == run.config.get("method")]
+    return next(iter(configured if configured and len(others) <= FEW else others), None)
 
 
 def _nothing(run: Run) -> str:
@@ -144,4 +144,4 @@ def _pairs(run: Run, method: str) -> list[tuple[float, float]]:
     lanes = [row for row in run.rows if row["method"] == method]
     others = {row["seed"]: stats.opponent(row, run.results["baseline"], run.results["methods"]) for row in lanes}
     pairs = [(score[method, seed], score.get((other, seed))) for seed, other in others.items()]
-    return [(ours, nothing) for ours, nothing in pairs if ours is not None and nothing is not None]
+    return [(ours, reference) for ours, reference in pairs if ours is not None and reference is not None]

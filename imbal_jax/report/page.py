@@ -32,9 +32,9 @@ def write(run: Run, matrices: int) -> Path:
     Returns:
         The path of the page; it is replaced as a whole, never left half written.
     """
-    many = len(run.results["methods"]) > MOST_GROUPS
-    recalls = "Mean over seeds; the best arm first." if many else "Recall per class and arm."
-    curves = " The baseline and the best other arms." if many else ""
+    many_arms = len(run.results["methods"]) > MOST_GROUPS
+    recalls = "Mean over seeds; the best arm first." if many_arms else "Recall per class and arm."
+    curves = " The baseline and the best other arms." if many_arms else ""
     parts = [
         header(run),
         sections.trouble(run),

@@ -25,13 +25,13 @@ def trouble(run: Run) -> Markup:
     """Failed lanes, and warnings: those that differ in a decimal alone are joined, and the last of them is shown."""
     failed = [row for row in run.rows if row.get("failed") is not None]
     warnings = []
-    told: dict[str, list[Mapping[str, Any]]] = {}
+    by_message: dict[str, list[Mapping[str, Any]]] = {}
     for warning in run.results["warnings"]:
-        told.setdefault(re.sub(r"\d+\.\d[\de+-]*|\d+e-\d+", "#", str(warning.get("message"))), []).append(warning)
-    for lines in told.values():
+        by_message.setdefault(re.sub(r"\d+\.\d[\de+-]*|\d+e-\d+", "#", str(warning.get("message"))), []).append(warning)
+    for lines in by_message.values():
         message = str(lines[-1].get("message"))
-        heard = {name: [line[name] for line in lines if line.get(name) is not None] for name in ("seed", "epoch")}
-        where = "; ".join(filter(None, (listed(name, numbers) for name, numbers in heard.items())))
+        occurrences = {name: [line[name] for line in lines if line.get(name) is not None] for name in ("seed", "epoch")}
+        where = "; ".join(filter(None, (listed(name, numbers) for name, numbers in occurrences.items())))
         warnings.append((message, where))
     if not failed and not warnings:
         return Markup("")
@@ -156,10 +156,10 @@ def left_out(run: Run) -> Markup:
 
 def generator(run: Run) -> Markup:
     """The generator's quality, class by class."""
-    found = run.results["generator"]
-    if not found:
+    quality = run.results["generator"]
+    if not quality:
         return Markup("")
-    measures = list(dict.fromkeys(name for values in found.values() for name in values))
+    measures = list(dict.fromkeys(name for values in quality.values() for name in values))
     heads = ["Class", *(NAMES.get(name, name.replace("_", " ")) + ARROWS.get(name, "") for name in measures)]
     rare = {run.data["class_names"][label] for label in run.data["minority"]}
     rows = [
@@ -167,7 +167,7 @@ def generator(run: Run) -> Markup:
             Cell(name, name, tag="minority" if name in rare else ""),
             *(Cell(values.get(measure), number(measure, values.get(measure))) for measure in measures),
         ]
-        for name, values in found.items()
+        for name, values in quality.items()
     ]
     space = run.results["generator_space"] or "not recorded"
     note = (
@@ -208,7 +208,8 @@ def all_metrics(run: Run) -> Markup:
     arms = run.results["methods"]
     names = list(dict.fromkeys(name for arm in arms.values() for name in arm["metrics"]))
     rows = [
-        [Cell(arm, arm), *(_metric(name, found["metrics"].get(name) or {}) for name in names)] for arm, found in arms.items()
+        [Cell(arm, arm), *(_metric(name, arm_results["metrics"].get(name) or {}) for name in names)]
+        for arm, arm_results in arms.items()
     ]
     heads = ["Method", *(name_of(name) + down(name) for name in names)]
     return folded_table("All metrics", heads, rows, "Mean ± standard deviation over seeds.")
@@ -242,7 +243,7 @@ def _metric(name: str, summary: Mapping[str, Any]) -> Cell:
 
 def _intervals(results: Mapping[str, Any]) -> str:
     metric = results["metric"]
-    groups = {found[metric]["groups"] for found in results["paired"].values() if found.get(metric, {}).get("groups")}
+    groups = {pairs[metric]["groups"] for pairs in results["paired"].values() if pairs.get(metric, {}).get("groups")}
     words = "95%, over seeds: Student's t for an arm; "
     if groups:
         words += f"for paired differences over both seeds and the {max(groups)} groups of the test set: the "
@@ -256,8 +257,8 @@ def _intervals(results: Mapping[str, Any]) -> str:
 
 def _analyses(results: Mapping[str, Any]) -> str:
     times, plan = results["analyses"], results["planned"]["seeds"]
-    there = len(results["seeds"])
-    words = f"{plan} seeds planned, {there} finished. "
+    finished = len(results["seeds"])
+    words = f"{plan} seeds planned, {finished} finished. "
     if times:
         words += f"{len(times)} analys{'es' if len(times) > 1 else 'is'} that could give a verdict, at "
         words += f"{', '.join(map(str, times))} seeds. "
