@@ -20,8 +20,12 @@ def read(folder: Path) -> Any:
         UserError: the file is missing or damaged.
     """
     path = Path(folder) / FILE
-    if not path.is_file():
-        raise UserError(f"{folder} has no {FILE}: give a folder of docs/results, or a run's workdir")
+    try:
+        there = path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        there = False
+    if not there:
+        raise UserError(f"{str(folder):.200} has no {FILE}: give a folder of docs/results, or a run's workdir")
     try:
         content = json.loads(path.read_bytes())
         if not isinstance(content, dict):

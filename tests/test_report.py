@@ -140,7 +140,7 @@ def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def enrich(workdir: Path) -> Path:
-    """The run with what only some runs have: epochs, test rows that are also in train, figures of sources, files left out."""
+    """The run with what only some runs have: epochs, train-test duplicates, published results, files left out."""
     rows = json_files.read(workdir / "rows.jsonl")
     for r in rows:
         duplicates = {
@@ -224,7 +224,7 @@ def test_the_page_stands_alone(whole):
 def test_the_page_says_what_happened(whole):
     shown = parsed(whole / "report.html").shown
     for text in (
-        "gan_synth(to=5000) reached", "of doing nothing", "2 paired seeds", "source system, experiment 1 published",
+        "gan_synth(to=5000) reached", ", no balancing ", "2 paired seeds", "source system, experiment 1 published",
         "84.87%", "570,000", "Recall of 8", "PR-AUC of 6", "PR-AUC of 8", "undecided", "ROC AUC",
         "no verdict possible with 2 seeds and 2 comparisons: add --config.seeds=7, same workdir",
         "±0.2 points", "python launch.py --config=configs/mnist_cgan.py",
@@ -248,10 +248,10 @@ def test_what_only_some_runs_have_is_shown(tmp_path, undrawn):
     reader = parsed(build.build(enrich(fabricate(tmp_path))))
     shown = reader.shown.split("Configuration")[0]
     for text in (
-        "s per epoch", "0.128", "Epoch selected", "7.5", "accuracy with test rows that are also in train",
-        "balanced accuracy with test rows that are also in train", "test set without the rows that are also in train",
-        "best epoch by balanced accuracy on the validation rows, stopped after 3 epochs without a better one, moving average",
-        "Files left out", "1,234 files could not be used", "cats/<49>.jpg: truncated", "and 1,184 more",
+        "s per epoch", "0.128", "Epoch selected", "7.5", "accuracy with train-test duplicates",
+        "balanced accuracy with train-test duplicates", "test set without train-test duplicates",
+        "best epoch by balanced accuracy on the validation rows, stopped after 3 epochs without improvement, moving average",
+        "Files left out", "1,234 files could not be read", "cats/<49>.jpg: truncated", "and 1,184 more",
         "What the network sees", "Recall by frequency", "Many-shot (7 classes)", "Medium-shot (3 classes)", "20 to 100",
     ):  # fmt: skip
         assert text in shown, text
@@ -264,12 +264,12 @@ def test_what_only_some_runs_have_is_shown(tmp_path, undrawn):
     assert over["shots"]["medium"]["mean"] == pytest.approx(RARE_RECALL[ARMS[1]], abs=0.03)
     assert list(over["shots"]) == ["many", "medium"]
     title = " ".join(terminal_table.text(results).split())  # it goes on in a second line
-    assert "test set without the rows that are also in train, best epoch by" in title
+    assert "test set without train-test duplicates, best epoch by" in title
 
 
 def test_what_a_run_lacks_is_not_shown(whole):
     shown = parsed(whole / "report.html").shown
-    for text in ("s per epoch", "Epoch selected", "also in train", "Files left out", "What the network sees"):
+    for text in ("s per epoch", "Epoch selected", "train-test duplicates", "Files left out", "What the network sees"):
         assert text not in shown, text
 
 
@@ -280,7 +280,7 @@ def test_a_published_figure_stands_beside_our_arm_of_the_same_spec(tmp_path, und
     assert "published 81.23%" in ours and "a paper: macro F1 77.77%" in ours
     assert "90.01%" in apart and "smote" in apart and "84.87%" in first[-2]
     assert len(first) == len(ARMS) + 2 and html.count('class="theirs"') == 1
-    assert "Rings are the published figures" in html
+    assert "Rings: published results" in html
 
 
 @pytest.mark.parametrize("entry", ["0.9", {}, {"arm": "none"}, {"accuracy": "high"}, True])
@@ -425,10 +425,10 @@ def test_among_many_the_best_makes_the_headline(tmp_path):
 
 def test_what_is_alike_for_all_arms_is_said_once(tmp_path, undrawn):
     alike = (build.build(fabricate(tmp_path / "a", seeds=3, failed=False))).read_text()
-    assert "Seeds: 3 of each arm. No seed failed." in alike
+    assert "Seeds: 3 per arm. No seed failed." in alike
     assert 'type="button">Seeds<' not in alike and 'type="button">Failed<' not in alike
     one_lost = (build.build(fabricate(tmp_path / "b", seeds=3))).read_text()
-    assert "Seeds: 3 of each arm" in one_lost and "No seed failed" not in one_lost and 'type="button">Failed<' in one_lost
+    assert "Seeds: 3 per arm" in one_lost and "No seed failed" not in one_lost and 'type="button">Failed<' in one_lost
     rows = json_files.read(tmp_path / "a" / "rows.jsonl")
     rewrite(tmp_path / "a", rows[1:])
     assert 'type="button">Seeds<' in build.build(tmp_path / "a").read_text()
@@ -440,7 +440,7 @@ def test_a_method_whose_every_seed_failed(tmp_path, undrawn):
     for r in (r for r in rows if r["method"] == ARMS[2]):
         r |= {name: None for name in r if stats.is_metric(name)} | {"confusion": None, "failed": "NaN"}
     rewrite(workdir, rows)
-    assert "every seed of it failed" in parsed(build.build(workdir)).shown
+    assert "all its seeds failed" in parsed(build.build(workdir)).shown
 
 
 def test_an_older_sweep_that_was_analysed_often_says_so(tmp_path, undrawn):
@@ -448,7 +448,7 @@ def test_an_older_sweep_that_was_analysed_often_says_so(tmp_path, undrawn):
     environment = json_files.read_json(workdir / "environment.json")
     json_files.write_json(workdir / "environment.json", environment | {"looks": 4})
     page = parsed(build.build(workdir))
-    assert "2 comparisons and 4 interim analyses" in page.shown and "of 3, 6, 9, 12 seeds" in page.shown
+    assert "2 comparisons and 4 interim analyses" in page.shown and "at 3, 6, 9, 12 seeds" in page.shown
     p = json_files.read_json(workdir / "results.json")["paired"][ARMS[1]]["accuracy"]
     assert p["p_holm"] == pytest.approx(2 * p["p"] * 4 / 0.95)
 
@@ -492,7 +492,7 @@ def test_what_is_changed_after_the_first_report_gets_no_verdict(growing, field):
     assert {pair[metric]["verdict"] for pair in results["paired"].values()} == {"none"}
     (name,) = field
     shown = parsed(growing / "report.html").shown
-    assert f"after data had been analysed, {name}" in shown and "gained" not in shown.split("Configuration")[0]
+    assert f"No verdict: {name} changed from" in shown and "gained" not in shown.split("Configuration")[0]
     results = grown(growing, 8, **{name: {"margin": 0.002}.get(name)})
     assert results["paired"][ARMS[1]]["balanced_accuracy"]["verdict"] == "better"  # as it was first
 
@@ -517,7 +517,8 @@ def test_a_joined_report_knows_the_analyses_of_its_parts(tmp_path, undrawn):
     changed = json_files.read_json(tmp_path / "first" / "results.json")
     assert changed["paired"][ARMS[1]]["accuracy"]["verdict"] == "none"
     build.join(runs, tmp_path / "again")
-    assert "metric balanced_accuracy became accuracy" in json_files.read_json(tmp_path / "again" / "results.json")["changed"]
+    results = json_files.read_json(tmp_path / "again" / "results.json")
+    assert "metric changed from balanced_accuracy to accuracy after the first analysis" in results["changed"]
 
 
 def test_seed_ranges_are_read():
@@ -585,8 +586,8 @@ def test_an_unfinished_run_is_reported_from_its_rows(tmp_path, undrawn):
     with (workdir / "rows.jsonl").open("a") as file:
         file.write('{"seed": 7, "meth')  # torn by a kill
     shown = parsed(build.build(workdir)).shown
-    assert "has not reached its end" in shown and "none, 2 of 3 seeds; smote;" in shown
-    assert "has not reached" not in parsed(build.build(configure(workdir, stop="decided", baselines=["none"]))).shown
+    assert "is not finished" in shown and "none, 2 of 3 seeds; smote;" in shown
+    assert "is not finished" not in parsed(build.build(configure(workdir, stop="decided", baselines=["none"]))).shown
 
 
 def test_text_of_the_run_is_escaped(tmp_path, undrawn):
@@ -642,7 +643,7 @@ def test_equal_configs_join_into_one_set_of_seeds(tmp_path, undrawn):
     page = parsed(build.join([first, second], tmp_path / "both"))
     results = json_files.read_json(tmp_path / "both" / "results.json")
     assert results["seeds"] == [0, 1, 2] and list(results["methods"]) == list(ARMS)
-    assert [source["repeated"] for source in results["sources"]] == [0, 3] and "Left out: rows" in page.shown
+    assert [source["repeated"] for source in results["sources"]] == [0, 3] and "Duplicates: rows left out" in page.shown
     assert results["methods"]["none"]["metrics"]["accuracy"]["worst"] == 0.5  # of seed 2 alone
     assert results["name"] == "mnist_cgan + again"
 

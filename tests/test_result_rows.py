@@ -57,7 +57,7 @@ def test_a_wrong_field_is_named(tmp_path, change, words):
 
 @pytest.mark.parametrize("row", [{}, {"seed": 0, "method": "none"}, {"seed": 0, "method": "none", "failed": None}])
 def test_a_row_without_what_makes_one(tmp_path, row):
-    with pytest.raises(UserError, match="line 1 is no result of a run"):
+    with pytest.raises(UserError, match="line 1 is not a valid result"):
         result_rows.read(written(tmp_path / "rows.jsonl", [row]))
 
 
@@ -70,7 +70,7 @@ def test_without_a_known_test_set_all_rows_have_to_agree(tmp_path):
 def test_a_line_that_is_there_twice_counts_once(tmp_path, caplog):
     path = written(tmp_path / "rows.jsonl", [ROW, {**ROW, "seed": 1}, ROW])
     assert result_rows.read(path) == [ROW, {**ROW, "seed": 1}]
-    assert "lines that are there twice count once: 3" in caplog.text
+    assert "repeated lines are counted once: 3" in caplog.text
 
 
 def test_two_different_results_of_one_seed_are_refused(tmp_path):
@@ -83,7 +83,7 @@ def test_lines_without_a_digest_are_said_once(tmp_path, caplog):
     path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps({**ROW, "seed": seed}) + "\n" for seed in range(3)))
     assert len(result_rows.read(path)) == 3
-    assert caplog.text.count("3 of 3 lines carry no digest") == 1
+    assert caplog.text.count("3 of 3 lines have no digest") == 1
 
 
 def test_a_group_table_that_lacks_rows_is_refused(tmp_path):

@@ -76,10 +76,10 @@ def two_level(
     drawn = np.mean([_redrawn(a, times, measure) - _redrawn(b, times, measure) for a, b in zip(mine, theirs, strict=True)], 0)
     over_groups = float(np.nanvar(drawn)) * groups / (groups - 1) if np.isfinite(drawn).any() else 0.0
     over_seeds = float(of_seeds.var(ddof=1)) / seeds
-    both = over_groups + over_seeds
+    variance = over_groups + over_seeds
     mean = float(of_seeds.mean())
-    df = both**2 / (over_groups**2 / (groups - 1) + over_seeds**2 / (seeds - 1)) if both > 0 else float(seeds - 1)
-    half = float(special.stdtrit(df, 1.0 - level / 2)) * both**0.5
+    df = variance**2 / (over_groups**2 / (groups - 1) + over_seeds**2 / (seeds - 1)) if variance > 0 else float(seeds - 1)
+    half = float(special.stdtrit(df, 1.0 - level / 2)) * variance**0.5
     return Difference(mean, (mean - half, mean + half), df, groups, seeds)
 
 
@@ -132,14 +132,14 @@ def bootstrap(
         pooled = sum(of_seed[:, s, None] * (times @ table[s].reshape(groups, -1)) for s in range(seeds))
         return measure(np.asarray(pooled).reshape(draws, classes, classes))
 
-    found, tail = drawn(table), (1.0 - level) / 2.0
+    measures, tail = drawn(table), (1.0 - level) / 2.0
     if minus is not None:
         other = _checked(minus)
         if other.shape != table.shape:
             raise ValueError(f"bootstrap() got {groups} groups, and {other.shape[1]} to compare with")
-        less = drawn(other)
-        found = {name: values - less[name] for name, values in found.items()}
-    return {name: _interval(values, tail) for name, values in found.items()}
+        subtracted = drawn(other)
+        measures = {name: values - subtracted[name] for name, values in measures.items()}
+    return {name: _interval(values, tail) for name, values in measures.items()}
 
 
 def _checked(per_group: np.ndarray) -> np.ndarray:

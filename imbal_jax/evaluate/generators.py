@@ -113,17 +113,17 @@ def nearest_distance(fake: jax.Array, train: jax.Array) -> jax.Array:
 
 def _radius(rows: jax.Array, k: int) -> jax.Array:
     """Squared distance [n] of each row to its k-th nearest other row; 0 for a single row."""
-    k, place = min(k, rows.shape[0] - 1), jnp.arange(rows.shape[0], dtype=jnp.int32)
+    k, indices = min(k, rows.shape[0] - 1), jnp.arange(rows.shape[0], dtype=jnp.int32)
     if not k:
         return jnp.zeros(1)
 
-    def kth(squared: jax.Array, own: jax.Array) -> jax.Array:
-        squared = jnp.where(place == own, jnp.inf, squared)
+    def kth(squared: jax.Array, index: jax.Array) -> jax.Array:
+        squared = jnp.where(indices == index, jnp.inf, squared)
         for _ in range(k - 1):  # for a small k far faster than top_k on a CPU
-            squared = jnp.where(place == jnp.argmin(squared).astype(jnp.int32), jnp.inf, squared)
+            squared = jnp.where(indices == jnp.argmin(squared).astype(jnp.int32), jnp.inf, squared)
         return squared.min()
 
-    return _by_distances(kth, rows, rows, place)
+    return _by_distances(kth, rows, rows, indices)
 
 
 def _by_distances(function: Callable[..., T], rows: jax.Array, others: jax.Array, *more: jax.Array) -> T:
@@ -131,19 +131,19 @@ def _by_distances(function: Callable[..., T], rows: jax.Array, others: jax.Array
 
     By differences, for products would cancel the digits of near copies; in a loop, or each use would compute them anew.
     """
-    many = rows.shape[0]
-    size = min(BLOCK, many)
+    count = rows.shape[0]
+    size = min(BLOCK, count)
 
     def of_block(block: tuple[jax.Array, ...]) -> T:
         squared = jax.lax.map(lambda row: jnp.sum((others - row[None]) ** 2, axis=1), block[0])
         return jax.vmap(function)(squared, *block[1:])
 
     def blocks(leaf: jax.Array) -> jax.Array:
-        filled = jnp.concatenate([leaf, jnp.repeat(leaf[-1:], -many % size, axis=0)])
+        filled = jnp.concatenate([leaf, jnp.repeat(leaf[-1:], -count % size, axis=0)])
         return filled.reshape(-1, size, *leaf.shape[1:])
 
-    found = jax.lax.map(of_block, tuple(map(blocks, (rows, *more))))
-    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:many], found)
+    values = jax.lax.map(of_block, tuple(map(blocks, (rows, *more))))
+    return jax.tree.map(lambda leaf: leaf.reshape(-1, *leaf.shape[2:])[:count], values)
 
 
 def _root(centred: jax.Array) -> jax.Array:

@@ -42,8 +42,8 @@ def quadratic_kappa(confusion: np.ndarray) -> np.ndarray:
         float64 [...].
     """
     table = np.asarray(confusion, np.float64)
-    place = np.arange(table.shape[-1])
-    weights = (place[:, None] - place[None, :]) ** 2
+    grades = np.arange(table.shape[-1])
+    weights = (grades[:, None] - grades[None, :]) ** 2
     chance = table.sum(-1)[..., :, None] * table.sum(-2)[..., None, :] / np.maximum(table.sum((-2, -1)), 1.0)[..., None, None]
-    expected, found = (weights * chance).sum((-2, -1)), (weights * table).sum((-2, -1))
-    return np.where(expected > 0, 1.0 - found / np.where(expected > 0, expected, 1.0), np.nan)
+    expected, observed = (weights * chance).sum((-2, -1)), (weights * table).sum((-2, -1))
+    return np.where(expected > 0, 1.0 - observed / np.where(expected > 0, expected, 1.0), np.nan)

@@ -20,9 +20,9 @@ def of(kind: str, confusion: Any, class_names: Sequence[str]) -> dict[str, float
     Returns:
         {name: value}, None where it has no meaning.
     """
-    found: dict[str, np.ndarray] = {}
+    values: dict[str, np.ndarray] = {}
     if kind == "aami":
-        found = aami.measures(confusion, class_names)
+        values = aami.measures(confusion, class_names)
     elif kind == "grades":
-        found = {"quadratic_kappa": grades.quadratic_kappa(confusion)}
-    return {name: float(value) if np.isfinite(value) else None for name, value in found.items() if name not in SCALARS}
+        values = {"quadratic_kappa": grades.quadratic_kappa(confusion)}
+    return {name: float(value) if np.isfinite(value) else None for name, value in values.items() if name not in SCALARS}

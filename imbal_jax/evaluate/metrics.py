@@ -137,12 +137,15 @@ def roc_area(score: jax.Array, positive: jax.Array) -> jax.Array:
     n = score.shape[0]
     order = jnp.argsort(-score)
     score, positive = score[order], positive[order].astype(jnp.float32)
-    place = jnp.arange(n, dtype=jnp.int32)
+    index = jnp.arange(n, dtype=jnp.int32)
     differs = score[1:] != score[:-1]
-    first = jax.lax.cummax(jnp.where(jnp.append(True, differs), place, 0), axis=0)
-    last = jax.lax.cummin(jnp.where(jnp.append(differs, True), place, n - 1), axis=0, reverse=True)
-    found = jnp.cumsum(positive)
-    above, not_below = found[first] - positive[first], found[last]  # positive rows, exclusive and inclusive of equal scores
+    first = jax.lax.cummax(jnp.where(jnp.append(True, differs), index, 0), axis=0)
+    last = jax.lax.cummin(jnp.where(jnp.append(differs, True), index, n - 1), axis=0, reverse=True)
+    positives_found = jnp.cumsum(positive)
+    above, not_below = (
+        positives_found[first] - positive[first],
+        positives_found[last],
+    )  # positive rows, exclusive and inclusive of equal scores
     positives, negatives = positive.sum(), (1.0 - positive).sum()
     shares = (above + not_below) / (2.0 * jnp.maximum(positives, 1.0))
     area = jnp.sum((1.0 - positive) * shares) / jnp.maximum(negatives, 1.0)
@@ -167,11 +170,11 @@ def precision_at(score: jax.Array, positive: jax.Array, recalls: Sequence[float]
     Returns:
         float32 [R] in [0, 1]; NaN where there is no positive row.
     """
-    positive, precision, found = _by_threshold(score, positive)
-    all_of_them = positive.sum()
-    wanted = jnp.ceil(jnp.asarray(recalls, jnp.float32) * all_of_them - 1e-3)  # rows: whole numbers compare exactly
-    place = jnp.minimum(jnp.searchsorted(found, jnp.maximum(wanted, 1.0)), score.shape[0] - 1)
-    return jnp.where(all_of_them > 0, precision[place], jnp.nan)
+    positive, precision, positives_found = _by_threshold(score, positive)
+    positives = positive.sum()
+    needed = jnp.ceil(jnp.asarray(recalls, jnp.float32) * positives - 1e-3)  # rows: whole numbers compare exactly
+    index = jnp.minimum(jnp.searchsorted(positives_found, jnp.maximum(needed, 1.0)), score.shape[0] - 1)
+    return jnp.where(positives > 0, precision[index], jnp.nan)
 
 
 def _by_threshold(score: jax.Array, positive: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -179,11 +182,11 @@ def _by_threshold(score: jax.Array, positive: jax.Array) -> tuple[jax.Array, jax
     n = score.shape[0]
     order = jnp.argsort(-score)
     score, positive = score[order], positive[order].astype(jnp.float32)
-    place = jnp.arange(n, dtype=jnp.int32)
+    index = jnp.arange(n, dtype=jnp.int32)
     last_of_ties = jnp.append(score[1:] != score[:-1], True)
-    end = jax.lax.cummin(jnp.where(last_of_ties, place, n - 1), axis=0, reverse=True)
-    found = jnp.cumsum(positive)[end]
-    return positive, found / (end + 1).astype(jnp.float32), found
+    end = jax.lax.cummin(jnp.where(last_of_ties, index, n - 1), axis=0, reverse=True)
+    positives_found = jnp.cumsum(positive)[end]
+    return positive, positives_found / (end + 1).astype(jnp.float32), positives_found
 
 
 def calibration_error(log_p: jax.Array, y: jax.Array, bins: int = ECE_BINS) -> jax.Array:

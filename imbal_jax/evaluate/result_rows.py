@@ -35,7 +35,7 @@ def read(path: Path, test_counts: Sequence[int] | None = None) -> list[dict[str,
         _say_undigested(path, undigested, len(rows))
     for number, row in enumerate(rows, 1):
         if why := problem(row):
-            raise UserError(f"{path}: line {number} is no result of a run ({why}); remove that line to have it computed again")
+            raise UserError(f"{path}: line {number} is not a valid result ({why}); remove that line to have it computed again")
     _refuse_other_test_set(path, rows, test_counts)
     known: dict[tuple[str, int], dict[str, Any]] = {}
     repeated = []
@@ -50,13 +50,13 @@ def read(path: Path, test_counts: Sequence[int] | None = None) -> list[dict[str,
             )
         repeated.append(number)
     if repeated:
-        logging.warning("%s: lines that are there twice count once: %s", path, ", ".join(map(str, repeated[:10])))
+        logging.warning("%s: repeated lines are counted once: %s", path, ", ".join(map(str, repeated[:10])))
     return list(known.values())
 
 
 @functools.cache  # a run reads its rows several times
 def _say_undigested(path: Path, undigested: int, total: int) -> None:
-    text = "%s: %d of %d lines carry no digest (an older version wrote them): altered digits in them go unnoticed"
+    text = "%s: %d of %d lines have no digest (written by an older version): changes to them cannot be detected"
     logging.warning(text, path, undigested, total)
 
 
@@ -144,14 +144,14 @@ def _refuse_other_test_set(path: Path, rows: Sequence[Mapping[str, Any]], known:
                 f"{whose} {sum(known)} ({_listed(known)}); remove that line to have it computed again"
             )
         groups = row.get("confusion_by_group")
-        whole = [[sum(cells) for cells in zip(*lines, strict=True)] for lines in zip(*groups, strict=True)] if groups else []
-        if groups and not _within(matrix, whole):
+        summed = [[sum(cells) for cells in zip(*lines, strict=True)] for lines in zip(*groups, strict=True)] if groups else []
+        if groups and not _within(matrix, summed):
             raise UserError(f"{path}: line {number}: 'confusion_by_group' lacks rows of 'confusion'; remove that line")
 
 
-def _within(matrix: Sequence[Sequence[int]], whole: Sequence[Sequence[int]]) -> bool:
+def _within(matrix: Sequence[Sequence[int]], other: Sequence[Sequence[int]]) -> bool:
     """Whether no cell of the matrix exceeds that of `whole`, which also counts test rows that are in the training set."""
-    return all(a <= b for line, more in zip(matrix, whole, strict=True) for a, b in zip(line, more, strict=True))
+    return all(a <= b for line, other_line in zip(matrix, other, strict=True) for a, b in zip(line, other_line, strict=True))
 
 
 def _listed(counts: Sequence[int]) -> str:
@@ -167,10 +167,10 @@ def with_length(row: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any
     """
     if row.get("steps") is not None:
         return {**row, "derived": False}
-    options, own = config.get("classifier") or {}, sum(row.get("counts_after") or ())
-    if not own or options.get("patience") or not {"batch", "epochs"} <= options.keys():
+    options, training_rows = config.get("classifier") or {}, sum(row.get("counts_after") or ())
+    if not training_rows or options.get("patience") or not {"batch", "epochs"} <= options.keys():
         return {**row, "derived": False}
-    batch = min(options["batch"], own)
+    batch = min(options["batch"], training_rows)
     epochs = options["epochs"]
     length = f"{epochs} epoch{'s' if epochs > 1 else ''} of the arm's own rows"
-    return {**row, "steps": epochs * max(1, own // batch), "length": length, "derived": True}
+    return {**row, "steps": epochs * max(1, training_rows // batch), "length": length, "derived": True}

@@ -36,8 +36,8 @@ def summary(name: str, values: Iterable[float | None]) -> dict[str, Any]:
         {"mean", "std" (n - 1 in the denominator), "ci95": [low, high] (Student's t, cut at the metric's bounds), "worst",
         "n" (seeds used), "left_out"}; std and ci95 are None with fewer than two seeds, mean and worst None with none.
     """
-    given = [float("nan") if value is None else float(value) for value in values]
-    used = np.array([value for value in given if np.isfinite(value)])
+    numbers = [float("nan") if value is None else float(value) for value in values]
+    used = np.array([value for value in numbers if np.isfinite(value)])
     worst = np.max if name in LOWER_IS_BETTER else np.min
     return {
         "mean": float(used.mean()) if used.size else None,
@@ -45,7 +45,7 @@ def summary(name: str, values: Iterable[float | None]) -> dict[str, Any]:
         "ci95": _within(_t_interval(used), bounds(name)),
         "worst": float(worst(used)) if used.size else None,
         "n": int(used.size),
-        "left_out": len(given) - int(used.size),
+        "left_out": len(numbers) - int(used.size),
     }
 
 
@@ -176,30 +176,30 @@ def comparisons(
             continue
         reference = {row["seed"]: row for row in arms[other]}
         shared = [(row, reference[row["seed"]]) for row in lanes if row["seed"] in reference]
-        part = interim.share(len(shared), method, history)
+        share = interim.share(len(shared), method, history)
         refusals[method] = (history.changed if history else "") or _lengths_differ(shared, unequal_steps)
         table[method] = {
-            name: _compared(name, shared, seed, part) | {"seeds": len(shared), "share": part}
+            name: _compared(name, shared, seed, share) | {"seeds": len(shared), "share": share}
             for name in _metric_names(lanes)
             if metrics is None or name in metrics
         }
         stuck = _collapsed(shared)
-        for found in table[method].values():
-            found["collapsed"] = stuck
+        for pair in table[method].values():
+            pair["collapsed"] = stuck
     for name in {name for of_arm in table.values() for name in of_arm}:
-        having = {method: of_arm[name] for method, of_arm in table.items() if name in of_arm}
-        adjusted = holm({method: _over_analyses(found["p"], found["share"]) for method, found in having.items()})
-        for method, found in having.items():
-            found["p_holm"] = adjusted[method]
-            word, reason = decide(name, found, margin, len(having), refusals[method], method, history)
-            found |= {"verdict": word, "reason": reason}
-            del found["collapsed"]
+        of_metric = {method: of_arm[name] for method, of_arm in table.items() if name in of_arm}
+        adjusted = holm({method: _over_analyses(pair["p"], pair["share"]) for method, pair in of_metric.items()})
+        for method, pair in of_metric.items():
+            pair["p_holm"] = adjusted[method]
+            word, reason = decide(name, pair, margin, len(of_metric), refusals[method], method, history)
+            pair |= {"verdict": word, "reason": reason}
+            del pair["collapsed"]
     return table
 
 
 def decide(
     name: str,
-    found: Mapping[str, Any],
+    pair: Mapping[str, Any],
     margin: float,
     tests: int,
     refusal: str | None = None,
@@ -210,7 +210,7 @@ def decide(
 
     Args:
         name: the metric.
-        found: "ci95", "p_holm", "n", "share", "interval", "collapsed" (see `comparisons`).
+        pair: "ci95", "p_holm", "n", "share", "interval", "collapsed" (see `comparisons`).
         margin: see `verdict`.
         tests: comparisons that Holm's adjustment is over at most.
         refusal: why the two arms cannot be compared at all, if so.
@@ -222,14 +222,14 @@ def decide(
     """
     if refusal:
         return "none", refusal
-    if not possible(found["n"], tests, found["share"]):
-        return "undecided", too_few(found["n"], tests, arm, history)
-    if found.get("interval") == "ungrouped":
+    if not possible(pair["n"], tests, pair["share"]):
+        return "undecided", too_few(pair["n"], tests, arm, history)
+    if pair.get("interval") == "ungrouped":
         return "none", "no verdict: the test rows are in groups, and this metric is not known for each group"
-    word = verdict(name, found["ci95"], found["p_holm"], margin)
-    if found["collapsed"] and (word == "equivalent" or (word == "better" and found["collapsed"][0] == "this arm")):
-        who, count = found["collapsed"]
-        return "none", f"no verdict: {who} collapsed to a single predicted class in {count} of {found['seeds']} seeds"
+    word = verdict(name, pair["ci95"], pair["p_holm"], margin)
+    if pair["collapsed"] and (word == "equivalent" or (word == "better" and pair["collapsed"][0] == "this arm")):
+        who, count = pair["collapsed"]
+        return "none", f"no verdict: {who} collapsed to a single predicted class in {count} of {pair['seeds']} seeds"
     return word, None
 
 
@@ -282,11 +282,11 @@ def pairs_needed(
     if not effect:
         return None
     n = np.arange(2, MOST_PAIRS + 1)
-    share = np.array([interim.share(int(many), arm, history) if history else interim.PLANNED for many in n])
+    share = np.array([interim.share(int(count), arm, history) if history else interim.PLANNED for count in n])
     if spread <= ROUNDING * effect:
         return seeds_needed(tests, arm, history)
     enough = power(effect / spread, n, LEVEL * share / tests) >= POWER
-    able = (int(many) for many, part in zip(n[enough], share[enough], strict=True) if possible(int(many), tests, part))
+    able = (int(count) for count, part in zip(n[enough], share[enough], strict=True) if possible(int(count), tests, part))
     return next(able, None)
 
 
@@ -311,8 +311,8 @@ def power(effect: float, n: np.ndarray, level: np.ndarray) -> np.ndarray:
     level = np.clip(level, 1e-300, 1.0)
     center = effect * np.sqrt(n)
     limit = special.stdtrit(n - 1, 1.0 - level / 2)
-    found = 1.0 - special.nctdtr(n - 1, center, limit)
-    return np.where(np.isfinite(found), found, special.ndtr(center - limit))
+    probability = 1.0 - special.nctdtr(n - 1, center, limit)
+    return np.where(np.isfinite(probability), probability, special.ndtr(center - limit))
 
 
 def too_few(n: int, tests: int, arm: str = "", history: interim.History | None = None) -> str:
@@ -353,10 +353,10 @@ def undecided(
         names, in the order of `methods`, then of the rows; baselines are not among them. A method without a baseline to
         compare with is open.
     """
-    found = comparisons(rows, key, baseline, margin, history, unequal_steps, (metric,))
+    compared = comparisons(rows, key, baseline, margin, history, unequal_steps, (metric,))
     names = dict.fromkeys([*methods, *(row["method"] for row in rows)])
-    alone = {baseline} | {at_point(baseline, row.get("point")) for row in rows if baseline not in names}
-    return [name for name in names if name not in alone and _is_open(found.get(name, {}).get(metric))]
+    without_opponent = {baseline} | {at_point(baseline, row.get("point")) for row in rows if baseline not in names}
+    return [name for name in names if name not in without_opponent and _is_open(compared.get(name, {}).get(metric))]
 
 
 def opponent(row: Mapping[str, Any], baseline: str, arms: Container[str]) -> str | None:
@@ -369,8 +369,8 @@ def opponent(row: Mapping[str, Any], baseline: str, arms: Container[str]) -> str
         baseline: the method compared against.
         arms: all names.
     """
-    own = at_point(baseline, row.get("point"))
-    other = own if row["method"] != own else baseline
+    baseline_here = at_point(baseline, row.get("point"))
+    other = baseline_here if row["method"] != baseline_here else baseline
     return other if other in arms and other != row["method"] else None
 
 
@@ -384,19 +384,19 @@ def off_point(row: Mapping[str, Any]) -> str:
     return str(row["method"]).removesuffix(f" [{row.get('point')}]")
 
 
-def _is_open(found: Mapping[str, Any] | None) -> bool:
-    return found is None or found["verdict"] == "undecided"
+def _is_open(pair: Mapping[str, Any] | None) -> bool:
+    return pair is None or pair["verdict"] == "undecided"
 
 
 def _compared(name: str, shared: Sequence[tuple[Any, Any]], seed: tuple[int, ...], share: float) -> dict[str, Any]:
     """`paired`, with the interval over groups and seeds where the rows have groups; at the share of the error."""
     level = LEVEL * max(share, 1e-9)
-    found = _paired([a.get(name) for a, _ in shared], [b.get(name) for _, b in shared], seed, level)
-    if found["n"] and any(row.get("confusion_by_group") for pair in shared for row in pair):
-        found |= _over_groups(name, shared, seed, level)
+    result = _paired([a.get(name) for a, _ in shared], [b.get(name) for _, b in shared], seed, level)
+    if result["n"] and any(row.get("confusion_by_group") for pair in shared for row in pair):
+        result |= _over_groups(name, shared, seed, level)
     low, high = bounds(name)
-    found["ci95"] = _within(found["ci95"], (low - high, high - low))
-    return found
+    result["ci95"] = _within(result["ci95"], (low - high, high - low))
+    return result
 
 
 def _over_groups(name: str, shared: Sequence[tuple[Any, Any]], seed: tuple[int, ...], level: float) -> dict[str, Any]:
@@ -409,8 +409,10 @@ def _over_groups(name: str, shared: Sequence[tuple[Any, Any]], seed: tuple[int, 
     if (measure := metric_functions.by_name(name, classes)) is None:
         return {"interval": "ungrouped"}
     mine, theirs = (np.array([pair[side] for pair in matrices]) for side in (0, 1))
-    both = clustered.two_level(mine, theirs, measure, seed[-1], level)
-    return {} if both is None else {"ci95": list(both.interval), "interval": "two-level", "groups": both.groups}
+    difference = clustered.two_level(mine, theirs, measure, seed[-1], level)
+    return (
+        {} if difference is None else {"ci95": list(difference.interval), "interval": "two-level", "groups": difference.groups}
+    )
 
 
 def _over_analyses(p: float | None, share: float) -> float | None:
@@ -529,11 +531,11 @@ def _count_flips(differences: np.ndarray, observed: np.ndarray) -> np.ndarray:
     n = differences.shape[-1]
     first, second = (part @ _patterns(part.shape[-1]) for part in np.array_split(differences, 2, axis=-1))
     second = np.sort(second, axis=-1)
-    found = np.empty(observed.shape)
-    for place in np.ndindex(observed.shape):
-        above = second.shape[-1] - np.searchsorted(second[place], n * observed[place] - first[place])
-        found[place] = 1.0 if observed[place] <= 0 else 2.0 * above.sum() / 2**n  # as many lie below, with all signs turned
-    return found
+    shares = np.empty(observed.shape)
+    for index in np.ndindex(observed.shape):
+        above = second.shape[-1] - np.searchsorted(second[index], n * observed[index] - first[index])
+        shares[index] = 1.0 if observed[index] <= 0 else 2.0 * above.sum() / 2**n  # as many lie below, with all signs turned
+    return shares
 
 
 @functools.lru_cache(maxsize=4)

@@ -65,8 +65,10 @@ def begin(folder: Path, config: Mapping[str, Any]) -> None:
 
 def planned(config: Mapping[str, Any]) -> interim.Plan | None:
     """The plan that a config makes; None where it does not say how many seeds."""
-    many = len(seeds_of(config))
-    return interim.Plan(many, interim.PLANNED_ANALYSES if config.get("stop") else interim.UNPLANNED_ANALYSES) if many else None
+    seeds = len(seeds_of(config))
+    return (
+        interim.Plan(seeds, interim.PLANNED_ANALYSES if config.get("stop") else interim.UNPLANNED_ANALYSES) if seeds else None
+    )
 
 
 def seeds_of(config: Mapping[str, Any]) -> range:
@@ -90,10 +92,10 @@ def history(
         now: the metric, baseline and margin of the analysis to be made.
         earlier_analyses: how often the stop rule of a run without a ledger asked.
     """
-    there = len({row["seed"] for row in rows})
+    finished = len({row["seed"] for row in rows})
     plan = interim.Plan(**ledger["plan"]) if ledger.get("plan") else planned(config)
     if plan is None:
-        plan = interim.Plan(max(1, there))
+        plan = interim.Plan(max(1, finished))
     spent: dict[str, set[int]] = {}
     for analysis in ledger["analyses"]:
         for arm in analysis.get("spent", ()):
@@ -108,10 +110,11 @@ def history(
 def changed(ledger: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What of metric, baseline and margin differs from the first analysis, in words; '' for nothing."""
     firsts = ledger.get("firsts") or ledger["analyses"][:1]
-    found = [f"{name} {first[name]} became {now[name]}" for first in firsts for name in FIXED if first[name] != now[name]]
-    if not found:
+    pairs = [(name, first[name], now[name]) for first in firsts for name in FIXED if first[name] != now[name]]
+    if not pairs:
         return ""
-    return f"no verdict: after data had been analysed, {' and '.join(dict.fromkeys(found))}"
+    changes = dict.fromkeys(f"{name} changed from {before} to {after}" for name, before, after in pairs)
+    return f"no verdict: {' and '.join(changes)} after the first analysis"
 
 
 def record(folder: Path, ledger: Mapping[str, Any], plan: interim.Plan, analysis: dict[str, Any]) -> dict[str, Any]:
@@ -119,10 +122,10 @@ def record(folder: Path, ledger: Mapping[str, Any], plan: interim.Plan, analysis
     analyses = list(ledger["analyses"])
     if analysis not in analyses:
         analyses.append(analysis)
-    kept = {"plan": ledger.get("plan") or plan._asdict(), "analyses": analyses}
-    if kept != dict(ledger) or not (folder / FILE).exists():
-        json_files.write_json(folder / FILE, kept)
-    return kept
+    updated = {"plan": ledger.get("plan") or plan._asdict(), "analyses": analyses}
+    if updated != dict(ledger) or not (folder / FILE).exists():
+        json_files.write_json(folder / FILE, updated)
+    return updated
 
 
 def analysis(paired: Mapping[str, Mapping[str, Any]], now: Mapping[str, Any]) -> dict[str, Any]:
@@ -132,9 +135,11 @@ def analysis(paired: Mapping[str, Mapping[str, Any]], now: Mapping[str, Any]) ->
         paired: as `stats.comparisons` returns it.
         now: metric, baseline and margin.
     """
-    found = {arm: of_arm[now["metric"]] for arm, of_arm in paired.items() if now["metric"] in of_arm}
-    able = [arm for arm, pair in found.items() if stats.possible(pair["n"], len(found), pair["share"]) and _told(pair)]
-    return {"seeds": {arm: pair["seeds"] for arm, pair in found.items()}, "spent": able} | {name: now[name] for name in FIXED}
+    pairs = {arm: of_arm[now["metric"]] for arm, of_arm in paired.items() if now["metric"] in of_arm}
+    decidable = [arm for arm, pair in pairs.items() if stats.possible(pair["n"], len(pairs), pair["share"]) and _told(pair)]
+    return {"seeds": {arm: pair["seeds"] for arm, pair in pairs.items()}, "spent": decidable} | {
+        name: now[name] for name in FIXED
+    }
 
 
 def counted(made: Sequence[Mapping[str, Any]], earlier: interim.History) -> list[int]:
@@ -144,25 +149,27 @@ def counted(made: Sequence[Mapping[str, Any]], earlier: interim.History) -> list
     return sorted(spent | {n for of_arm in earlier.seeds.values() for n in of_arm if n < now})
 
 
-def merged(ledgers: Iterable[tuple[Mapping[str, Any], Mapping[str, str]]], own: Mapping[str, Any], one: bool) -> dict[str, Any]:
+def merged(
+    ledgers: Iterable[tuple[Mapping[str, Any], Mapping[str, str]]], of_report: Mapping[str, Any], add_up: bool
+) -> dict[str, Any]:
     """The ledgers of runs that are joined into one report, and of that report.
 
     Args:
         ledgers: each run's, and the names that its arms have in the report.
-        own: of the report itself.
-        one: whether the runs are parts of one experiment with seeds of their own: then their plans add up.
+        of_report: of the report itself.
+        add_up: whether the runs are parts of one experiment with seeds of their own: then their plans add up.
     """
-    analyses, plans, firsts = list(own["analyses"]), [], list(own["analyses"][:1])
+    analyses, plans, firsts = list(of_report["analyses"]), [], list(of_report["analyses"][:1])
     for ledger, names in ledgers:
         plans += [ledger["plan"]] if ledger.get("plan") else []
         firsts += ledger["analyses"][:1]
         for a in ledger["analyses"]:
             of_arms = {names.get(arm, arm): n for arm, n in a["seeds"].items()}
             analyses.append({**a, "seeds": of_arms, "spent": [names.get(arm, arm) for arm in a.get("spent", ())]})
-    plan = own.get("plan")
+    plan = of_report.get("plan")
     if plan is None and plans:
         planned_seeds = [p["seeds"] for p in plans]
-        plan = {"seeds": sum(planned_seeds) if one else max(planned_seeds), "power": max(p["power"] for p in plans)}
+        plan = {"seeds": sum(planned_seeds) if add_up else max(planned_seeds), "power": max(p["power"] for p in plans)}
     return {"plan": plan, "analyses": analyses, "firsts": firsts}
 
 
@@ -174,8 +181,8 @@ def _told(pair: Mapping[str, Any]) -> bool:
 def _of_results(results: Mapping[str, Any]) -> dict[str, Any]:
     """The analysis that an older results.json is of."""
     metric = results["metric"]
-    pairs = {arm: found[metric] for arm, found in results["paired"].items() if metric in found}
+    pairs = {arm: of_arm[metric] for arm, of_arm in results["paired"].items() if metric in of_arm}
     of_arms = {arm: int(pair.get("seeds") or pair["n"]) for arm, pair in pairs.items()}
-    able = [arm for arm, pair in pairs.items() if stats.possible(pair["n"], max(1, len(pairs)))]
+    decidable = [arm for arm, pair in pairs.items() if stats.possible(pair["n"], max(1, len(pairs)))]
     fixed = {"baseline": results.get("baseline"), "margin": results.get("margin", stats.MARGIN), "metric": metric}
-    return {"seeds": of_arms, "spent": able, **fixed}
+    return {"seeds": of_arms, "spent": decidable, **fixed}

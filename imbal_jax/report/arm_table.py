@@ -27,13 +27,13 @@ def compared(run: Run) -> Markup:
     against = f"'{run.results['baseline']}'"
     units = "in points, " if is_share(metric) else ""
     times = run.results["analyses"]
-    looks = f" and {len(times)} interim analyses (of {', '.join(map(str, times))} seeds)" if len(times) > 1 else ""
+    looks = f" and {len(times)} interim analyses (at {', '.join(map(str, times))} seeds)" if len(times) > 1 else ""
     note = (
-        f"Worst seed and difference are of {name_of(metric)}; small print: 95% intervals over seeds. Difference: {units}to "
+        f"Worst seed and difference refer to {name_of(metric)}; small print: 95% intervals over seeds. Difference: {units}from "
         f"{against} on the same seeds. p: sign-flip test, adjusted for the number of arms (Holm){looks}. Effect: the mean "
-        "difference in its standard deviations over seeds. Verdict: better or worse where p is below 0.05 and the interval "
-        f"holds no 0; equivalent where the interval lies within {band(metric, run.results['margin'])}.{_levels(run)} Time: "
-        "of one seed. ROC AUC: mean over classes, each against the rest. A click on a column's head sorts."
+        "difference divided by its standard deviation over seeds. Verdict: better or worse if p is below 0.05 and the interval "
+        f"excludes 0; equivalent if the interval lies within {band(metric, run.results['margin'])}.{_levels(run)} Time: per "
+        "seed. ROC AUC: mean over classes, each against the rest. Click a column header to sort."
     )
     heads, rows = _table(run)
     order = "ascending" if down(metric) else "descending"
@@ -47,39 +47,39 @@ def _common(values: Sequence[Any]) -> Any:
 
 def _reason(run: Run) -> str | None:
     """Why no arm has a verdict, where it is the same for all of them."""
-    found = [pairs.get(run.results["metric"]) or {} for pairs in run.results["paired"].values()]
-    return _common([pair.get("reason") for pair in found if pair.get("mean") is not None])
+    compared_pairs = [pairs.get(run.results["metric"]) or {} for pairs in run.results["paired"].values()]
+    return _common([pair.get("reason") for pair in compared_pairs if pair.get("mean") is not None])
 
 
 def _length(run: Run) -> list[str] | None:
     """What the steps are counted in, where it is the same for all arms."""
-    return _common([found["length"] for found in run.results["methods"].values()])
+    return _common([summary["length"] for summary in run.results["methods"].values()])
 
 
 def _seeds(run: Run) -> int | None:
     """How many seeds the arms have, where it is the same for all of them."""
-    return _common([len(found["seeds"]) for found in run.results["methods"].values()])
+    return _common([len(summary["seeds"]) for summary in run.results["methods"].values()])
 
 
 def _none_failed(run: Run) -> bool:
-    return not any(found["failed"] for found in run.results["methods"].values())
+    return not any(summary["failed"] for summary in run.results["methods"].values())
 
 
 def _said_once(run: Run) -> str:
     why, length, seeds = _reason(run), _length(run), _seeds(run)
-    said = f" Steps: {'; '.join(length)}." if length else ""
-    said += f" Seeds: {seeds} of each arm." if seeds else ""
-    said += " No seed failed." if _none_failed(run) else ""
-    return said + (f" Undecided: {why}." if why else "")
+    text = f" Steps: {'; '.join(length)}." if length else ""
+    text += f" Seeds: {seeds} per arm." if seeds else ""
+    text += " No seed failed." if _none_failed(run) else ""
+    return text + (f" Undecided: {why}." if why else "")
 
 
-def interval_words(run: Run, found: Mapping[str, Any]) -> str:
+def interval_words(run: Run, pair: Mapping[str, Any]) -> str:
     """The interval of a difference with what it is over; or that all the differences are the same."""
-    metric, (low, high), n = run.results["metric"], found["ci95"], found["n"]
-    if found["effect"] is None and found["interval"] != "two-level":
-        return f"the differences of all {n} paired seeds are equal ({gap(metric, found['mean'])}): no interval"
-    over = f"{found['groups']} test groups and {n} paired seeds, both resampled" if found.get("groups") else f"{n} paired seeds"
-    kind = {"t": "Student's t, ", "bootstrap": "bootstrap, "}.get(found["interval"], "")
+    metric, (low, high), n = run.results["metric"], pair["ci95"], pair["n"]
+    if pair["effect"] is None and pair["interval"] != "two-level":
+        return f"the differences of all {n} paired seeds are equal ({gap(metric, pair['mean'])}): no interval"
+    over = f"{pair['groups']} test groups and {n} paired seeds, both resampled" if pair.get("groups") else f"{n} paired seeds"
+    kind = {"t": "Student's t, ", "bootstrap": "bootstrap, "}.get(pair["interval"], "")
     return f"95% interval of the difference {gap(metric, low)} to {gap(metric, high)} ({kind}{over})"
 
 
@@ -96,7 +96,7 @@ def steps_words(run: Run, arm: str) -> str:
 def _levels(run: Run) -> str:
     """What the intervals of differences are over, where the rows have groups."""
     metric = run.results["metric"]
-    groups = {found[metric]["groups"] for found in run.results["paired"].values() if found.get(metric, {}).get("groups")}
+    groups = {pairs[metric]["groups"] for pairs in run.results["paired"].values() if pairs.get(metric, {}).get("groups")}
     if not groups:
         return ""
     return f" Intervals of differences are over seeds and over the {max(groups)} groups of the test set (two-level bootstrap)."
@@ -115,22 +115,22 @@ def _table(run: Run) -> tuple[list[str], list[list[Cell]]]:
     measures += [recall_key(run, label) for label in rare] if len(rare) <= MOST_CLASSES else ["minority"]
     measures += [name for label in rarest(run.data["counts"], set(rare))[:RAREST] if _has(run, name := area_key(run, label))]
     measures += [name for name in ("roc_auc", "ece") if name != metric and _has(run, name)]
-    columns = {name: place for place, name in enumerate(measures, len(heads))} | {metric: 1}  # where a metric is shown
-    epochs = [name for name in EPOCHS if any(name in found for found in run.results["methods"].values())]
-    stepped = any(found["steps"] for found in run.results["methods"].values())
+    columns = {name: column for column, name in enumerate(measures, len(heads))} | {metric: 1}  # where a metric is shown
+    epochs = [name for name in EPOCHS if any(name in summary for summary in run.results["methods"].values())]
+    stepped = any(summary["steps"] for summary in run.results["methods"].values())
     heads += [_head(run, name) for name in measures] + (["Steps"] if stepped else [])
     heads += ["Time", *(EPOCHS[name] for name in epochs)]
     heads += ([] if _seeds(run) else ["Seeds"]) + ([] if _none_failed(run) else ["Failed"])
     label = labels(run)
     rows = {arm: _row(run, arm, measures, epochs, label[arm], stepped) for arm in ranked(run)}
-    apart = []
+    separate = []
     for theirs in published(run.config):
         ours = same_spec(run, theirs)
         for arm in ours:
             _beside(rows[arm], theirs, columns)
         if not ours:
-            apart.append(_apart(theirs, columns, len(heads)))
-    return heads, [*rows.values(), *apart]
+            separate.append(_apart(theirs, columns, len(heads)))
+    return heads, [*rows.values(), *separate]
 
 
 def _beside(row: list[Cell], theirs: Published, columns: Mapping[str, int]) -> None:
@@ -175,21 +175,21 @@ def _has(run: Run, metric: str) -> bool:
 
 
 def _row(run: Run, arm: str, measures: list[str], epochs: list[str], label: Label, stepped: bool) -> list[Cell]:
-    metric, found = run.results["metric"], run.results["methods"][arm]
-    summary = found["metrics"].get(metric) or {}
+    metric, arm_results = run.results["metric"], run.results["methods"][arm]
+    summary = arm_results["metrics"].get(metric) or {}
     others = [stats.summary(name, values_of(run, arm, name)) for name in measures]
-    failed, stuck = found["failed"], found["collapsed"]
-    told = f"collapsed to a single predicted class in {stuck} of {len(found['seeds'])} seeds"
+    failed, collapsed = arm_results["failed"], arm_results["collapsed"]
+    collapsed_note = f"collapsed to a single predicted class in {collapsed} of {len(arm_results['seeds'])} seeds"
     return [
-        Cell(arm, small=(Small(told, "words bad"),) if stuck else (), label=label),
+        Cell(arm, small=(Small(collapsed_note, "words bad"),) if collapsed else (), label=label),
         with_interval(metric, summary),
         Cell(summary.get("worst"), number(metric, summary.get("worst"))),
         *_against(run, arm),
         *(Cell(other["mean"], number(name, other["mean"])) for name, other in zip(measures, others, strict=True)),
-        *([_steps(found, bool(_length(run)))] if stepped else []),
-        _time(found),
-        *(_epoch(name, found.get(name)) for name in epochs),
-        *([] if _seeds(run) else [Cell(len(found["seeds"]), str(len(found["seeds"])))]),
+        *([_steps(arm_results, bool(_length(run)))] if stepped else []),
+        _time(arm_results),
+        *(_epoch(name, arm_results.get(name)) for name in epochs),
+        *([] if _seeds(run) else [Cell(len(arm_results["seeds"]), str(len(arm_results["seeds"])))]),
         *([] if _none_failed(run) else [Cell(failed, f"{failed} failed", kind="bad") if failed else Cell(0, "0")]),
     ]
 
@@ -197,32 +197,32 @@ def _row(run: Run, arm: str, measures: list[str], epochs: list[str], label: Labe
 def _against(run: Run, arm: str) -> list[Cell]:
     """Difference, p, effect and verdict."""
     metric = run.results["metric"]
-    found: Mapping[str, Any] = run.results["paired"].get(arm, {}).get(metric) or {}
+    pair: Mapping[str, Any] = run.results["paired"].get(arm, {}).get(metric) or {}
     if arm in baselines(run):
         return [Cell(0.0, "baseline", kind="soft"), BLANK, BLANK, BLANK]
-    if found.get("mean") is None:
+    if pair.get("mean") is None:
         return [BLANK] * 4
-    mean, ends, effect = found["mean"], found["ci95"], found["effect"]
+    mean, ends, effect = pair["mean"], pair["ci95"], pair["effect"]
     if not ends:
         return [Cell(mean, gap(metric, mean), (NO_INTERVAL,)), BLANK, BLANK, BLANK]
     small = Small(f"{gap(metric, ends[0])} to {gap(metric, ends[1])}")
-    if effect is None and found["interval"] != "two-level":
-        small = Small(f"equal in all {found['n']} seeds", "words")
-    why = (Small(found["reason"], "words"),) if found["reason"] and not _reason(run) else ()
+    if effect is None and pair["interval"] != "two-level":
+        small = Small(f"equal in all {pair['n']} seeds", "words")
+    why = (Small(pair["reason"], "words"),) if pair["reason"] and not _reason(run) else ()
     return [
         Cell(mean, gap(metric, mean), (small,)),
-        Cell(found["p_holm"], p_value(found["p_holm"])),
+        Cell(pair["p_holm"], p_value(pair["p_holm"])),
         BLANK if effect is None else Cell(effect, f"{effect:+.1f}".replace("-", "−")),
-        Cell(found["verdict"], WORDS.get(found["verdict"], found["verdict"]), why, kind=found["verdict"]),
+        Cell(pair["verdict"], WORDS.get(pair["verdict"], pair["verdict"]), why, kind=pair["verdict"]),
     ]
 
 
-def _steps(found: Mapping[str, Any], alike: bool) -> Cell:
+def _steps(arm_results: Mapping[str, Any], shown_once: bool) -> Cell:
     """Optimiser steps of a seed's classifier, and what they are counted in unless that is alike for all arms."""
-    if not found["steps"]:
+    if not arm_results["steps"]:
         return BLANK
-    length = (Small("; ".join(found["length"]), "words"),) if found["length"] and not alike else ()
-    return Cell(found["steps"][0], " / ".join(f"{steps:,}" for steps in found["steps"]), length)
+    length = (Small("; ".join(arm_results["length"]), "words"),) if arm_results["length"] and not shown_once else ()
+    return Cell(arm_results["steps"][0], " / ".join(f"{steps:,}" for steps in arm_results["steps"]), length)
 
 
 def _epoch(name: str, value: float | None) -> Cell:
@@ -231,6 +231,6 @@ def _epoch(name: str, value: float | None) -> Cell:
     return Cell(value, f"{value:.3f}" if name == "epoch_seconds" and value < 1 else f"{value:.1f}")
 
 
-def _time(found: Mapping[str, Any]) -> Cell:
-    seconds, gan = found.get("seconds"), found.get("gan_seconds")
+def _time(arm_results: Mapping[str, Any]) -> Cell:
+    seconds, gan = arm_results.get("seconds"), arm_results.get("gan_seconds")
     return Cell(seconds, duration(seconds), (Small(f"GAN {duration(gan)}"),) if gan else ())

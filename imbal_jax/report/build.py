@@ -60,10 +60,10 @@ def join(workdirs: Sequence[Path], out: Path) -> Path:
 
 
 def _write(run: Run, compiled: Mapping[str, Any]) -> Path:
-    own = analyses.read(run.folder)
+    ledger = analyses.read(run.folder)
     run = run._replace(results=analysed(run, compiled))
     now = analyses.analysis(run.results["paired"], {name: run.results[name] for name in analyses.FIXED})
-    analyses.record(run.folder, own, interim.Plan(**run.results["planned"]), now)
+    analyses.record(run.folder, ledger, interim.Plan(**run.results["planned"]), now)
     json_files.write_json(run.folder / "results.json", run.results)
     _draw(run)
     return page.write(run, _most_matrices(run))
@@ -90,7 +90,9 @@ def _draw(run: Run) -> None:
         tested = np.sum(next(iter(matrices.values())), axis=1)
         shown = precision_recall.rarest(run.data["counts"], rare)
         precision_recall.curves(folder / "pr_curves.png", curves, tested / tested.sum(), names, shown, rare)
-    after = {arm: found["class_counts"]["after"] for arm, found in arms.items() if found["class_counts"]["after"]}
+    after = {
+        arm: arm_results["class_counts"]["after"] for arm, arm_results in arms.items() if arm_results["class_counts"]["after"]
+    }
     if after:
         plots.class_counts(folder / "class_counts.png", run.data["counts"], after, names)
 

@@ -35,8 +35,8 @@ class Scale(NamedTuple):
     def ticks(self, most: int) -> list[float]:
         """At most so many round values inside."""
         if self.log:
-            found = [value for value in TIMES if self.low <= value <= self.high]
-            return found[:: math.ceil(len(found) / most)] if found else []
+            values = [value for value in TIMES if self.low <= value <= self.high]
+            return values[:: math.ceil(len(values) / most)] if values else []
         raw = (self.high - self.low) / most
         unit = 10.0 ** math.floor(math.log10(raw))
         step = next(s * unit for s in STEPS if s * unit >= raw)
@@ -92,44 +92,44 @@ def seeds(run: Run) -> Markup:
     """Every seed of every arm on a common scale, one tab for each of the chosen metric, accuracy and minority recall."""
     metrics = list(dict.fromkeys([run.results["metric"], "accuracy", *(["minority"] if run.data["minority"] else [])]))
     charts = {capital(name_of(metric)): _dots(run, metric) for metric in metrics}
-    note = "Strokes are seeds, the dot their mean, the bar its 95% interval (Student's t; an arrowhead where it goes on beyond "
-    note += "the frame)."
+    note = "Each stroke is a seed; the dot is the mean, the bar its 95% interval (Student's t; an arrowhead: it extends beyond "
+    note += "the axis)."
     if len(run.results["seeds"]) < 2:
         note = "One seed: no interval."
     if any(_published(run, metric)[0] for metric in metrics):
-        note += " Rings are the published figures of the same method."
+        note += " Rings: published results of the same method."
     return render("seeds.html", title="Seed by seed", charts=charts, note=note, kind=_size(run))
 
 
 def forest(run: Run) -> Markup:
     """Every arm's difference to the baseline with its interval, and the band of differences that are of no interest."""
     metric, margin = run.results["metric"], run.results["margin"]
-    found = {arm: run.results["paired"].get(arm, {}).get(metric) or {} for arm in ranked(run)}
-    found = {arm: pair for arm, pair in found.items() if pair.get("mean") is not None}
-    if not found:
+    pairs = {arm: run.results["paired"].get(arm, {}).get(metric) or {} for arm in ranked(run)}
+    pairs = {arm: pair for arm, pair in pairs.items() if pair.get("mean") is not None}
+    if not pairs:
         return Markup("")
-    scale = _forest_scale([pair["mean"] for pair in found.values()], [pair["ci95"] for pair in found.values()], margin)
+    scale = _forest_scale([pair["mean"] for pair in pairs.values()], [pair["ci95"] for pair in pairs.values()], margin)
     shade = Mark("band", f"left:{scale.at(-margin)}%;width:{scale.at(margin) - scale.at(-margin):.2f}%")
     zero = Mark("zero", f"left:{scale.at(0.0)}%")
     label = labels(run)
     strips = []
-    for arm, pair in found.items():
-        ends, said = pair["ci95"], pair.get("verdict", "undecided")
-        told = WORDLESS.get(said, said)
+    for arm, pair in pairs.items():
+        ends, verdict = pair["ci95"], pair.get("verdict", "undecided")
+        verdict_text = WORDLESS.get(verdict, verdict)
         marks = [shade, zero, *_bar(scale, ends), Mark("mean", f"left:{scale.at(pair['mean'])}%")]
         words = f"{gap(metric, pair['mean'])}" + (
             f", 95% interval {gap(metric, ends[0])} to {gap(metric, ends[1])}" if ends else ""
         )
-        title = f"{arm}: {words}, {told}"
-        strips.append(Strip(marks, gap(metric, pair["mean"]), label[arm], kind=said, title=title))
-    cut = " (an arrowhead: it goes on beyond the frame)" if _is_cut(scale, [pair["ci95"] for pair in found.values()]) else ""
+        title = f"{arm}: {words}, {verdict_text}"
+        strips.append(Strip(marks, gap(metric, pair["mean"]), label[arm], kind=verdict, title=title))
+    cut = " (an arrowhead: it extends beyond the axis)" if _is_cut(scale, [pair["ci95"] for pair in pairs.values()]) else ""
     side = "left" if metric in LOWER_IS_BETTER else "right"
-    note = f"Paired differences of {name_of(metric)} with 95% intervals{cut}; better is to the {side}. Grey band: "
-    note += f"{band(metric, margin)}, within which a difference is of no interest."
+    note = f"Paired differences of {name_of(metric)} with 95% intervals{cut}; the {side} side is better. Grey band: "
+    note += f"{band(metric, margin)}, within which arms count as equivalent."
     words = {"better": "green", "worse": "red", "equivalent": "blue"}
-    shown = [f"{colour}: {word}" for word, colour in words.items() if any(p["verdict"] == word for p in found.values())]
+    shown = [f"{colour}: {word}" for word, colour in words.items() if any(p["verdict"] == word for p in pairs.values())]
     note += f" Colours: {', '.join(shown)}." if shown else " No arm has a verdict."
-    title = f"Difference to '{run.results['baseline']}'"
+    title = f"Difference from '{run.results['baseline']}'"
     chart = Chart(strips, _axis(scale, metric, signed=True))
     return render("forest.html", title=title, chart=chart, note=note, kind=_size(run))
 
@@ -139,27 +139,27 @@ def cost(run: Run) -> Markup:
     metric = run.results["metric"]
     spent = {arm: run.results["methods"][arm]["seconds"] for arm in ranked(run)}
     points = {arm: (spent[arm], mean_of(run, arm, metric)) for arm in spent}
-    there = {arm: (x, y) for arm, (x, y) in points.items() if x and y is not None}
-    if len(there) < 2:
+    drawn = {arm: (x, y) for arm, (x, y) in points.items() if x and y is not None}
+    if len(drawn) < 2:
         return Markup("")
-    times, scores = zip(*there.values(), strict=True)
+    times, scores = zip(*drawn.values(), strict=True)
     log = max(times) > LOG_FROM * min(times)
     x, y = _padded(times, log), _padded(scores)
-    colours, place = arm_colours(list(run.results["methods"])), {arm: i for i, arm in enumerate(ranked(run), 1)}
-    front = _front(there, metric)
-    named = _labelled({arm: (x.at(a), y.at(b)) for arm, (a, b) in there.items()}, [*front, *baselines(run)])
+    colours, rank = arm_colours(list(run.results["methods"])), {arm: i for i, arm in enumerate(ranked(run), 1)}
+    front = _front(drawn, metric)
+    labelled = _labelled({arm: (x.at(a), y.at(b)) for arm, (a, b) in drawn.items()}, [*front, *baselines(run)])
     dots: list[tuple[Mark, Mark | None]] = []
-    for arm, (seconds, score) in there.items():
+    for arm, (seconds, score) in drawn.items():
         left, bottom = x.at(seconds), y.at(score)
         kind = "dot front" if arm in front else "dot"
         title = f"{arm}: {duration(seconds)}, {number(metric, score)}"
-        dot = Mark(kind, f"left:{left}%;bottom:{bottom}%;--c:{colours[arm]}", str(place[arm]), title)
+        dot = Mark(kind, f"left:{left}%;bottom:{bottom}%;--c:{colours[arm]}", str(rank[arm]), title)
         side = f"right:{100 - left:.2f}%" if left > 55 else f"left:{left}%"
         name = Mark("label to-left" if left > 55 else "label", f"{side};bottom:{bottom}%", arm)
-        dots.append((dot, name if arm in named else None))
-    axis = f"time of a seed{', logarithmic' if log else ''}"
-    note = f"Up: {capital(name_of(metric))}, mean over seeds{' (lower is better)' if metric in LOWER_IS_BETTER else ''}. "
-    note += "Numbers are the arms' in the table above. Ringed: no other arm is both cheaper and better."
+        dots.append((dot, name if arm in labelled else None))
+    axis = f"time per seed{', logarithmic' if log else ''}"
+    note = f"Vertical: {capital(name_of(metric))}, mean over seeds{' (lower is better)' if metric in LOWER_IS_BETTER else ''}. "
+    note += "Numbers are those of the table above. Ringed: no other arm is both faster and better."
     up, along = _grid(x, y, metric)
     return render("cost.html", title=f"Cost and {name_of(metric)}", up=up, along=along, dots=dots, axis=axis, note=note)
 
@@ -168,15 +168,15 @@ def _dots(run: Run, metric: str) -> Chart | None:
     """Every seed of a metric; None where there is none."""
     arms = ranked(run)
     values = {arm: values_of(run, arm, metric) for arm in arms}
-    beside, apart = _published(run, metric)
-    everything = [v for arm in arms for v in values[arm]] + [v for _, _, v in beside] + list(apart.values())
+    beside, separate = _published(run, metric)
+    everything = [v for arm in arms for v in values[arm]] + [v for _, _, v in beside] + list(separate.values())
     if not everything:
         return None
     room = max(0.12 * (max(everything) - min(everything)), 0.005)
     high = max(everything) + room
     scale = Scale(max(min(everything) - room, 0.0), min(high, 1.0) if is_share(metric) else high)
     colours, label = arm_colours(list(run.results["methods"])), labels(run)
-    references = [Mark("ref", f"left:{scale.at(v)}%") for v in apart.values()]
+    references = [Mark("ref", f"left:{scale.at(v)}%") for v in separate.values()]
     strips = []
     for arm in arms:
         summary = stats.summary(metric, values[arm])
@@ -186,7 +186,7 @@ def _dots(run: Run, metric: str) -> Chart | None:
         for source, value in ((source, value) for our, source, value in beside if our == arm):
             marks.append(Mark("theirs", f"left:{scale.at(value)}%", title=f"{source}: {number(metric, value)}"))
         strips.append(Strip(marks, number(metric, summary["mean"]), label[arm], colour=colours[arm]))
-    for source, value in apart.items():
+    for source, value in separate.items():
         marks = [*references, Mark("mean", f"left:{scale.at(value)}%")]
         strips.append(Strip(marks, number(metric, value), name=source, kind="published"))
     return Chart(strips, _axis(scale, metric))
@@ -194,9 +194,9 @@ def _dots(run: Run, metric: str) -> Chart | None:
 
 def _published(run: Run, metric: str) -> tuple[list[tuple[str, str, float]], dict[str, float]]:
     """Figures of sources: (our arm, source, value) where an arm of ours is of the same method, and {source: value} else."""
-    having = [(theirs, same_spec(run, theirs)) for theirs in published(run.config) if metric in theirs.figures]
-    beside = [(arm, theirs.source, theirs.figures[metric]) for theirs, ours in having for arm in ours]
-    return beside, {theirs.source: theirs.figures[metric] for theirs, ours in having if not ours}
+    with_metric = [(theirs, same_spec(run, theirs)) for theirs in published(run.config) if metric in theirs.figures]
+    beside = [(arm, theirs.source, theirs.figures[metric]) for theirs, ours in with_metric for arm in ours]
+    return beside, {theirs.source: theirs.figures[metric] for theirs, ours in with_metric if not ours}
 
 
 def _size(run: Run) -> str:
@@ -262,22 +262,22 @@ def _front(points: dict[str, tuple[float, float]], metric: str) -> list[str]:
     return front
 
 
-def _labelled(places: dict[str, tuple[float, float]], first: Iterable[str]) -> set[str]:
+def _labelled(positions: dict[str, tuple[float, float]], first: Iterable[str]) -> set[str]:
     """The arms whose names find room beside their dots: those of `first` before the others."""
     taken: list[tuple[float, float, float]] = []
-    named = set()
-    for arm in dict.fromkeys([*first, *places]):
-        if arm not in places:
+    labelled = set()
+    for arm in dict.fromkeys([*first, *positions]):
+        if arm not in positions:
             continue
-        x, y = places[arm]
+        x, y = positions[arm]
         width = 1.3 * min(len(arm), 30) + 4
         left, right = (x - width, x) if x > 55 else (x, x + width)
         crowded = any(low < right and left < high and abs(y - level) < 6 for low, high, level in taken)
-        on_dots = any(other != arm and left < a < right and abs(b - y) < 4 for other, (a, b) in places.items())
+        on_dots = any(other != arm and left < a < right and abs(b - y) < 4 for other, (a, b) in positions.items())
         if not crowded and not on_dots:
-            named.add(arm)
+            labelled.add(arm)
             taken.append((left, right, y))
-    return named
+    return labelled
 
 
 def _grid(x: Scale, y: Scale, metric: str) -> tuple[list[Mark], list[Mark]]:

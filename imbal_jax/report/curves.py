@@ -41,10 +41,10 @@ class Curves(NamedTuple):
         """
         rows = []
         for lane, (arm, seed) in enumerate(itertools.product(arms, self.seeds)):
-            if (own := each[lane] if each else {}) is None:
+            if (of_lane := each[lane] if each else {}) is None:
                 continue
             head = {"stage": stage, "method": arm, "seed": seed, "epoch": epoch}
-            rows.append({**head, **{name: float(value[lane]) for name, value in means.items()}, **more, **own})
+            rows.append({**head, **{name: float(value[lane]) for name, value in means.items()}, **more, **of_lane})
         json_files.append(self.path, rows)
         for arm in arms:
             for name, points in runs([row for row in rows if row["method"] == arm], self.seeds).items():
@@ -73,15 +73,15 @@ class Curves(NamedTuple):
 
         Of the newest so many epochs only where that is asked for; then the end of the file alone is read.
         """
-        found: dict[Any, list[dict]] = {lane: [] for lane in itertools.product(arms, self.seeds)}
+        lines: dict[Any, list[dict]] = {lane: [] for lane in itertools.product(arms, self.seeds)}
         newest = None
         for row in curve_lines.newest_first(self.path):
-            if row["stage"] == stage and (lane := (row.get("method"), row["seed"])) in found:
+            if row["stage"] == stage and (lane := (row.get("method"), row["seed"])) in lines:
                 newest = row["epoch"] if newest is None else newest
                 if row["epoch"] <= newest - epochs:
                     break
-                found[lane].append(row)
-        return [rows[::-1] for rows in found.values()]
+                lines[lane].append(row)
+        return [rows[::-1] for rows in lines.values()]
 
     def _board(self, stage: str, arm: str | None) -> Path:
         return self.path.parent / "tensorboard" / (f"{stage}-{slug(arm)}" if arm else stage)
@@ -109,13 +109,13 @@ def runs(rows: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dict[str, l
     by_epoch: dict[int, dict[int, dict[str, float]]] = {}
     for row in sorted(rows, key=lambda row: row["epoch"]):
         by_epoch.setdefault(row["epoch"], {})[row["seed"]] = _figures(row)
-    found: dict[str, list[tensorboard.Point]] = {}
+    points: dict[str, list[tensorboard.Point]] = {}
     if len(seeds) > 1:
-        found[f"seeds-{ranges(seeds)}"] = [(epoch, _mean(lanes.values())) for epoch, lanes in by_epoch.items()]
+        points[f"seeds-{ranges(seeds)}"] = [(epoch, _mean(lanes.values())) for epoch, lanes in by_epoch.items()]
     if len(seeds) <= MOST_SEEDS:
         for seed in seeds:
-            found[f"seed-{seed}"] = [(epoch, lanes[seed]) for epoch, lanes in by_epoch.items() if seed in lanes]
-    return found
+            points[f"seed-{seed}"] = [(epoch, lanes[seed]) for epoch, lanes in by_epoch.items() if seed in lanes]
+    return points
 
 
 def ranges(numbers: Iterable[int]) -> str:
@@ -150,4 +150,4 @@ def _mean(lanes: Iterable[Mapping[str, float]]) -> dict[str, float]:
     for lane in lanes:
         for name, value in lane.items():
             values.setdefault(name, []).append(value)
-    return {name: sum(given) / len(given) for name, given in values.items()}
+    return {name: sum(numbers) / len(numbers) for name, numbers in values.items()}

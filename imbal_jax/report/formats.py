@@ -46,9 +46,10 @@ NAMES = {
     "gan_recall": "GAN: recall",
     "gan_density": "GAN: density",
     "gan_coverage": "GAN: coverage",
-    "gan_copies": "GAN: copies",
-    "accuracy_with_twins": "accuracy with test rows that are also in train",
-    "balanced_accuracy_with_twins": "balanced accuracy with test rows that are also in train",
+    "gan_copies": "GAN: memorized samples",
+    "accuracy_with_twins": "accuracy with train-test duplicates",
+    "balanced_accuracy_with_twins": "balanced accuracy with train-test duplicates",
+    "copies": "memorized samples",
     "frechet": "Fréchet distance",
     "nearest_train_mean": "nearest training row, mean",
     "nearest_train_min": "nearest training row, closest",
@@ -119,11 +120,11 @@ def p_value(p: float | None) -> str:
 
 def listed(name: str, numbers: Sequence[Any]) -> str:
     """'seed 3', 'seeds 0, 2', 'seeds 0 to 31', '40 epochs from 34 to 314'; '' for none."""
-    found = sorted(set(numbers))
-    if not found:
+    values = sorted(set(numbers))
+    if not values:
         return ""
-    if len(found) > 4 and found == list(range(found[0], found[-1] + 1)):
-        return f"{name}s {found[0]} to {found[-1]}"
-    if len(found) > 12:
-        return f"{len(found)} {name}s from {found[0]} to {found[-1]}"
-    return f"{name}{'s' if len(found) > 1 else ''} {', '.join(map(str, found))}"
+    if len(values) > 4 and values == list(range(values[0], values[-1] + 1)):
+        return f"{name}s {values[0]} to {values[-1]}"
+    if len(values) > 12:
+        return f"{len(values)} {name}s from {values[0]} to {values[-1]}"
+    return f"{name}{'s' if len(values) > 1 else ''} {', '.join(map(str, values))}"

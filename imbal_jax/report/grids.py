@@ -81,10 +81,10 @@ def transformed(path: Path, title: str, bands: Mapping[str, Sequence[Block]]) ->
         bands: below one another, each with a line above it; a band's blocks are beside one another.
     """
     across = max(len(blocks) for blocks in bands.values())
-    cell_width, cell_height, apart = TILE + 0.16, TILE + 0.34, 0.3
+    cell_width, cell_height, spacing = TILE + 0.16, TILE + 0.34, 0.3
     block = 3 * cell_width
     heights = {line: 0.6 + cell_height * ceil(max(len(b.images) for b in blocks) / 3) for line, blocks in bands.items()}
-    size = (max(across * block + (across - 1) * apart + 0.2, 4.2), sum(heights.values()) + 0.42)
+    size = (max(across * block + (across - 1) * spacing + 0.2, 4.2), sum(heights.values()) + 0.42)
     grey: dict[str, Any] = {"color": MAJORITY, "va": "top"}
     with canvas(path, size, background="none") as figure:
 
@@ -96,13 +96,13 @@ def transformed(path: Path, title: str, bands: Mapping[str, Sequence[Block]]) ->
         for line, blocks in bands.items():
             write(0.1, top, line, size=9)
             for number, (head, images, captions) in enumerate(blocks):
-                left = 0.1 + number * (block + apart)
+                left = 0.1 + number * (block + spacing)
                 write(left, top + 0.26, head, size=9, weight="bold")
                 for i, (image, caption) in enumerate(zip(images, captions, strict=True)):
                     x, y = left + i % 3 * cell_width, top + 0.5 + i // 3 * cell_height
                     if image is not None:
-                        place = (x / size[0], 1 - (y + TILE) / size[1], TILE / size[0], TILE / size[1])
-                        axes = figure.add_axes(place)
+                        box = (x / size[0], 1 - (y + TILE) / size[1], TILE / size[0], TILE / size[1])
+                        axes = figure.add_axes(box)
                         axes.imshow(np.broadcast_to(image, (*image.shape[:2], 3)), interpolation="nearest")
                         axes.set_axis_off()
                         write(x + TILE / 2, y + TILE + 0.03, caption, size=6.5, ha="center", linespacing=1.1)
@@ -121,8 +121,8 @@ def _mosaic(images: np.ndarray, gap: int) -> np.ndarray:
 def _row_name(axes: Any, y: float, name: str, rare: bool | None, tile: float, width: float) -> None:
     size = min(10.0, tile * 60)
     colour = MINORITY if rare else MAJORITY
-    place = {"x": -0.12 / width, "y": y, "color": colour, "ha": "right", "transform": axes.transAxes}
-    told = rare is not None and tile >= 0.3  # there is room for two lines
-    axes.text(s=name, size=size, weight="bold", va="bottom" if told else "center", **place)
-    if told:
-        axes.text(s="minority" if rare else "majority", size=6.5, va="top", **place)
+    style = {"x": -0.12 / width, "y": y, "color": colour, "ha": "right", "transform": axes.transAxes}
+    two_lines = rare is not None and tile >= 0.3  # there is room for two lines
+    axes.text(s=name, size=size, weight="bold", va="bottom" if two_lines else "center", **style)
+    if two_lines:
+        axes.text(s="minority" if rare else "majority", size=6.5, va="top", **style)

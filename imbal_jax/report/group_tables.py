@@ -40,18 +40,18 @@ class Field(NamedTuple):
 
 
 def _of_beats(names: Sequence[str]) -> dict[str, str]:
-    whole = {"j_kappa": "j-kappa ↑", "kappa": "kappa ↑", "accuracy": "Accuracy ↑", "macro_f1": "Macro F1 ↑"}
-    whole["mean_sensitivity"] = "Mean Se ↑"
-    both = all(name in names for name in aami.ARRHYTHMIAS)
-    shown = whole if both else {name: head for name, head in whole.items() if name != "j_kappa"}
+    overall = {"j_kappa": "j-kappa ↑", "kappa": "kappa ↑", "accuracy": "Accuracy ↑", "macro_f1": "Macro F1 ↑"}
+    overall["mean_sensitivity"] = "Mean Se ↑"
+    has_both = all(name in names for name in aami.ARRHYTHMIAS)
+    shown = overall if has_both else {name: head for name, head in overall.items() if name != "j_kappa"}
     return shown | {
         f"{kind}_{name}": f"{name}: {head}" for name in aami.ARRHYTHMIAS if name in names for kind, head in OF_CLASS.items()
     }
 
 
 def _of_grades(names: Sequence[str]) -> dict[str, str]:
-    whole = {"quadratic_kappa": "Quadratic kappa ↑", "balanced_accuracy": "Balanced accuracy ↑", "accuracy": "Accuracy ↑"}
-    return whole | {class_key("recall", name): f"Recall of {name} ↑" for name in names}
+    overall = {"quadratic_kappa": "Quadratic kappa ↑", "balanced_accuracy": "Balanced accuracy ↑", "accuracy": "Accuracy ↑"}
+    return overall | {class_key("recall", name): f"Recall of {name} ↑" for name in names}
 
 
 FIELDS = (
@@ -62,8 +62,8 @@ FIELDS = (
         "test records",
         aami.measures,
         _of_beats,
-        " Se: sensitivity, +P: positive predictivity, FPR: share of the other beats taken for the class; j-kappa = kappa / 2 + "
-        "(Se + +P of S and V) / 8.",
+        " Se: sensitivity, +P: positive predictivity, FPR: share of the other beats classified as the class; j-kappa = kappa / "
+        "2 + (Se + +P of S and V) / 8.",
     ),
     Field(
         "Grades", "quadratic_kappa", ("quadratic_kappa", "quadratic kappa"), "test patients", grades.measures, _of_grades, ""
@@ -92,12 +92,12 @@ def _section(run: Run, field: Field) -> Markup:
     if any(cell.text for cell in against):
         heads.insert(2, f"{field.main[1]} against {base}")
         lines = [[*line[:2], cell, *line[2:]] for line, cell in zip(lines, against, strict=True)]
-    seeds, many = max(len(table) for table in stacked.values()), stacked[arms[0]].shape[1]
-    levels = f"the {many} {field.groups}" + (f" and the {seeds} seeds, both drawn" if seeds > 1 else ", drawn")
-    note = f"Confusion matrices of all seeds pooled. Small print: 95% intervals over {levels} anew as wholes."
-    note += " One seed: with others the figures would move more." if seeds == 1 else ""
+    seeds, groups = max(len(table) for table in stacked.values()), stacked[arms[0]].shape[1]
+    levels = f"the {groups} {field.groups}" + (f" and the {seeds} seeds" if seeds > 1 else "")
+    note = f"Confusion matrices are pooled over seeds. Small print: 95% bootstrap intervals, which resample {levels}."
+    note += " One seed: the variation over seeds is not included." if seeds == 1 else ""
     if any(cell.text for cell in against):
-        note += " Differences: mean over seeds, interval over both levels, without a correction for several arms or analyses."
+        note += " Differences: mean over seeds, interval over both levels, not corrected for several arms or analyses."
     note += field.note
     return table_section(field.title, heads, lines, note)
 
@@ -110,16 +110,16 @@ def _against(
     if arm == base or not seeds:
         return Cell(None)
     mine, theirs = (np.stack([tables[name][seed] for seed in seeds]) for name in (arm, base))
-    nothing = np.array(np.nan)
-    of_seeds = np.asarray(measure(mine.sum(1)).get(main, nothing)) - np.asarray(measure(theirs.sum(1)).get(main, nothing))
+    missing = np.array(np.nan)
+    of_seeds = np.asarray(measure(mine.sum(1)).get(main, missing)) - np.asarray(measure(theirs.sum(1)).get(main, missing))
     if not np.isfinite(of_seeds).all():
         return Cell(None)
-    more = float(of_seeds.mean())
-    found = clustered.two_level(mine, theirs, lambda table: np.asarray(measure(table)[main]), SEED)
-    if found is None:
-        return Cell(more, f"{more:+.3f}", (NO_INTERVAL,))
-    low, high = _within(main, found.interval)
-    return Cell(more, f"{more:+.3f}", (Small(f"{low:+.3f} – {high:+.3f}"),))
+    mean = float(of_seeds.mean())
+    difference = clustered.two_level(mine, theirs, lambda table: np.asarray(measure(table)[main]), SEED)
+    if difference is None:
+        return Cell(mean, f"{mean:+.3f}", (NO_INTERVAL,))
+    low, high = _within(main, difference.interval)
+    return Cell(mean, f"{mean:+.3f}", (Small(f"{low:+.3f} – {high:+.3f}"),))
 
 
 def _within(measure: str, ends: tuple[float, float]) -> tuple[float, float]:
@@ -129,8 +129,8 @@ def _within(measure: str, ends: tuple[float, float]) -> tuple[float, float]:
 
 
 def _cells(tables: np.ndarray, measure: clustered.Measure, keys: list[str]) -> list[Cell]:
-    found, ends = measure(tables.sum((0, 1))), clustered.bootstrap(tables, measure, SEED)
-    return [_cell(key, float(found[key]), ends[key]) for key in keys]
+    values, ends = measure(tables.sum((0, 1))), clustered.bootstrap(tables, measure, SEED)
+    return [_cell(key, float(values[key]), ends[key]) for key in keys]
 
 
 def _cell(key: str, value: float, ends: tuple[float, float]) -> Cell:

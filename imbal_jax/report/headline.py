@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from imbal_jax.evaluate import stats
 from imbal_jax.report.arm_table import interval_words, steps_words
-from imbal_jax.report.formats import band, gap, is_share, name_of, number, p_value
+from imbal_jax.report.formats import band, capital, gap, is_share, name_of, number, p_value
 from imbal_jax.report.markup import render
 from imbal_jax.report.run import BASELINE, Run, baselines, mean_of, ranked
 
@@ -21,7 +21,7 @@ BADGES = {
     "none": "no verdict",
     "few": "no verdict possible",
     "single": "one seed only",
-    "unknown": "open",
+    "unknown": "no comparison",
 }
 
 
@@ -49,10 +49,10 @@ def header(run: Run) -> Markup:
     facts = [run.name, data.get("name"), f"{len(arms)} arms", f"{len(seeds)} seed{'s' if len(seeds) != 1 else ''}"]
     banners = [data["note"]] if data.get("note") else []
     if run.results["changed"]:
-        banners.append(f"{run.results['changed'].capitalize()}. Differences and intervals are shown, without verdicts.")
+        banners.append(f"{capital(run.results['changed'])}. Differences and intervals are shown, without verdicts.")
     if run.results["missing"]:
         names = "; ".join(run.results["missing"])
-        banners.append(f"This run has not reached its end: the page shows what there is so far. To come: {names}.")
+        banners.append(f"This run is not finished: the page shows the results so far. Missing: {names}.")
     margin = band(run.results["metric"], run.results["margin"])
     badge = BADGES[words.verdict].format(baseline=_nothing(run), margin=margin)
     return render("header.html", facts=[fact for fact in facts if fact], banners=banners, badge=badge, headline=words)
@@ -60,37 +60,38 @@ def header(run: Run) -> Markup:
 
 def headline(run: Run) -> Headline:
     """What the config's method (among many, the best one) brought against the baseline, on the seeds both finished."""
-    method, metric, found = _method(run), run.results["metric"], run.results["methods"]
+    method, metric, arms = _method(run), run.results["metric"], run.results["methods"]
     if method is None:
-        best = [f"{arm} reaches {number(metric, mean_of(run, arm, metric))}" for arm in found]
+        best = [f"{arm} reaches {number(metric, mean_of(run, arm, metric))}" for arm in arms]
         return Headline("unknown", "", f"Nothing to compare: {'; '.join(best)}.", "")
     pairs = _pairs(run, method)
     if not pairs:
-        lost = found[method]["failed"] == len(found[method]["seeds"])
-        why = "every seed of it failed" if lost else f"no seed has a result of it and of '{run.results['baseline']}'"
+        lost = arms[method]["failed"] == len(arms[method]["seeds"])
+        why = "all its seeds failed" if lost else f"no seed has results of both it and '{run.results['baseline']}'"
         return Headline("unknown", method, f"cannot be compared with {_nothing(run)}: {why}.", "")
-    ours, nothing = (float(np.mean(side)) for side in zip(*pairs, strict=True))
+    ours, reference = (float(np.mean(side)) for side in zip(*pairs, strict=True))
     interval = run.results["paired"].get(method, {}).get(metric) or {}
     verdict = interval.get("verdict", "undecided") if interval.get("ci95") else "single"
     verdict = "few" if verdict == "undecided" and interval.get("reason") else verdict
     if all(mine == other for mine, other in pairs):
-        figure = f"{number(run.results['metric'], ours)} against {number(run.results['metric'], nothing)} {name_of(metric)}"
+        figure = f"{number(run.results['metric'], ours)} against {number(run.results['metric'], reference)} {name_of(metric)}"
         return Headline(verdict, method, f"equals {_nothing(run)}: {figure}.", _evidence(run, method, interval))
-    return Headline(verdict, method, _claim(run, ours, nothing, verdict), _evidence(run, method, interval))
+    return Headline(verdict, method, _claim(run, ours, reference, verdict), _evidence(run, method, interval))
 
 
-def _claim(run: Run, ours: float, nothing: float, verdict: str) -> str:
+def _claim(run: Run, ours: float, reference: float, verdict: str) -> str:
     metric, other = run.results["metric"], _nothing(run)
-    against = f"{number(metric, ours)} against {number(metric, nothing)}"
-    size = f"{100 * abs(ours - nothing):.2f} points of {name_of(metric)}" if is_share(metric) else name_of(metric)
-    difference = gap(metric, ours - nothing)
+    against = f"{number(metric, ours)} against {number(metric, reference)}"
+    size = f"{100 * abs(ours - reference):.2f} points of {name_of(metric)}" if is_share(metric) else name_of(metric)
+    difference = gap(metric, ours - reference)
     if verdict == "equivalent":
         within = band(metric, run.results["margin"])
         return f"is equivalent to {other} within {within}: {against} {name_of(metric)} ({difference})."
     if verdict == "undecided":
-        return f"made no clear difference to {other}: {against} {name_of(metric)} ({difference})."
+        return f"shows no clear difference from {other}: {against} {name_of(metric)} ({difference})."
     if verdict not in ("better", "worse"):
-        return f"reached {against} {name_of(metric)} of {other} ({difference}): no verdict."
+        reached = f"reached {number(metric, ours)} {name_of(metric)}, {other} {number(metric, reference)}"
+        return f"{reached} ({difference}): no verdict."
     better = verdict == "better"
     if not is_share(metric):
         return f"has {'better' if better else 'worse'} {size} than {other}: {against}."
@@ -109,13 +110,13 @@ def _evidence(run: Run, method: str, interval: Mapping[str, Any]) -> str:
     else:
         parts.append("One seed: no interval, and no claim beyond this seed" if n == 1 else f"{n} paired seeds")
     parts += [steps_words(run, method)] if steps_words(run, method) else []
-    found = run.results["methods"][method]
-    if found["failed"]:
-        parts.append(f"{found['failed']} of {len(found['seeds'])} seeds of this method failed")
+    arm_results = run.results["methods"][method]
+    if arm_results["failed"]:
+        parts.append(f"{arm_results['failed']} of {len(arm_results['seeds'])} seeds of this method failed")
     others = [arm for arm in run.results["methods"] if arm not in baselines(run)]
     best = ranked(run)[0]
     if len(others) > FEW:
-        parts.append(f"chosen as the best of {len(others)} on the seeds it is judged by, which flatters it")
+        parts.append(f"chosen as the best of {len(others)} arms on the seeds it is evaluated on, which favours it")
     elif best != method and best not in baselines(run) and mean_of(run, best, metric) is not None:
         parts.append(f"the best arm was {best} with {number(metric, mean_of(run, best, metric))}")
     return "; ".join(parts) + "."
@@ -128,13 +129,13 @@ def _tests(run: Run) -> str:
 
 def _method(run: Run) -> str | None:
     others = [arm for arm in ranked(run) if arm not in baselines(run)]
-    asked = [arm for arm in others if arm == run.config.get("method")]
-    return next(iter(asked if asked and len(others) <= FEW else others), None)
+    configured = [arm for arm in others if arm == run.config.get("method")]
+    return next(iter(configured if configured and len(others) <= FEW else others), None)
 
 
 def _nothing(run: Run) -> str:
     baseline = run.results["baseline"]
-    return "doing nothing" if baseline == BASELINE else baseline
+    return "no balancing" if baseline == BASELINE else baseline
 
 
 def _pairs(run: Run, method: str) -> list[tuple[float, float]]:
@@ -143,4 +144,4 @@ def _pairs(run: Run, method: str) -> list[tuple[float, float]]:
     lanes = [row for row in run.rows if row["method"] == method]
     others = {row["seed"]: stats.opponent(row, run.results["baseline"], run.results["methods"]) for row in lanes}
     pairs = [(score[method, seed], score.get((other, seed))) for seed, other in others.items()]
-    return [(ours, nothing) for ours, nothing in pairs if ours is not None and nothing is not None]
+    return [(ours, reference) for ours, reference in pairs if ours is not None and reference is not None]

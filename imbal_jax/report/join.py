@@ -39,7 +39,7 @@ def joined(workdirs: Sequence[Path], out: Path) -> Run:
     taken: dict[tuple[str, int], dict[str, Any]] = {}
     history: list[dict[str, Any]] = []
     sources, ledgers = [], []
-    one = not differing
+    same_config = not differing
     drawn = next((run for run in runs if run.generator), runs[0])  # one run's generator is shown
     for run, differs in zip(runs, differences, strict=True):
         point = _point(run, differs)
@@ -52,8 +52,8 @@ def joined(workdirs: Sequence[Path], out: Path) -> Run:
         history += [line for line in lines if _told(line, new, run is drawn)]
         repeated = len(placed) - len(new)
         sources.append(Source(str(run.folder), run.environment.get("command"), differs, len(new), repeated))
-    apart = one and _apart(runs)
-    config = _config(runs, one)
+    seeds_differ = same_config and _apart(runs)
+    config = _config(runs, same_config)
     return Run(
         name=" + ".join(dict.fromkeys(run.name for run in runs)),
         config=config,
@@ -64,7 +64,7 @@ def joined(workdirs: Sequence[Path], out: Path) -> Run:
         generator=drawn.generator,
         folder=out,
         sources=tuple(sources),
-        ledger=analyses.merged(ledgers, analyses.read(out), apart),
+        ledger=analyses.merged(ledgers, analyses.read(out), seeds_differ),
     )
 
 
@@ -77,8 +77,8 @@ def _refuse_other_data(first: Run, other: Run) -> None:
         ours, theirs = first.data[field], other.data[field]
         if ours != theirs and ours and theirs:
             raise UserError(
-                f"{first.folder} and {other.folder} do not belong into one report: {word} {ours} there, {theirs} here; "
-                "report each on its own"
+                f"{first.folder} and {other.folder} do not belong in one report: {word} {ours} and {theirs}; "
+                "report each by itself"
             )
 
 
@@ -108,8 +108,8 @@ def _placed(row: dict[str, Any], point: str) -> dict[str, Any]:
     """The row with its arm named by `point` too."""
     if not point:
         return row
-    both = ", ".join(filter(None, (point, row.get("point"))))
-    return {**row, "method": stats.at_point(stats.off_point(row), both), "point": both}
+    points = ", ".join(filter(None, (point, row.get("point"))))
+    return {**row, "method": stats.at_point(stats.off_point(row), points), "point": points}
 
 
 def _told(line: Mapping[str, Any], new: Mapping[tuple[str, int], Any], drawn: bool) -> bool:
@@ -125,14 +125,16 @@ def _apart(runs: Sequence[Run]) -> bool:
     return len(set().union(*of_runs)) == sum(map(len, of_runs))
 
 
-def _config(runs: Sequence[Run], one: bool) -> dict[str, Any]:
+def _config(runs: Sequence[Run], same_config: bool) -> dict[str, Any]:
     """The first run's config, with the methods and published figures of all; of one experiment with the seeds of all."""
     specs = dict.fromkeys(spec for run in runs for spec in (*run.config.get("baselines", ()), run.config.get("method")) if spec)
     expected = {source: value for run in runs for source, value in (run.config.get("expected") or {}).items()}
     config = {**runs[0].config, "baselines": list(specs), "method": None, "expected": expected}
-    wanted = {seed for run in runs for seed in (*analyses.seeds_of(run.config), *(row["seed"] for row in run.rows))}
-    every = range(min(wanted), max(wanted) + 1)
-    return config | ({"seeds": seed_range.written(every) if len(every) == len(wanted) else len(wanted)} if one else {})
+    seeds = {seed for run in runs for seed in (*analyses.seeds_of(run.config), *(row["seed"] for row in run.rows))}
+    seed_span = range(min(seeds), max(seeds) + 1)
+    return config | (
+        {"seeds": seed_range.written(seed_span) if len(seed_span) == len(seeds) else len(seeds)} if same_config else {}
+    )
 
 
 def _environment(runs: Sequence[Run], drawn: Run) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from imbal_jax.report.plots import MOST_GROUPS
 from imbal_jax.report.run import Run
 
 STRIP = (
-    "What the first seed's generator made of the same latents, a row for each checkpoint. Rows that stay alike have collapsed."
+    "Samples of the first seed's generator from the same latents, one row per checkpoint. Rows of equal images: mode collapse."
 )
 
 
@@ -32,9 +32,9 @@ def write(run: Run, matrices: int) -> Path:
     Returns:
         The path of the page; it is replaced as a whole, never left half written.
     """
-    many = len(run.results["methods"]) > MOST_GROUPS
-    recalls = "Mean over seeds; the best arm first." if many else "What each arm finds of each class."
-    curves = " The baseline and the best other arms." if many else ""
+    many_arms = len(run.results["methods"]) > MOST_GROUPS
+    recalls = "Mean over seeds; the best arm first." if many_arms else "Recall per class and arm."
+    curves = " The baseline and the best other arms." if many_arms else ""
     parts = [
         header(run),
         sections.trouble(run),
@@ -43,16 +43,16 @@ def write(run: Run, matrices: int) -> Path:
         charts.forest(run),
         charts.seeds(run),
         charts.cost(run),
-        sections.figure(run, "Recall", "recalls", f"{recalls} The minority is printed in orange."),
+        sections.figure(run, "Recall", "recalls", f"{recalls} Minority classes are printed in orange."),
         sections.figure(run, "Precision and recall", "pr_curves", sections.curves_note(run), wide=True),
         sections.by_frequency(run),
         sections.seen(run),
         sections.samples(run),
-        sections.figure(run, "The generator's way", "film_strip", STRIP),
+        sections.figure(run, "Generator over training", "film_strip", STRIP),
         sections.generator(run),
         sections.figure(run, "Confusion", "confusion", sections.confusion_note(run, matrices), wide=True),
-        sections.figure(run, "Class counts", "class_counts", "What each arm trains on."),
-        sections.figure(run, "Training", "losses", f"Losses and the discriminator's accuracy by epoch.{curves}", wide=True),
+        sections.figure(run, "Class counts", "class_counts", "Training rows per class of each arm."),
+        sections.figure(run, "Training", "losses", f"Losses and the discriminator's accuracy per epoch.{curves}", wide=True),
         sections.sources(run),
         sections.left_out(run),
         sections.measured(run),

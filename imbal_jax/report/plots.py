@@ -49,11 +49,11 @@ def losses(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     networks = list(dict.fromkeys(line.get("method") for line in gan))  # a pair for each class, or one
     panels = []
     for name in networks:
-        own, of = [line for line in gan if line.get("method") == name], f", {name}" if len(networks) > 1 else ""
-        losses = [("discriminator", d, _curves(own, "d_loss")), ("generator", g, _curves(own, "g_loss"))]
+        of_network, of = [line for line in gan if line.get("method") == name], f", {name}" if len(networks) > 1 else ""
+        losses = [("discriminator", d, _curves(of_network, "d_loss")), ("generator", g, _curves(of_network, "g_loss"))]
         right = [
-            ("on real", d, _curves(own, "d_real_accuracy", 100)),
-            ("on generated", g, _curves(own, "d_fake_accuracy", 100)),
+            ("on real", d, _curves(of_network, "d_real_accuracy", 100)),
+            ("on generated", g, _curves(of_network, "d_fake_accuracy", 100)),
         ]
         panels += [(f"GAN losses{of}", "loss", losses), (f"Discriminator's accuracy{of}", "accuracy (%)", right)]
     panels += [
@@ -68,8 +68,8 @@ def losses(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     across = min(max(len(panels), 1), MOST_PANELS)
     down = ceil(max(len(panels), 1) / across)
     with canvas(path, (4.1 * across + aside, 3.5 * down)) as figure:
-        for place, (title, unit, lines) in enumerate(panels):
-            axes = figure.add_subplot(down, across, place + 1)
+        for index, (title, unit, lines) in enumerate(panels):
+            axes = figure.add_subplot(down, across, index + 1)
             panel(axes, title, "epoch", unit)
             _draw_curves(axes, lines, percent="%" in unit)
         if not panels:
@@ -94,8 +94,8 @@ def confusion(path: Path, matrices: Mapping[str, np.ndarray], class_names: Seque
     titles = {arm: folded(arm, int(side * 13)) for arm in matrices}
     lines = 1 + max(title.count("\n") for title in titles.values())
     with canvas(path, (across * (side + 1.1), down * (side + 1.05 + 0.2 * lines))) as figure:
-        for place, (arm, matrix) in enumerate(matrices.items()):
-            axes = figure.add_subplot(down, across, place + 1)
+        for index, (arm, matrix) in enumerate(matrices.items()):
+            axes = figure.add_subplot(down, across, index + 1)
             _draw_confusion(axes, np.asarray(matrix, np.float64), class_names, side / classes)
             axes.set_title(titles[arm], size=10, weight="bold", loc="left")
             axes.set_xlabel("predicted class", size=9, color=SOFT)
@@ -148,11 +148,11 @@ def class_counts(path: Path, before: Sequence[int], after: Mapping[str, Sequence
     same = dict(list(same.items())[: MOST_GROUPS - 1])
     bars |= {"after " + ", ".join(arms): np.asarray(counts) for counts, arms in same.items()}
     colours = arm_colours(list(after))
-    more = f" ({hidden} more results of balancing are not drawn)" if hidden else ""
+    not_drawn = f" ({hidden} more results of balancing are not drawn)" if hidden else ""
     paint = {"before": DOING_NOTHING} | {"after " + ", ".join(arms): colours[arms[0]] for arms in same.values()}
     with canvas(path, (_bars_width(len(class_names), len(bars)), 3.7)) as figure:
         axes = figure.add_subplot()
-        panel(axes, f"Training rows by class{more}", "", "rows")
+        panel(axes, f"Training rows by class{not_drawn}", "", "rows")
         _draw_groups(axes, {name: np.stack([counts] * 3) for name, counts in bars.items()}, paint, numbers=True)
         _class_axis(axes, class_names, minority(before))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
@@ -267,11 +267,11 @@ def _compact(number: int) -> str:
 
 def _low_mean_high(values: np.ndarray) -> np.ndarray:
     """float [L, K] to [3, K]; NaN where no lane has a number."""
-    found = np.isfinite(values)
-    total = np.where(found, values, 0.0).sum(axis=0)
-    mean = np.where(found.any(axis=0), total / np.maximum(found.sum(axis=0), 1), np.nan)
-    low = np.where(found, values, np.inf).min(axis=0)
-    high = np.where(found, values, -np.inf).max(axis=0)
+    finite = np.isfinite(values)
+    total = np.where(finite, values, 0.0).sum(axis=0)
+    mean = np.where(finite.any(axis=0), total / np.maximum(finite.sum(axis=0), 1), np.nan)
+    low = np.where(finite, values, np.inf).min(axis=0)
+    high = np.where(finite, values, -np.inf).max(axis=0)
     return np.stack([np.where(np.isfinite(low), low, np.nan), mean, np.where(np.isfinite(high), high, np.nan)])
 
 
@@ -283,20 +283,20 @@ def _draw_groups(axes: Any, bars: Mapping[str, np.ndarray], colours: Mapping[str
     first = next(iter(bars.values()))[1]
     arms, classes = len(bars), len(first)
     width = 0.82 / arms
-    for place, (arm, (low, middle, high)) in enumerate(bars.items()):
-        x = np.arange(classes) + (place - (arms - 1) / 2) * width
+    for group, (arm, (low, middle, high)) in enumerate(bars.items()):
+        x = np.arange(classes) + (group - (arms - 1) / 2) * width
         reach = np.stack([middle - low, high - middle])
         if classes > MOST_BARS:
             axes.plot(x, middle, "o", color=colours[arm], markersize=3, label=arm)
         else:
             axes.bar(x, np.nan_to_num(middle), 0.9 * width, color=colours[arm], label=arm)
         if np.nanmax(reach, initial=0) > 0:
-            many = classes > MOST_BARS
-            line, cap = (colours[arm], 0.0) if many else (INK, 2.5)
+            as_points = classes > MOST_BARS
+            line, cap = (colours[arm], 0.0) if as_points else (INK, 2.5)
             axes.errorbar(x, middle, reach, fmt="none", ecolor=line, elinewidth=0.9, capsize=cap)
         if numbers and classes <= MOST_BARS:
             room = 72 * axes.figure.get_size_inches()[0] * 0.88 / (classes * (arms + 0.2))  # points for a bar
-            new = middle != first if place else np.full(classes, True)
+            new = middle != first if group else np.full(classes, True)
             _numbers_above(axes, x[new], middle[new], upright=room < 19.5)
 
 

@@ -43,10 +43,10 @@ def curves(
     down, colours = ceil(max(len(shown), 1) / across), arm_colours(list(per_arm))
     below = 0.3 * ceil(len(per_arm) / 3)  # inches for the legend
     with canvas(path, (max(3.3 * across, 6.4), 3.1 * down + below)) as figure:
-        for place, label in enumerate(shown):
-            axes = figure.add_subplot(down, across, place + 1)
+        for index, label in enumerate(shown):
+            axes = figure.add_subplot(down, across, index + 1)
             colour = MINORITY if label in minority else INK
-            panel(axes, class_names[label], "recall (%)", "" if place % across else "precision (%)", colour)
+            panel(axes, class_names[label], "recall (%)", "" if index % across else "precision (%)", colour)
             for arm, tables in per_arm.items():
                 axes.plot(100 * np.array(RECALLS), 100 * tables[:, label].mean(0), color=colours[arm], linewidth=1.7, label=arm)
             axes.axhline(100 * shares[label], color=SOFT, linewidth=1.0, linestyle=":")

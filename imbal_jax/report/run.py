@@ -90,26 +90,26 @@ def read(workdir: Path) -> Run:
     Raises:
         UserError: it has no finished row, or a file is damaged.
     """
-    kept, environment = json_files.read_object(workdir / "config.json"), json_files.read_object(workdir / "environment.json")
+    saved, environment = json_files.read_object(workdir / "config.json"), json_files.read_object(workdir / "environment.json")
     generator = json_files.read_object(workdir / "generator.json")
-    check_files(workdir, kept, environment)
+    check_files(workdir, saved, environment)
     if why := json_kinds.wrong(
         generator, dict.fromkeys(generator, json_kinds.mapping_of(json_kinds.optional(json_kinds.is_number)))
     ):
         raise UserError(f"{workdir}: generator.json is damaged ({why}); delete that file and run the run's own command again")
-    given = {name: value for name, value in kept.items() if value is not None}
-    config = saved_config.fill_defaults({"method": ""} | given)  # without a config, the arms are those of the rows
+    non_null = {name: value for name, value in saved.items() if value is not None}
+    config = saved_config.fill_defaults({"method": ""} | non_null)  # without a config, the arms are those of the rows
     rows = result_rows.read(workdir / "rows.jsonl", environment.get("data", {}).get("test_counts"))
     if not rows:
-        raise UserError(f"{workdir} holds no finished row (rows.jsonl): give the directory of a run")
+        raise UserError(f"{workdir} holds no finished row (rows.jsonl is missing or empty): give the directory of a run")
     data = _data(environment.get("data", {}), rows)
     _check_classes(workdir, data, rows)
     return Run(
-        name=str(kept.get("name") or workdir.name),
+        name=str(saved.get("name") or workdir.name),
         config=config,
         environment=environment,
         data=data,
-        rows=ordered([_with_steps(row, kept) for row in rows], config),
+        rows=ordered([_with_steps(row, saved) for row in rows], config),
         history=curve_lines.read(workdir / "metrics.jsonl"),
         generator=generator,
         folder=workdir,
@@ -123,11 +123,11 @@ def _with_steps(row: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any
 
 def ordered(rows: Sequence[dict[str, Any]], config: Mapping[str, Any]) -> list[dict[str, Any]]:
     """The rows by arm (the config's baselines, its method, then others as they come) and seed."""
-    place: dict[str, int] = {spec: i for i, spec in enumerate(_specs(config))}
+    rank: dict[str, int] = {spec: i for i, spec in enumerate(_specs(config))}
     arms: dict[str, int] = {}
     for row in rows:
         arms.setdefault(row["method"], len(arms))
-    return sorted(rows, key=lambda row: (place.get(stats.off_point(row), len(place)), arms[row["method"]], row["seed"]))
+    return sorted(rows, key=lambda row: (rank.get(stats.off_point(row), len(rank)), arms[row["method"]], row["seed"]))
 
 
 def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,7 +140,7 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
     metric, baseline, margin = config["metric"], baseline_of(config), float(config["margin"])
     known = list(dict.fromkeys(name for row in run.rows for name in row if stats.is_metric(name)))
     if metric not in known:
-        raise UserError(f"config.metric is {metric!r}, which no row has{nearest(metric, known)}")
+        raise UserError(f"config.metric is {metric!r}: no row has this metric{nearest(metric, known)}")
     key = jax.random.key(config["seed"])
     fixed = {"metric": metric, "baseline": baseline, "margin": margin}
     earlier = analyses.history(run.ledger, config, run.rows, fixed, int(run.environment.get("looks") or 1))
@@ -150,7 +150,7 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
         "data": run.data,
         "seeds": sorted({row["seed"] for row in run.rows}),
         "selection": run.environment.get("selection") or selection(config),
-        "test_rows": "test set without the rows that are also in train" if _with_duplicates(run.rows) else "test set whole",
+        "test_rows": "test set without train-test duplicates" if _with_duplicates(run.rows) else "whole test set",
         "metric": metric,
         "baseline": baseline,
         "margin": margin,
@@ -171,9 +171,9 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
 def _primary(paired: dict[str, dict[str, dict[str, Any]]], metric: str) -> dict[str, dict[str, dict[str, Any]]]:
     """The comparisons with verdicts of the chosen metric alone: those of others would be further chances to err."""
     for of_arm in paired.values():
-        for name, found in of_arm.items():
+        for name, pair in of_arm.items():
             if name != metric:
-                found |= {"verdict": None, "reason": "not the metric that decides"}
+                pair |= {"verdict": None, "reason": "not the metric that decides"}
     return paired
 
 
@@ -189,7 +189,7 @@ def selection(config: Mapping[str, Any]) -> str:
     words = "last step"
     if options["select"] == "best":
         words = f"best epoch by {name_of(options['select_by'])} on the validation rows"
-        words += f", stopped after {options['patience']} epochs without a better one" if options["patience"] else ""
+        words += f", stopped after {options['patience']} epochs without improvement" if options["patience"] else ""
     return words + (f", moving average of the weights ({options['ema']:g})" if options["ema"] else "")
 
 
@@ -199,7 +199,7 @@ def published(config: Mapping[str, Any]) -> list[Published]:
     Raises:
         UserError: an entry of another form.
     """
-    found = []
+    entries = []
     for source, entry in (config.get("expected") or {}).items():
         figures = dict(entry) if isinstance(entry, Mapping) else {"accuracy": entry}
         spec = str(figures.pop("arm", None) or "")
@@ -208,8 +208,8 @@ def published(config: Mapping[str, Any]) -> list[Published]:
                 f"config.expected[{source!r}] is {entry!r}: give an accuracy from 0 to 1, or numbers by metric with the method "
                 "they are of, {'accuracy': 0.85, 'arm': 'none'}"
             )
-        found.append(Published(str(source), spec, {name: float(value) for name, value in figures.items()}))
-    return found
+        entries.append(Published(str(source), spec, {name: float(value) for name, value in figures.items()}))
+    return entries
 
 
 def same_spec(run: Run, theirs: Published) -> list[str]:
@@ -228,8 +228,8 @@ def shots(run: Run) -> dict[str, list[int]]:
     kinds: dict[str, list[int]] = {"many": [], "medium": [], "few": []}
     for label, count in enumerate(run.data["counts"]):
         kinds["many" if count > MANY else "few" if count < FEW else "medium"].append(label)
-    there = {kind: labels for kind, labels in kinds.items() if labels}
-    return there if len(there) > 1 else {}
+    nonempty = {kind: labels for kind, labels in kinds.items() if labels}
+    return nonempty if len(nonempty) > 1 else {}
 
 
 def ranked(run: Run) -> list[str]:
@@ -250,8 +250,8 @@ def baselines(run: Run) -> list[str]:
 def best(run: Run, most: int) -> list[str]:
     """At most so many arms, in the order of the run: the first baseline and the best others."""
     chosen = [*baselines(run)[:1], *ranked(run)]
-    kept = list(dict.fromkeys(chosen))[:most]
-    return [arm for arm in run.results["methods"] if arm in kept]
+    names = list(dict.fromkeys(chosen))[:most]
+    return [arm for arm in run.results["methods"] if arm in names]
 
 
 def mean_of(run: Run, arm: str, metric: str) -> float | None:
@@ -270,8 +270,8 @@ def mean_recalls(run: Run, arm: str, labels: Sequence[int]) -> list[float]:
     """The mean recall of some classes, for each seed of the arm that has all of them."""
     keys = [recall_key(run, label) for label in labels]
     rows = [[row.get(key) for key in keys] for row in run.rows if row["method"] == arm]
-    found = [[float(value) for value in row if value is not None] for row in rows]
-    return [sum(row) / len(row) for row in found if row and len(row) == len(keys)]
+    complete = [[float(value) for value in row if value is not None] for row in rows]
+    return [sum(row) / len(row) for row in complete if row and len(row) == len(keys)]
 
 
 def recall_key(run: Run, label: int) -> str:
@@ -289,17 +289,17 @@ def _methods(run: Run) -> dict[str, Any]:
     duplicates, kinds = _with_duplicates(run.rows), shots(run)
     tested = {kind: [k for k in labels if _tested(run, k)] for kind, labels in kinds.items()}
     arms = stats.results(run.rows)
-    for arm, found in arms.items():
-        found["metrics"] |= {name: stats.summary(name, values_of(run, arm, name)) for name in duplicates}
+    for arm, summary in arms.items():
+        summary["metrics"] |= {name: stats.summary(name, values_of(run, arm, name)) for name in duplicates}
         if kinds:
-            found["shots"] = {kind: stats.summary("recall", mean_recalls(run, arm, ks)) for kind, ks in tested.items()}
+            summary["shots"] = {kind: stats.summary("recall", mean_recalls(run, arm, ks)) for kind, ks in tested.items()}
         lanes = [row for row in run.rows if row["method"] == arm]
-        found["collapsed"] = sum(confusion_matrix.collapsed(row.get("confusion")) is not None for row in lanes)
-        found["steps"] = sorted({int(row["steps"]) for row in lanes if row.get("steps") is not None})
-        found["length"] = sorted({str(row["length"]) for row in lanes if row.get("length") is not None})
+        summary["collapsed"] = sum(confusion_matrix.collapsed(row.get("confusion")) is not None for row in lanes)
+        summary["steps"] = sorted({int(row["steps"]) for row in lanes if row.get("steps") is not None})
+        summary["length"] = sorted({str(row["length"]) for row in lanes if row.get("length") is not None})
         for name in ("epoch_seconds", "epoch_selected"):
             if values := values_of(run, arm, name):
-                found[name] = sum(values) / len(values)
+                summary[name] = sum(values) / len(values)
     return arms
 
 
@@ -331,11 +331,11 @@ def check_files(workdir: Path, config: Mapping[str, Any], environment: Mapping[s
 def _check_classes(workdir: Path, data: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
     """Raise UserError where the files do not agree on the number of classes."""
     names = len(data["class_names"])
-    found = {"counts": len(data["counts"]), **{name: len(row[name]) for row in rows for name in PER_CLASS if row.get(name)}}
-    if other := next((name for name, many in found.items() if many and many != names), None):
+    lengths = {"counts": len(data["counts"]), **{name: len(row[name]) for row in rows for name in PER_CLASS if row.get(name)}}
+    if other := next((name for name, length in lengths.items() if length and length != names), None):
         raise UserError(
-            f"{workdir}: environment.json names {names} classes, and {other!r} has {found[other]}; delete environment.json and "
-            "run the run's own command again"
+            f"{workdir}: environment.json names {names} classes, and {other!r} has {lengths[other]}; delete environment.json "
+            "and run the run's own command again"
         )
 
 
@@ -350,8 +350,8 @@ def _is(*kinds: type) -> Callable[[Any], bool]:
 
 def _list_of(kind: Any, least: int = 0) -> Callable[[Any], bool]:
     def fits(value: Any) -> bool:
-        whole = isinstance(value, list) and all(type(item) is kind for item in value)
-        return whole and (kind is not int or min(value, default=least) >= least)
+        all_of_kind = isinstance(value, list) and all(type(item) is kind for item in value)
+        return all_of_kind and (kind is not int or min(value, default=least) >= least)
 
     return lambda value: value is None or fits(value)
 
@@ -379,16 +379,16 @@ def _is_scale(value: Any) -> bool:
     return json_kinds.record(kinds, kinds)(value) and len(value["offset"]) == len(value["factor"])
 
 
-def _data(kept: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    counts = kept.get("counts") or rows[0].get("counts_before") or []
+def _data(saved: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    counts = saved.get("counts") or rows[0].get("counts_before") or []
     names = [name.removeprefix("recall_") for name in rows[0] if name.startswith("recall_")]
     return {
-        "name": kept.get("name"),
-        "source": kept.get("source") or rows[0].get("source"),
-        "digest": kept.get("digest") or rows[0].get("digest"),
-        "class_names": [str(name) for name in kept.get("class_names") or names or range(len(counts))],
-        "note": kept.get("note"),
-        "scale": _scale(kept.get("scale")),
+        "name": saved.get("name"),
+        "source": saved.get("source") or rows[0].get("source"),
+        "digest": saved.get("digest") or rows[0].get("digest"),
+        "class_names": [str(name) for name in saved.get("class_names") or names or range(len(counts))],
+        "note": saved.get("note"),
+        "scale": _scale(saved.get("scale")),
         "counts": list(counts),
         "minority": sorted(minority(counts)),
     }
@@ -413,7 +413,7 @@ def _missing(run: Run) -> list[str]:
     seeds: dict[str, set[int]] = {}
     for row in run.rows:
         seeds.setdefault(stats.off_point(row), set()).add(row["seed"])
-    asked = set(analyses.seeds_of(run.config))
-    wanted = 1 if run.config.get("stop") or not asked else len(asked)
-    found = {spec: len(seeds.get(spec, set()) & (asked or seeds.get(spec, set()))) for spec in _specs(run.config)}
-    return [f"{spec}, {n} of {wanted} seeds" if n else spec for spec, n in found.items() if n < wanted]
+    planned = set(analyses.seeds_of(run.config))
+    target = 1 if run.config.get("stop") or not planned else len(planned)
+    finished = {spec: len(seeds.get(spec, set()) & (planned or seeds.get(spec, set()))) for spec in _specs(run.config)}
+    return [f"{spec}, {n} of {target} seeds" if n else spec for spec, n in finished.items() if n < target]

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER
 from imbal_jax.report.arm_table import labels
-from imbal_jax.report.formats import NAMES, band, down, duration, listed, name_of, number
+from imbal_jax.report.formats import NAMES, band, capital, down, duration, listed, name_of, number
 from imbal_jax.report.markup import Cell, Small, folded_table, picture, render, table_section, with_interval
 from imbal_jax.report.plots import MOST_LINES
 from imbal_jax.report.precision_recall import MOST_CLASSES
@@ -25,13 +25,13 @@ def trouble(run: Run) -> Markup:
     """Failed lanes, and warnings: those that differ in a decimal alone are joined, and the last of them is shown."""
     failed = [row for row in run.rows if row.get("failed") is not None]
     warnings = []
-    told: dict[str, list[Mapping[str, Any]]] = {}
+    by_message: dict[str, list[Mapping[str, Any]]] = {}
     for warning in run.results["warnings"]:
-        told.setdefault(re.sub(r"\d+\.\d[\de+-]*|\d+e-\d+", "#", str(warning.get("message"))), []).append(warning)
-    for lines in told.values():
+        by_message.setdefault(re.sub(r"\d+\.\d[\de+-]*|\d+e-\d+", "#", str(warning.get("message"))), []).append(warning)
+    for lines in by_message.values():
         message = str(lines[-1].get("message"))
-        heard = {name: [line[name] for line in lines if line.get(name) is not None] for name in ("seed", "epoch")}
-        where = "; ".join(filter(None, (listed(name, numbers) for name, numbers in heard.items())))
+        occurrences = {name: [line[name] for line in lines if line.get(name) is not None] for name in ("seed", "epoch")}
+        where = "; ".join(filter(None, (listed(name, numbers) for name, numbers in occurrences.items())))
         warnings.append((message, where))
     if not failed and not warnings:
         return Markup("")
@@ -44,7 +44,7 @@ def sources(run: Run) -> Markup:
     if not run.sources:
         return Markup("")
     fields = list(run.sources[0].differs)
-    heads = ["Directory", *fields, "Rows", "Left out", "Command"]
+    heads = ["Directory", *fields, "Rows", "Duplicates", "Command"]
     rows = [
         [
             Cell(source.folder, source.folder),
@@ -55,15 +55,15 @@ def sources(run: Run) -> Markup:
         ]
         for source in run.sources
     ]
-    note = "The runs have the same data. "
+    note = "The runs use the same data. "
     if not fields:
-        note += "They have the same config: one experiment, whose seeds they share out. "
+        note += "They have the same config: parts of one experiment with seeds of their own. "
     if fields:
-        note += "Their configs differ in the fields shown: arms carry these in their names, and are compared with the baseline "
-        note += "of the same config. "
+        note += "Their configs differ in the fields shown, which are part of the arms' names; each arm is compared with the "
+        note += "baseline of its own config. "
     if any(source.repeated for source in run.sources):
-        note += "Left out: rows of a method and seed that a directory above has already."
-    return table_section("Runs joined", heads, rows, note)
+        note += "Duplicates: rows left out, since a directory above has the same method and seed."
+    return table_section("Joined runs", heads, rows, note)
 
 
 def figure(run: Run, title: str, name: str, note: str, wide: bool = False) -> Markup:
@@ -79,15 +79,15 @@ def confusion_note(run: Run, most: int) -> str:
     seeds = max((len(arm["seeds"]) for arm in run.results["methods"].values()), default=1)
     summed = f"Test rows, summed over {seeds} seeds" if seeds > 1 else "Test rows of one seed"
     few = " The baseline and the best other arms." if len(run.results["methods"]) > most else ""
-    return f"{summed}. Blue: share of the true class that is right; orange: share that is wrong.{few}"
+    return f"{summed}. Blue: share of the true class that is classified correctly; orange: incorrectly.{few}"
 
 
 def curves_note(run: Run) -> str:
     """What the curves of precision and recall show."""
     arms = f" and the {MOST_LINES} best arms" if len(run.results["methods"]) > MOST_LINES else ""
     return (
-        "What a class costs in precision when more of it must be found: one class against the others as its probability's "
-        "threshold falls, mean over seeds. Dotted: the precision of guessing, its share of the test set. At most the "
+        "Precision against recall of one class against the rest, as the threshold on its probability decreases; mean over "
+        "seeds. Dotted: the precision of random guessing, which is the class's share of the test set. At most the "
         f"{MOST_CLASSES} rarest classes{arms}."
     )
 
@@ -104,7 +104,7 @@ def samples(run: Run) -> Markup:
     if not paths:
         return Markup("")
     pictures = [(name, picture(path, f"samples {name}", "grid")) for name, path in paths.items()]
-    note = "Real training rows beside generated ones."
+    note = "Real training rows next to generated ones."
     return render("samples.html", title="Generated samples", pictures=pictures, note=note)
 
 
@@ -116,8 +116,8 @@ def seen(run: Run) -> Markup:
         (label[arm], picture(path, f"images before and after {arm}", "grid")) for arm, path in paths.items() if path.exists()
     ]
     note = (
-        "Training images of the first seed, before and after: one draw of what every step draws anew, or rows that were made "
-        "once. Beneath a mixed image stands its soft label."
+        "Training images of the first seed before and after each method: one draw of a transformation that is drawn anew in "
+        "every step, or rows that were generated once. Mixed images have their soft labels below."
     )
     return render("seen.html", title="What the network sees", figures=figures, note=note) if figures else Markup("")
 
@@ -138,7 +138,8 @@ def by_frequency(run: Run) -> Markup:
     ]
     terms = "; ".join(f"{kind}-shot: {SHOTS[kind]}" for kind in kinds)
     note = (
-        f"Mean recall of the classes by their training rows before balancing; {terms}. Small print: 95% intervals over seeds."
+        f"Mean recall of classes grouped by their training rows before balancing; {terms}. Small print: 95% intervals over "
+        "seeds."
     )
     return table_section("Recall by frequency", heads, rows, note)
 
@@ -149,16 +150,16 @@ def left_out(run: Run) -> Markup:
     if not lines:
         return Markup("")
     more = f"{len(lines) - MOST_FILES:,}" if len(lines) > MOST_FILES else ""
-    note = f"{len(lines):,} file{'s' if len(lines) > 1 else ''} could not be used; the run went on without."
+    note = f"{len(lines):,} file{'s' if len(lines) > 1 else ''} could not be read and were skipped."
     return render("left_out.html", title="Files left out", lines=lines[:MOST_FILES], more=more, note=note)
 
 
 def generator(run: Run) -> Markup:
     """The generator's quality, class by class."""
-    found = run.results["generator"]
-    if not found:
+    quality = run.results["generator"]
+    if not quality:
         return Markup("")
-    measures = list(dict.fromkeys(name for values in found.values() for name in values))
+    measures = list(dict.fromkeys(name for values in quality.values() for name in values))
     heads = ["Class", *(NAMES.get(name, name.replace("_", " ")) + ARROWS.get(name, "") for name in measures)]
     rare = {run.data["class_names"][label] for label in run.data["minority"]}
     rows = [
@@ -166,13 +167,14 @@ def generator(run: Run) -> Markup:
             Cell(name, name, tag="minority" if name in rare else ""),
             *(Cell(values.get(measure), number(measure, values.get(measure))) for measure in measures),
         ]
-        for name, values in found.items()
+        for name, values in quality.items()
     ]
-    space = run.results["generator_space"] or "not named by the run"
+    space = run.results["generator_space"] or "not recorded"
     note = (
         f"Feature space of Fréchet distance, precision, recall, density and coverage: {space}. Distances to training rows "
-        "are Euclidean, of pixels in [0, 1] or samples in [-1, 1]. Copies: generated rows that lie as close to a training row "
-        "as only the closest 1% of training rows lie to one another. ↑ higher and ↓ lower is better; means over seeds."
+        "are Euclidean, of pixels in [0, 1] or samples in [-1, 1]. Memorized samples: generated rows at most as far from a "
+        "training row as the closest 1% of training rows are from another one. ↑ higher and ↓ lower is better; means over "
+        "seeds."
     )
     return table_section("Quality of the generator", heads, rows, note)
 
@@ -206,7 +208,8 @@ def all_metrics(run: Run) -> Markup:
     arms = run.results["methods"]
     names = list(dict.fromkeys(name for arm in arms.values() for name in arm["metrics"]))
     rows = [
-        [Cell(arm, arm), *(_metric(name, found["metrics"].get(name) or {}) for name in names)] for arm, found in arms.items()
+        [Cell(arm, arm), *(_metric(name, arm_results["metrics"].get(name) or {}) for name in names)]
+        for arm, arm_results in arms.items()
     ]
     heads = ["Method", *(name_of(name) + down(name) for name in names)]
     return folded_table("All metrics", heads, rows, "Mean ± standard deviation over seeds.")
@@ -240,26 +243,27 @@ def _metric(name: str, summary: Mapping[str, Any]) -> Cell:
 
 def _intervals(results: Mapping[str, Any]) -> str:
     metric = results["metric"]
-    groups = {found[metric]["groups"] for found in results["paired"].values() if found.get(metric, {}).get("groups")}
+    groups = {pairs[metric]["groups"] for pairs in results["paired"].values() if pairs.get(metric, {}).get("groups")}
     words = "95%, over seeds: Student's t for an arm; "
     if groups:
-        words += f"for differences on the same seeds over both seeds and the {max(groups)} groups of the test set: the "
-        words += "two-level bootstrap's variance, Student's t with Satterthwaite's degrees of freedom. p-values are over seeds."
+        words += f"for paired differences over both seeds and the {max(groups)} groups of the test set: the "
+        words += "variance of the two-level bootstrap, Student's t with Satterthwaite's degrees of freedom. p-values are over "
+        words += "seeds."
     else:
-        words += "for differences on the same seeds the bootstrap where there are pairs enough (from 6 on), else Student's t. "
-        words += "Test-sampling error is not in them."
-    return words + " Those of differences, and the p-values, hold over all analyses of the growing seeds together."
+        words += "for paired differences the bootstrap from 6 pairs on, Student's t with fewer. "
+        words += "Test-sampling error is not included."
+    return words + " Intervals of differences and p-values are corrected for interim analyses."
 
 
 def _analyses(results: Mapping[str, Any]) -> str:
     times, plan = results["analyses"], results["planned"]["seeds"]
-    there = len(results["seeds"])
-    words = f"{plan} seeds planned, {there} there. "
+    finished = len(results["seeds"])
+    words = f"{plan} seeds planned, {finished} finished. "
     if times:
-        words += f"{len(times)} analys{'es' if len(times) > 1 else 'is'} that could give a verdict, of "
+        words += f"{len(times)} analys{'es' if len(times) > 1 else 'is'} that could give a verdict, at "
         words += f"{', '.join(map(str, times))} seeds. "
-    words += "Each uses a part of the error of 5% (alpha-spending: 95% of it up to the planned seeds, the rest for seeds added "
-    return words + "after these)." + (f" {results['changed'].capitalize()}." if results["changed"] else "")
+    words += "Each spends a part of the error of 5% (alpha spending: 95% of it up to the planned seeds, the rest for seeds "
+    return words + "added later)." + (f" {capital(results['changed'])}." if results["changed"] else "")
 
 
 def _plain(value: Any) -> str:

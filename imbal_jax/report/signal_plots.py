@@ -35,14 +35,14 @@ def overlaid(
     with canvas(path, (max(3.1 * classes, 5.0), 4.6)) as page:
         page.text(0.01, 0.965, title, size=11, weight="bold", color=MAJORITY)
         grid = page.add_gridspec(2, classes, height_ratios=(3, 2), top=0.85, bottom=0.08, left=0.05, right=0.99, wspace=0.16)
-        for place, name in enumerate(class_names):
-            bands, singles = (page.add_subplot(grid[row, place]) for row in range(2))
-            colour = MINORITY if place in minority else MAJORITY
-            head = name if real is None else f"{name}  ({len(real[place]):,} real shown)"
+        for label, name in enumerate(class_names):
+            bands, singles = (page.add_subplot(grid[row, label]) for row in range(2))
+            colour = MINORITY if label in minority else MAJORITY
+            head = name if real is None else f"{name}  ({len(real[label]):,} real shown)"
             bands.set_title(head, size=10, loc="left", color=colour)
-            kinds = [("generated", fake[place], MINORITY, 0.7)]
+            kinds = [("generated", fake[label], MINORITY, 0.7)]
             if real is not None:
-                kinds.insert(0, ("real", real[place], MAJORITY, 0.9))
+                kinds.insert(0, ("real", real[label], MAJORITY, 0.9))
             for kind, rows, line, _ in kinds:
                 _band(bands, rows, line, kind)
             for i in range(SAMPLES):
@@ -51,7 +51,7 @@ def overlaid(
                         singles.plot(rows[i] - 2.2 * i, color=line, linewidth=0.9, alpha=alpha)
             for axes in (bands, singles):
                 _bare(axes)
-            if place == classes - 1:  # above the panels: signals may run anywhere within them
+            if label == classes - 1:  # above the panels: signals may run anywhere within them
                 page.legend(*bands.get_legend_handles_labels(), loc="upper right", ncols=2, fontsize=9, edgecolor="none")
 
 

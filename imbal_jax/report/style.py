@@ -69,8 +69,8 @@ def legend_below(figure: Any, axes: Any, entries: int, room: float | None = None
     figure.tight_layout(pad=1.0, rect=(0, 0.07 * ceil(entries / 3) if room is None else room, 1, 1))
     handles, names = axes.get_legend_handles_labels()
     labels = [short(name, 60) for name in names]
-    place = {"loc": "lower left", "ncols": min(entries, 3), "frameon": False}
-    figure.legend(handles, labels, fontsize=8.5, handlelength=1.0, **place)
+    layout = {"loc": "lower left", "ncols": min(entries, 3), "frameon": False}
+    figure.legend(handles, labels, fontsize=8.5, handlelength=1.0, **layout)
 
 
 def folded(text: str, width: int, lines: int = 2) -> str:

@@ -21,22 +21,22 @@ def text(results: dict[str, Any]) -> str:
     """
     metric, arms = results["metric"], results["methods"]
     order = sorted(arms, key=lambda name: _place(arms[name], metric))
-    called, legend = shortened(order, NAME)
-    width = max(map(len, called.values()))
+    short_names, legend = shortened(order, NAME)
+    width = max(map(len, short_names.values()))
     seeds = len(results["seeds"])
-    rows = results.get("test_rows", "test set whole")
+    rows = results.get("test_rows", "whole test set")
     title = f"{results['name']}: {seeds} seed{'s' if seeds > 1 else ''}, {rows}, {results['selection']}"
     lines = wrapped(title)
     for number, columns in enumerate(_blocks(_columns(results), WIDTH - width)):
         lines += [""] if number else []
         lines.append(f"{'method':<{width}}" + "".join(f" {head:>{size}}" for head, size, _ in columns))
         for name in order:
-            lines.append(f"{called[name]:<{width}}" + "".join(f" {cells[name]:>{size}}" for _, size, cells in columns))
+            lines.append(f"{short_names[name]:<{width}}" + "".join(f" {cells[name]:>{size}}" for _, size, cells in columns))
     reasons: dict[str, int] = {}
     lines += ["", f"{'against':<{width}} {results['baseline']}"]
     for name in order:
-        said = _said(results, name, reasons)
-        lines += wrapped(f"{called[name]:<{width}} {said}", " " * (width + 1))
+        verdict = _said(results, name, reasons)
+        lines += wrapped(f"{short_names[name]:<{width}} {verdict}", " " * (width + 1))
     lines += [line for reason, number in reasons.items() for line in wrapped(f"({number}) {reason}", "    ")]
     return "\n".join([*lines, *([""] if legend else []), *legend])
 
@@ -51,17 +51,17 @@ def shortened(names: Iterable[str], width: int) -> tuple[dict[str, str], list[st
     Returns:
         {name: itself, or 'its begi... [1]'} and the lines '[1] the whole name', each at most 80 characters long.
     """
-    called: dict[str, str] = {}
+    short_names: dict[str, str] = {}
     legend: list[str] = []
     number = 0
     for name in names:
-        called[name] = name
+        short_names[name] = name
         if len(name) > width:
             number += 1
             mark = f"... [{number}]"
-            called[name] = name[: width - len(mark)].rstrip() + mark
+            short_names[name] = name[: width - len(mark)].rstrip() + mark
             legend += wrapped(f"[{number}] {name}", "    ")
-    return called, legend
+    return short_names, legend
 
 
 def wrapped(line: str, indent: str = "") -> list[str]:
@@ -74,12 +74,12 @@ _Column = tuple[str, int, dict[str, str]]  # its head, its width, its cells by a
 
 def _columns(results: dict[str, Any]) -> list[_Column]:
     arms = results["methods"]
-    found = []
+    columns = []
     for name in dict.fromkeys([results["metric"], *COLUMNS]):
-        found.append((name, max(CELL, len(name)), {arm: _cell(name, of["metrics"].get(name)) for arm, of in arms.items()}))
-    found.append(("s per seed", 11, {arm: f"{of['seconds']:.1f}" for arm, of in arms.items()}))
-    found.append(("failed", 6, {arm: str(of["failed"]) for arm, of in arms.items()}))
-    return found
+        columns.append((name, max(CELL, len(name)), {arm: _cell(name, of["metrics"].get(name)) for arm, of in arms.items()}))
+    columns.append(("s per seed", 11, {arm: f"{of['seconds']:.1f}" for arm, of in arms.items()}))
+    columns.append(("failed", 6, {arm: str(of["failed"]) for arm, of in arms.items()}))
+    return columns
 
 
 def _blocks(columns: list[_Column], room: int) -> list[list[_Column]]:
@@ -94,11 +94,11 @@ def _blocks(columns: list[_Column], room: int) -> list[list[_Column]]:
 
 def _said(results: dict[str, Any], name: str, reasons: dict[str, int]) -> str:
     """The verdict on an arm; why there is none is a number, which `reasons` keeps."""
-    arm, found = results["methods"][name], results["paired"].get(name, {}).get(results["metric"], {})
-    said = {None: "-", "none": "no verdict"}.get(found.get("verdict"), found.get("verdict"))
-    if found.get("reason"):
-        said += f" ({reasons.setdefault(found['reason'], len(reasons) + 1)})"
-    return said + (f"; collapsed in {arm['collapsed']} of {len(arm['seeds'])} seeds" if arm.get("collapsed") else "")
+    arm, pair = results["methods"][name], results["paired"].get(name, {}).get(results["metric"], {})
+    verdict = {None: "-", "none": "no verdict"}.get(pair.get("verdict"), pair.get("verdict"))
+    if pair.get("reason"):
+        verdict += f" ({reasons.setdefault(pair['reason'], len(reasons) + 1)})"
+    return verdict + (f"; collapsed in {arm['collapsed']} of {len(arm['seeds'])} seeds" if arm.get("collapsed") else "")
 
 
 def _place(arm: dict[str, Any], metric: str) -> tuple[bool, float]:
