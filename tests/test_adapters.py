@@ -438,7 +438,7 @@ def test_small_sets_are_resampled_without_jax():
 
 KEPT = """
 import json, numpy as np, jax
-from imbal_jax import environment
+from imbal_jax.runtime import environment
 from imbal_jax.adapters import device_search
 read = environment.start_compile_clock()
 device_search.program(256, 3, "float32", 1, 8)

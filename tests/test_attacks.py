@@ -27,8 +27,8 @@ LONG = ("--config.chunk_seconds=0", "--config.save_seconds=1000", "--config.clas
 LAUNCH = """
 import runpy, signal
 signal.signal(signal.SIGINT, signal.default_int_handler)
-from imbal_jax import hosts
-hosts.HEARTBEAT = 10
+from imbal_jax.runtime import multihost
+multihost.HEARTBEAT = 10
 runpy.run_path("launch.py", run_name="__main__")
 """
 

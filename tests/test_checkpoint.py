@@ -271,7 +271,7 @@ def test_a_killed_save_leaves_a_whole_checkpoint(folder):
     program = textwrap.dedent(f"""
         import sys, pathlib
         import numpy as np
-        from imbal_jax import checkpoint
+        from imbal_jax.artifacts import checkpoint
         folder, like = pathlib.Path({str(folder)!r}), {{str(n): np.zeros(200_000, np.float32) for n in range(5)}}
         saved = checkpoint.restore(folder, like)
         step = saved.step if saved else 0

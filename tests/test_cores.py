@@ -8,7 +8,10 @@ import pytest
 
 from imbal_jax.runtime import cpu_devices
 
-USE = "from imbal_jax import cores; cores.usable = lambda: 2; cores.use(4); import jax; print(len(jax.devices()))"
+USE = (
+    "from imbal_jax.runtime import cpu_devices; cpu_devices.usable_cores = lambda: 2; cpu_devices.use_cores(4); "
+    "import jax; print(len(jax.devices()))"
+)
 
 
 @pytest.mark.parametrize(

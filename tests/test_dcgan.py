@@ -76,7 +76,7 @@ def test_images_lie_between_0_and_1_and_change_with_the_dropout_key():
 def test_what_the_pair_cannot_take():
     with pytest.raises(UserError, match="8, 16, 24"):
         held(s2_dcgan.Generator(size=100), jnp.zeros((1, 100)))
-    with pytest.raises(UserError, match="needs images"):
+    with pytest.raises(UserError, match="is for images"):
         held(s2_dcgan.Discriminator(), jnp.zeros((1, 300, 1)))
 
 

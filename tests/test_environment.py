@@ -78,7 +78,7 @@ def test_a_jax_without_such_events_is_borne(monkeypatch, caplog):
 
 PROGRAM = textwrap.dedent("""
     import json, jax, jax.numpy as jnp, pathlib, sys
-    from imbal_jax import environment
+    from imbal_jax.runtime import environment
     before = jax.jit(lambda x: x + 1)(jnp.ones(2)) if sys.argv[1] == "late" else None
     folder = environment.enable_compilation_cache()
     read = environment.start_compile_clock()
@@ -133,7 +133,7 @@ CHECKED = textwrap.dedent("""
     import json, jax, jax.numpy as jnp, sys, zlib
     from absl import logging
     from jax._src import compilation_cache
-    from imbal_jax import environment
+    from imbal_jax.runtime import environment
     # A compression that notices no damage, as zstandard's is: none at all.
     compilation_cache.compress_executable = compilation_cache.decompress_executable = lambda data: data
     folder = environment.enable_compilation_cache()

@@ -100,7 +100,7 @@ def test_rows_that_contradict_each_other_are_refused(whole, tmp_path):
     rows[0]["accuracy"] += 0.25
     (other / "rows.jsonl").unlink()
     json_files.append(other / "rows.jsonl", rows)
-    with pytest.raises(UserError, match=r"both have seed 0 of 'none', and differ in accuracy"):
+    with pytest.raises(UserError, match=r"have different rows of seed 0 of 'none' \(accuracy"):
         evidence.collect(other, folder)
 
 
@@ -110,7 +110,7 @@ def test_another_experiment_or_other_data_are_refused(whole, tmp_path):
     shutil.copytree(whole, other)
     config = json_files.read_json(other / "config.json")
     json_files.write_json(other / "config.json", {**config, "seed": 7})
-    with pytest.raises(UserError, match="different experiment: config.seed is 0 there and 7 now"):
+    with pytest.raises(UserError, match=r"different experiment \(config.seed is 0 there and 7 now\)"):
         evidence.collect(other, folder)
     with pytest.raises(UserError, match="measured on other data"):
         evidence.new_rows(folder / "rows.jsonl", [{"method": "none", "seed": 9, "digest": "0"}], "there")
@@ -227,7 +227,7 @@ def test_a_folder_is_continued_with_its_own_config_and_more_seeds(folder):
         (["--continue={}", "--config.sedes=2"], ["unknown config field 'sedes'", "'seeds'"]),
         (["--continue={}", "--config.seeds=x"], ["config.seeds must be a whole number", "(got x)"]),
         (["--continue={}", "--config=configs/mnist_cgan.py"], ["cannot be combined with --continue"]),
-        (["--continue=nowhere"], ["nowhere holds no config.json"]),
+        (["--continue=nowhere"], ["nowhere has no config.json"]),
         (["--into=docs"], ["--into needs --collect"]),
         (["--replace", "--config=configs/mnist_cgan.py"], ["--replace needs --collect"]),
         (["--collect=x", "--config=configs/mnist_cgan.py"], ["cannot be combined"]),

@@ -278,6 +278,6 @@ def test_images_that_are_all_alike_are_a_failure(tmp_path):
     chunk = SimpleNamespace(
         task=SimpleNamespace(class_names="0123456789"), config=SimpleNamespace(gan=SimpleNamespace(epochs=7))
     )
-    arm_group.warn_of_alike(chunk, Curves(tmp_path / "metrics.jsonl", (3,)), 3, "gan_synth", found)
+    arm_group.warn_of_identical_rows(chunk, Curves(tmp_path / "metrics.jsonl", (3,)), 3, "gan_synth", found)
     (line,) = json_files.read(tmp_path / "metrics.jsonl")
     assert line["message"] == "mode collapse: all generated rows of class 8 are identical" and line["seed"] == 3

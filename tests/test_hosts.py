@@ -153,7 +153,7 @@ def test_the_loss_of_the_first_is_told_at_the_end_too(store, monkeypatch):
 
 
 def test_an_abort_of_cpp_code_is_an_exit_with_a_status():
-    program = "import os; from imbal_jax import hosts; hosts._exit_where_aborted(); os.abort()"
+    program = "import os; from imbal_jax.runtime import multihost; multihost._exit_where_aborted(); os.abort()"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (6, "")
 

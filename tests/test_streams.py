@@ -56,7 +56,7 @@ def test_characters_that_the_encoding_lacks_are_escaped():
 
 def script(tmp_path, body, *argv, **options):
     """What a program does that protects its streams."""
-    begin = "import sys\nfrom imbal_jax import streams\nstreams.protect()\n"
+    begin = "import sys\nfrom imbal_jax.runtime import streams\nstreams.protect()\n"
     (tmp_path / "program.py").write_text(begin + textwrap.dedent(body))
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.Popen([*argv, sys.executable, str(tmp_path / "program.py")], env=environment, **options)
