@@ -405,7 +405,7 @@ def test_each_row_is_in_one_fold(tmp_path):
         ({"folds": 1}, ["config.data.folds is 1"]),
         ({"folds": 3, "fold": 3}, ["config.data.fold is 3", "from 0 to folds - 1"]),
         ({"fold": 1}, ["config.data.fold is 1"]),
-        ({"folds": 30}, ["30 folds", "20 groups"]),
+        ({"folds": 30}, ["config.data.folds must be at most 20, the number of groups", "(got 30)"]),
     ):
         with fails(*words):
             load(path, **options)
