@@ -1,8 +1,8 @@
 """The measures that ECG papers report, from confusion matrices over AAMI beat classes.
 
 ANSI/AAMI EC57; de Chazal et al. 2004, "Automatic classification of heartbeats using ECG morphology and heartbeat interval
-features". Every class counts against every other one: AAMI's leave not to punish F taken for V, or Q taken for anything,
-is not taken. Host-side NumPy.
+features". Every confusion counts as an error: AAMI's option to ignore F classified as V, and Q as anything, is not used.
+Host-side NumPy.
 """
 
 from collections.abc import Sequence
@@ -23,12 +23,12 @@ def measures(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, np.
 
     Returns:
         float64 [...] each. For each of the classes S and V that is among the names: `se_S` (sensitivity), `pp_S` (positive
-        predictivity, +P), `f1_S`, `fpr_S` (share of the other beats that are taken for S). `accuracy`; `macro_f1` and
-        `mean_sensitivity` over the classes that have beats; `kappa` (Cohen 1960); and, where S and V are both there,
+        predictivity, +P), `f1_S`, `fpr_S` (share of the other beats classified as S). `accuracy`; `macro_f1` and
+        `mean_sensitivity` over the classes that have beats; `kappa` (Cohen 1960); and, if S and V are both present,
         `j_kappa` = kappa / 2 + (se_S + se_V + pp_S + pp_V) / 8 (Mar et al. 2011, "Optimization of ECG classification by
         means of feature selection"). Shares in [0, 1], kappa and j_kappa at most 1. As elsewhere in the library, the +P of
-        a class that is never predicted is 0; what has no meaning (se and f1 of a class without beats, kappa with a single
-        class, and what is made of them) is NaN.
+        a class that is never predicted is 0. Undefined values (se and f1 of a class without beats, kappa with a single
+        class, and measures that use them) are NaN.
 
     Raises:
         ValueError: the shape does not fit the names.
@@ -53,9 +53,9 @@ def measures(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, np.
     values["kappa"] = _share(values["accuracy"] - expected, 1.0 - expected)
     if len(labels) == len(ARRHYTHMIAS):
         values["j_kappa"] = values["kappa"] / 2 + sum(values[f"{kind}_{name}"] for kind in ("se", "pp") for name in labels) / 8
-    return {name: np.asarray(value)[()] for name, value in values.items()}  # of one table plain numbers
+    return {name: np.asarray(value)[()] for name, value in values.items()}  # scalars for a single table
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, NaN where the whole is 0."""
+    """part / whole, NaN if the whole is 0."""
     return np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=np.asarray(whole) > 0)

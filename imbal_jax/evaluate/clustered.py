@@ -1,8 +1,8 @@
-"""Intervals over groups of test rows, such as patients: how far a figure would move with other patients, not other seeds.
+"""Intervals over groups of test rows, such as patients: the uncertainty due to the sample of patients, not of seeds.
 
-Rows of one patient resemble each other, so the number of patients, not that of rows, says how sure a figure is (Field and
-Welsh 2007, "Bootstrapping clustered data"). Trainings with other seeds move it too: `bootstrap` draws both levels anew where
-it is given several seeds, and `two_level` gives the interval of a difference over both. Host-side NumPy.
+Rows of one patient are correlated, so precision depends on the number of patients, not of rows (Field and Welsh 2007,
+"Bootstrapping clustered data"). Metrics vary over seeds, too: `bootstrap` resamples both levels if it is given several seeds,
+and `two_level` gives the interval of a difference over both. Host-side NumPy.
 """
 
 from collections.abc import Callable, Mapping
@@ -12,18 +12,18 @@ import numpy as np
 
 Measure = Callable[[np.ndarray], Mapping[str, np.ndarray]]
 DRAWS = 2000
-CHUNK = 4_000_000  # numbers in the resampled tables that are kept at once
+CHUNK = 4_000_000  # numbers of resampled tables in memory at once
 
 
 class Difference(NamedTuple):
-    """The mean over seeds of what one classifier has more than another.
+    """The mean difference between two classifiers over seeds.
 
     Attributes:
         mean: over the seeds.
         interval: (low, high).
         df: degrees of freedom of its Student's t.
-        groups: of the test set.
-        seeds: pairs of classifiers.
+        groups: number of groups in the test set.
+        seeds: number of pairs of classifiers.
     """
 
     mean: float
@@ -41,22 +41,22 @@ def two_level(
     level: float = 0.05,
     draws: int = DRAWS,
 ) -> Difference | None:
-    """The interval of a paired difference over groups of test rows and seeds, both taken as samples.
+    """The interval of a paired difference over groups of test rows and seeds, both treated as random samples.
 
-    The variance of the two-level bootstrap (Owen 2007, "The pigeonhole bootstrap"), which draws groups and seeds anew and
+    The variance of the two-level bootstrap (Owen 2007, "The pigeonhole bootstrap"), which resamples groups and seeds
     independently, with its correction for few groups and few seeds: over groups by resampling, over seeds by the formula
     that resampling them would approach. The degrees of freedom of the sum are Satterthwaite's (1946).
 
     Args:
         tables: int [S, G, K, K], a confusion matrix (rows true, columns predicted) for each seed and group.
         minus: int [S, G, K, K], the other classifier's on the same seeds and groups.
-        measure: [..., K, K] -> float [...], NaN where it has no meaning.
-        key_seed: of the draws of groups.
+        measure: [..., K, K] -> float [...], NaN if undefined.
+        key_seed: seed of the resampling.
         level: the interval covers 1 - level.
-        draws: of groups.
+        draws: number of resamples of the groups.
 
     Returns:
-        None with fewer than two seeds or groups, or where a seed has no number.
+        None with fewer than two seeds or groups, or if a seed has no value.
 
     Raises:
         ValueError: shapes that differ.
@@ -84,7 +84,7 @@ def two_level(
 
 
 def _redrawn(table: np.ndarray, times: np.ndarray, measure: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """[G, K, K] and how often each group is drawn [B, G] -> the measure [B], in parts that fit the memory."""
+    """[G, K, K] and how often each group is drawn [B, G] -> the measure [B], in chunks."""
     groups, classes = table.shape[:2]
     parts = np.array_split(times, max(1, -(-len(times) * classes**2 // CHUNK)))
     return np.concatenate([measure((part @ table.reshape(groups, -1)).reshape(-1, classes, classes)) for part in parts])
@@ -98,21 +98,21 @@ def bootstrap(
     level: float = 0.95,
     minus: np.ndarray | None = None,
 ) -> dict[str, tuple[float, float]]:
-    """Percentile intervals of measures when whole groups are drawn anew, with replacement; and seeds, where there are any.
+    """Percentile intervals of measures from resampling whole groups with replacement, and seeds if there are several.
 
     With seeds (a first axis of the tables) each draw takes as many groups and, independently, as many seeds with
-    replacement, and measures their confusion matrices pooled: the two-level bootstrap. Draws in which a
-    measure has no meaning are left out of its interval; it is (NaN, NaN) where none has. With few groups or seeds the
+    replacement, and measures their confusion matrices pooled: the two-level bootstrap. Draws in which a measure
+    is undefined are left out of its interval, which is (NaN, NaN) if it is undefined in all. With few groups or seeds the
     intervals are too narrow rather than too wide.
 
     Args:
         per_group: int [G, K, K], one confusion matrix for each group of the test set; or [S, G, K, K] for each seed and group.
-        measure: int [..., K, K] -> {name: float [...]}, NaN where it has no meaning.
-        key_seed: of the draws; the same one gives the same intervals on every machine.
-        draws: how many.
+        measure: int [..., K, K] -> {name: float [...]}, NaN if undefined.
+        key_seed: seed of the resampling; it determines the intervals on every machine.
+        draws: number of resamples.
         level: the share of the draws within an interval.
-        minus: of the same shape, another classifier's on the same groups: then the intervals are of what the first one's
-            measures have more than its own, on the same draws.
+        minus: of the same shape, another classifier's on the same groups: the intervals are then those of the difference
+            of measures (the first minus this one's) on the same draws.
 
     Returns:
         {name: (low, high)}.

@@ -1,4 +1,4 @@
-"""What confusion matrices say: one implementation for the device and the host, for a single matrix and for many.
+"""Measures from confusion matrices: one implementation for device and host, for a single matrix and for many.
 
 The arrays are those of numpy or jax.numpy, whose functions are taken from the matrix itself (`__array_namespace__`): inside
 `jax.jit` float32 [K, K], on the host, for resampling, float64 [..., K, K]. K classes.
@@ -14,12 +14,12 @@ Array = Any  # of numpy or jax.numpy
 
 
 class Counts(NamedTuple):
-    """What all measures are made of.
+    """The counts from which all measures are computed.
 
     Attributes:
         xp: numpy or jax.numpy.
-        hits, actual, predicted: float [..., K], for each class the rows that are right, that belong to it, that are taken
-            for it.
+        hits, actual, predicted: float [..., K], rows of each class that are classified correctly, that
+            belong to it, and that are predicted as it.
     """
 
     xp: Any
@@ -89,7 +89,7 @@ def defined(of: Counts, value: Array) -> Array:
 
 
 def mean_where(xp: Any, values: Array, where: Array) -> Array:
-    """float [..., K], bool [..., K] -> float [...]: the mean of the values that count; 0 where none does."""
+    """float [..., K], bool [..., K] -> float [...]: the mean of the selected values; 0 if there are none."""
     return xp.sum(xp.where(where, values, 0.0), axis=-1) / xp.maximum(xp.sum(where.astype(values.dtype), axis=-1), 1.0)
 
 

@@ -20,14 +20,14 @@ LOWER_IS_BETTER = frozenset({"frechet", "copies"})
 def quality(
     real_features: jax.Array, fake_features: jax.Array, fake_pixels: jax.Array, train_pixels: jax.Array, k: int = 5
 ) -> dict[str, jax.Array]:
-    """All figures for one class of one generator.
+    """All metrics for one class of one generator.
 
     Args:
-        real_features: float32 [n, d], features of real rows (rows the generator did not see are the stronger choice).
+        real_features: float32 [n, d], features of real rows (preferably rows that the generator was not trained on).
         fake_features: float32 [m, d], features of generated rows, same space.
         fake_pixels: uint8 or float32 [m, ...], the generated rows themselves.
         train_pixels: same dtype [t, ...], the real rows that the generator was trained on.
-        k: neighbours that make a ball of the manifold estimate; fewer where there are fewer rows.
+        k: neighbours that define a ball of the manifold estimate; fewer if there are fewer rows.
 
     Returns:
         float32 scalars: `frechet` (lower is better), `precision`, `recall`, `coverage` (0 to 1), `density` (0 upwards,
@@ -52,7 +52,7 @@ def frechet(real: jax.Array, fake: jax.Array) -> jax.Array:
 
     |mean1 - mean2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)). With S = R'R (R from a QR factorisation of the centred rows),
     the last trace is the sum of the singular values of R1 R2': no covariance is formed and no square root of a matrix
-    taken, so float32 suffices, with fewer rows than features too. Biased upwards for few rows, as every such estimate.
+    taken, so float32 suffices, with fewer rows than features too. Like all such estimates it is biased upwards for few rows.
 
     Args:
         real: float [n, d].
@@ -71,7 +71,7 @@ def frechet(real: jax.Array, fake: jax.Array) -> jax.Array:
 def precision_recall_density_coverage(real: jax.Array, fake: jax.Array, k: int = 5) -> dict[str, jax.Array]:
     """Improved precision and recall (Kynkaanniemi et al. 2019), density and coverage (Naeem et al. 2020).
 
-    Every row carries a ball that reaches its k-th nearest other row of its own set; boundaries belong to the ball.
+    The ball of a row reaches its k-th nearest other row of the same set, boundary included.
 
     Args:
         real: float32 [n, d].
@@ -80,7 +80,7 @@ def precision_recall_density_coverage(real: jax.Array, fake: jax.Array, k: int =
 
     Returns:
         float32 scalars `precision` (fakes inside some real ball), `recall` (reals inside some fake ball), `density`
-        (real balls that a fake lies in, over k), `coverage` (real balls that hold a fake).
+        (real balls that a fake lies in, over k), `coverage` (real balls that contain a fake).
     """
     real_ball, fake_ball = _radius(real, k), _radius(fake, k)
     real_k = max(min(k, real.shape[0] - 1), 1)
@@ -106,7 +106,7 @@ def nearest_distance(fake: jax.Array, train: jax.Array) -> jax.Array:
         train: float32 [n, p].
 
     Returns:
-        float32 [m], in the units of the input; 0 for copies alone.
+        float32 [m], in the units of the input; 0 only for exact copies.
     """
     return jnp.sqrt(_by_distances(jnp.min, jnp.asarray(fake), jnp.asarray(train)))
 
@@ -127,9 +127,10 @@ def _radius(rows: jax.Array, k: int) -> jax.Array:
 
 
 def _by_distances(function: Callable[..., T], rows: jax.Array, others: jax.Array, *more: jax.Array) -> T:
-    """function(squared distances [n] of a row to `others` [n, d], the row's part of `more`) for each row, a block at a time.
+    """function(squared distances [n] of a row to `others` [n, d], the row's part of `more`) for each row, in blocks.
 
-    By differences, for products would cancel the digits of near copies; in a loop, or each use would compute them anew.
+    By differences, since the expanded square would cancel digits for near copies; in a loop, so that each distance is
+    computed once.
     """
     count = rows.shape[0]
     size = min(BLOCK, count)

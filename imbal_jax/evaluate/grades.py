@@ -1,4 +1,4 @@
-"""Measures of classes in their order, such as the grades of a disease, from confusion matrices. Host-side NumPy."""
+"""Measures for ordinal classes, such as grades of a disease, from confusion matrices. Host-side NumPy."""
 
 from collections.abc import Sequence
 
@@ -9,7 +9,7 @@ from imbal_jax.evaluate.metrics import class_key
 
 
 def measures(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, np.ndarray]:
-    """What is told of graded classes.
+    """All measures for ordinal classes.
 
     Args:
         confusion: int [..., K, K], rows true, columns predicted.
@@ -31,9 +31,9 @@ def measures(confusion: np.ndarray, class_names: Sequence[str]) -> dict[str, np.
 
 
 def quadratic_kappa(confusion: np.ndarray) -> np.ndarray:
-    """Cohen's kappa for classes in their order, errors weighted by the square of their distance.
+    """Cohen's kappa for ordinal classes, errors weighted by their squared distance.
 
-    Cohen 1968, "Weighted kappa". At most 1; NaN where all rows are of one class and predicted so.
+    Cohen 1968, "Weighted kappa". At most 1; NaN if all rows are of one class and predicted as it.
 
     Args:
         confusion: int [..., K, K], rows true, columns predicted.

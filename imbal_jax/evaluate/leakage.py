@@ -1,4 +1,4 @@
-"""No test row, and nobody whose rows are in the test set, may be among the parents of a training row."""
+"""Leakage check: no test row, and no group (such as a patient) of the test set, may be a parent of a training row."""
 
 import numpy as np
 
@@ -7,15 +7,15 @@ from imbal_jax.errors import UserError
 
 
 def refuse(train: Rows, used: np.ndarray, test: Rows) -> None:
-    """Check before an evaluation that the training rows and the test rows have neither ids nor groups in common.
+    """Check before an evaluation that training and test rows share neither ids nor groups.
 
     Args:
         train: all real training rows.
-        used: row numbers into `train` that a method trained on or made new rows from, any shape; -1 is passed over.
+        used: row numbers into `train` that a method trained on or generated rows from, any shape; -1 is ignored.
         test: the test rows.
 
     Raises:
-        UserError: there is an overlap; it names how many and the first.
+        UserError: they overlap; it gives the number and the first one.
     """
     rows = np.unique(used[used >= 0])
     for kind, mine, theirs in (("row", train.ids[rows], test.ids), ("group", train.groups[rows], test.groups)):

@@ -1,4 +1,4 @@
-"""What a field measures besides the common metrics: chosen by the data set, computed from confusion matrices on the host."""
+"""Domain-specific measures besides the common metrics: chosen by the data set, computed on the host."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -18,7 +18,7 @@ def of(kind: str, confusion: Any, class_names: Sequence[str]) -> dict[str, float
         class_names: [K].
 
     Returns:
-        {name: value}, None where it has no meaning.
+        {name: value}, None if undefined.
     """
     values: dict[str, np.ndarray] = {}
     if kind == "aami":

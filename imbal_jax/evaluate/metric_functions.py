@@ -20,11 +20,11 @@ def by_name(name: str, classes: Sequence[str]) -> Callable[[np.ndarray], np.ndar
 
     Args:
         name: as in a row.
-        classes: [K], the classes' names, or what follows 'recall_' in the rows' keys.
+        classes: [K], the classes' names, or their part of the rows' keys 'recall_<class>'.
 
     Returns:
-        [..., K, K] (rows true, columns predicted) -> float64 [...], NaN without a meaningful number; None where the metric
-        needs more than the confusion matrix.
+        [..., K, K] (rows true, columns predicted) -> float64 [...], NaN if undefined; None if the metric needs more than
+        the confusion matrix.
     """
     if name in _COMMON:
         return lambda table: _whole(table, _COMMON[name])

@@ -1,4 +1,4 @@
-"""Classification metrics on the device, at the test set's own prior: pure jnp, to be jitted and vmapped."""
+"""Classification metrics on the device, at the test set's class frequencies: pure jnp, can be jitted and vmapped."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -23,13 +23,13 @@ SCALARS = (
     "brier",
     "nll",
 )
-# What some fields measure besides, see `evaluate.measures`.
+# Domain-specific ones, see `evaluate.measures`.
 FURTHER = ("kappa", "j_kappa", "mean_sensitivity", "quadratic_kappa")
 # Of an arm's GAN, the mean over its classes, see `evaluate.generators.quality`.
 GENERATOR = ("gan_frechet", "gan_precision", "gan_recall", "gan_density", "gan_coverage", "gan_copies")
 BY_CLASS = ("recall_", "precision_", "pr_auc_", "roc_auc_", "se_", "pp_", "f1_", "fpr_")
 LOWER_IS_BETTER = frozenset({"ece", "brier", "nll", "fpr_S", "fpr_V", "gan_frechet", "gan_copies"})
-# What a metric cannot be below or above, where that is not 0 and 1.
+# Bounds of metrics that are not in [0, 1].
 BOUNDS = {
     "mcc": (-1.0, 1.0),
     "kappa": (-1.0, 1.0),
@@ -40,9 +40,9 @@ BOUNDS = {
     "gan_frechet": (0.0, np.inf),
     "gan_density": (0.0, np.inf),
 }
-SHARES_BESIDE = ("recall", "minority", "accuracy_with_twins", "balanced_accuracy_with_twins")  # that are made of metrics
+SHARES_BESIDE = ("recall", "minority", "accuracy_with_twins", "balanced_accuracy_with_twins")  # shares derived from metrics
 ECE_BINS = 15
-RECALLS = tuple(i / 20 for i in range(1, 21))  # at which `pr_curve` gives the precision
+RECALLS = tuple(i / 20 for i in range(1, 21))  # the points of `pr_curve`
 
 
 def classification(logits: jax.Array, y: jax.Array) -> dict[str, jax.Array]:
@@ -153,7 +153,7 @@ def roc_area(score: jax.Array, positive: jax.Array) -> jax.Array:
 
 
 def _log_odds(log_p: jax.Array) -> jax.Array:
-    """Log-probabilities [N, K] -> log(p / (1 - p)): in the same order, and apart where p rounds to 1."""
+    """Log-probabilities [N, K] -> log(p / (1 - p)): order-preserving, and accurate where p rounds to 1."""
     top = jax.nn.one_hot(jnp.argmax(log_p, axis=-1), log_p.shape[-1], dtype=bool)
     others = jax.nn.logsumexp(jnp.where(top, -jnp.inf, log_p), axis=-1, keepdims=True)
     return log_p - jnp.where(top, others, jnp.log1p(-jnp.exp(jnp.where(top, -jnp.inf, log_p))))
@@ -178,7 +178,7 @@ def precision_at(score: jax.Array, positive: jax.Array, recalls: Sequence[float]
 
 
 def _by_threshold(score: jax.Array, positive: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """By falling score, [N] each: whether positive, and precision and positives found where equal scores are taken at once."""
+    """By decreasing score, [N] each: positive or not, precision, and positives so far; tied scores share a threshold."""
     n = score.shape[0]
     order = jnp.argsort(-score)
     score, positive = score[order], positive[order].astype(jnp.float32)
@@ -195,7 +195,7 @@ def calibration_error(log_p: jax.Array, y: jax.Array, bins: int = ECE_BINS) -> j
     Args:
         log_p: float32 [N, K] log-probabilities.
         y: int32 [N] true classes.
-        bins: how many bins [0, 1] is cut into.
+        bins: number of bins over [0, 1].
 
     Returns:
         float32 scalar in [0, 1]: the mean over rows of |confidence - accuracy| of the row's bin.
@@ -208,7 +208,7 @@ def calibration_error(log_p: jax.Array, y: jax.Array, bins: int = ECE_BINS) -> j
 
 
 def flatten(result: Mapping[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
-    """One lane's metrics as a flat dict that JSON can hold.
+    """One lane's metrics as a flat dict for JSON.
 
     Args:
         result: what `classification` returns for one lane, as numpy or host arrays.
@@ -232,12 +232,12 @@ def class_key(kind: str, class_name: str) -> str:
 
 
 def is_metric(name: str) -> bool:
-    """Whether a key of a flat row is a metric that can be averaged (and is no count, time or remark)."""
+    """Whether a key of a flat row is a metric that can be averaged (not a count, time or text)."""
     return name in (*SCALARS, *FURTHER, *GENERATOR) or name.startswith(BY_CLASS)
 
 
 def bounds(name: str) -> tuple[float, float]:
-    """What a metric cannot be below and above; infinities where it is no metric or has no bound."""
+    """The range of a metric; infinite for unbounded metrics and for other names."""
     if name in BOUNDS:
         return BOUNDS[name]
     return (0.0, 1.0) if is_metric(name) or name in SHARES_BESIDE else (-np.inf, np.inf)

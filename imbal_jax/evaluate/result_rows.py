@@ -1,4 +1,4 @@
-"""The rows of rows.jsonl, read back and checked: one for each (method, seed), of the fields that the report relies on."""
+"""Read and validate rows.jsonl: one row for each (method, seed), with the fields that the report needs."""
 
 import functools
 import math
@@ -18,17 +18,17 @@ NUMBERS = ("seconds", "gan_seconds", "classifier_seconds", "compile_seconds", "e
 
 
 def read(path: Path, test_counts: Sequence[int] | None = None) -> list[dict[str, Any]]:
-    """The rows of a run, each (method, seed) once; [] when there is no file.
+    """The rows of a run, each (method, seed) once; [] if there is no file.
 
-    A line that is there twice counts once, with a warning. Lines of older versions carry no digest, which is said once.
+    Repeated lines are counted once, with a warning. Lines of older versions have no digest; one warning says so.
 
     Args:
         path: of rows.jsonl.
-        test_counts: test rows of each class, [K]; None where they are not known. Then all rows have to agree on them.
+        test_counts: test rows of each class, [K]; None if unknown, then all rows must agree.
 
     Raises:
-        UserError: a damaged or altered line, a field of another type, a confusion matrix that is not of the test set, or two
-            different lines of one (method, seed).
+        UserError: a damaged or altered line, a field of the wrong type, a confusion matrix of a different test set, or two
+            different lines with the same (method, seed).
     """
     rows, undigested = json_files.read_with_digests(path)
     if undigested:
@@ -61,7 +61,7 @@ def _say_undigested(path: Path, undigested: int, total: int) -> None:
 
 
 def problem(row: Mapping[str, Any]) -> str | None:
-    """What is wrong with a row by itself, or None."""
+    """What is wrong with a single row, or None."""
     wrong = [name for name, (fits, needed) in _fields(row).items() if (name in row or needed) and not fits(row.get(name))]
     if wrong:
         value = repr(row[wrong[0]]) if wrong[0] in row else "missing"
@@ -81,7 +81,7 @@ def test_counts_of(matrix: Sequence[Sequence[int]]) -> list[int]:
 
 
 def _fields(row: Mapping[str, Any]) -> dict[str, tuple[Callable[[Any], bool], bool]]:
-    """What each field has to fulfil, and whether it has to be there."""
+    """For each field its check, and whether it is required."""
     fields: dict[str, tuple[Callable[[Any], bool], bool]] = {
         "method": (lambda value: isinstance(value, str) and bool(value.strip()), True),
         "seed": (lambda value: _is_count(value) and value < 2**32, True),
@@ -130,7 +130,7 @@ def _is_table(value: Any) -> bool:
 
 
 def _refuse_other_test_set(path: Path, rows: Sequence[Mapping[str, Any]], known: Sequence[int] | None) -> None:
-    """Raise UserError unless every confusion matrix has the test set's rows of each class."""
+    """Raise UserError unless every confusion matrix has the test set's number of rows of each class."""
     whose = "the test set has"
     for number, row in enumerate(rows, 1):
         if (matrix := row.get("confusion")) is None:
@@ -160,10 +160,10 @@ def _listed(counts: Sequence[int]) -> str:
 
 
 def with_length(row: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
-    """The row with `steps` and `length`, and with `derived`: whether they were computed.
+    """The row with `steps`, `length` and `derived` (whether the two were computed here).
 
-    Rows did not have them until arms were compared at equal steps. Before, every arm was trained for epochs of its own rows;
-    what remained of the last batch was left out. Where lanes could stop early, nothing tells how many they were.
+    Older rows lack them: every arm was trained for epochs of its own rows, without the last incomplete batch. With early
+    stopping the number of steps is unknown.
     """
     if row.get("steps") is not None:
         return {**row, "derived": False}

@@ -1,4 +1,4 @@
-"""What may be said after some seeds: intervals over seeds and paired comparisons on the same seeds. Host-side numpy."""
+"""Statistics over seeds: intervals, paired comparisons on the same seeds, and verdicts. Host-side NumPy."""
 
 import functools
 from collections.abc import Container, Iterable, Mapping, Sequence
@@ -10,18 +10,18 @@ import numpy as np
 from imbal_jax.evaluate import clustered, confusion_matrix, interim, metric_functions
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, bounds, is_metric
 
-LISTED_UP_TO = 12  # seeds: 2**12 sign patterns are still listed in full
-EXACT_UP_TO = 24  # seeds: the patterns of both halves are listed and sorted, which counts all of them
-ROUNDING = 1e-5  # of metrics, which are float32: differences that vary by a smaller share of themselves are all the same
+LISTED_UP_TO = 12  # seeds: all 2**12 sign patterns are enumerated
+EXACT_UP_TO = 24  # seeds: all patterns are counted from sorted sums of two halves
+ROUNDING = 1e-5  # relative, of float32 metrics: differences with a smaller spread are equal
 RESAMPLES = 10_000
 FLIPS = 49_999  # random sign patterns for more seeds
-FEWEST_BEYOND = 20  # resamples beyond each end of an interval; an end found from fewer is an accident
-FEWEST_TO_DECIDE = 6  # with 5 pairs the sign-flip test cannot come below 2 / 2**5 = 0.0625
-MOST_SEEDS = 64  # that are advised; with more the random patterns set the limit
+FEWEST_BEYOND = 20  # resamples beyond each end of an interval; with fewer the end is unreliable
+FEWEST_TO_DECIDE = 6  # with 5 pairs the p-value of the sign-flip test is at least 2 / 2**5 = 0.0625
+MOST_SEEDS = 64  # largest number advised; beyond it the random sign patterns limit p
 LEVEL = 0.05  # of the tests, over all methods compared
-POWER = 0.8  # of a comparison, for which seeds are advised
-MOST_PAIRS = 10_000  # that are advised for it
-MARGIN = 0.002  # differences below it are of no interest, unless said otherwise
+POWER = 0.8  # of a comparison, at which the advised number of seeds aims
+MOST_PAIRS = 10_000  # largest number advised for that power
+MARGIN = 0.002  # equivalence margin, by default
 COSTS = ("seconds", "gan_seconds", "classifier_seconds", "examples_seen")
 
 
@@ -29,8 +29,8 @@ def summary(name: str, values: Iterable[float | None]) -> dict[str, Any]:
     """Mean, spread and worst seed of one metric.
 
     Args:
-        name: the metric's name; it decides whether the worst seed is the lowest or (ece, brier, nll) the highest.
-        values: one number for each seed; None and NaN mark seeds without a meaningful number and are left out.
+        name: the metric's name; it decides whether the worst seed has the lowest or (ece, brier, nll) the highest value.
+        values: one number for each seed; None and NaN (undefined) are left out.
 
     Returns:
         {"mean", "std" (n - 1 in the denominator), "ci95": [low, high] (Student's t, cut at the metric's bounds), "worst",
@@ -93,17 +93,17 @@ def holm(p: Mapping[str, float | None]) -> dict[str, float | None]:
 
 
 def verdict(name: str, interval: Sequence[float] | None, p: float | None, margin: float = MARGIN) -> str:
-    """What a paired comparison says of a method against the baseline.
+    """The verdict of a paired comparison of a method with the baseline.
 
     Args:
-        name: the metric, which decides whether more is better.
+        name: the metric, which decides whether higher is better.
         interval: 95 % interval of the difference method - baseline, or None.
-        p: p-value, adjusted where several methods were compared, or None.
-        margin: differences below it are of no interest, in the metric's units.
+        p: p-value, adjusted if several methods were compared, or None.
+        margin: equivalence margin, in the metric's units.
 
     Returns:
-        'better' or 'worse' (p below 0.05, and the interval without 0), 'equivalent' (the interval within the margin on
-        both sides; also where there is a difference, but a small one), else 'undecided'.
+        'better' or 'worse' (p below 0.05, and the interval excludes 0), 'equivalent' (the interval lies within the margin
+        on both sides, even if it excludes 0), else 'undecided'.
     """
     if interval is None:
         return "undecided"
@@ -118,8 +118,7 @@ def verdict(name: str, interval: Sequence[float] | None, p: float | None, margin
 def results(rows: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
     """The aggregates of a run, by method in order of first appearance.
 
-    A failed lane whose metrics are None is left out of the means and still counted in "failed"; one that has numbers
-    counts in both.
+    A failed lane whose metrics are None is left out of the means and counted in "failed"; one with values counts in both.
 
     Args:
         rows: flat dicts, one for each (seed, method), as in rows.jsonl.
@@ -143,12 +142,12 @@ def comparisons(
 ) -> dict[str, dict[str, dict[str, Any]]]:
     """Every method against a baseline, paired by seed; at a point of a grid as `opponent` says.
 
-    Where the seeds are analysed several times as they become more, each analysis may use a share of the error (`interim`):
+    If a growing set of seeds is analysed several times, each analysis spends a share of the error (`interim`):
     the p-values are divided by the share, the intervals cover 1 - 0.05 x share. So the chance of one wrong 'better' or
-    'worse', over all methods and analyses, is at most 5 %, wherever the sweep ends. 'equivalent' is guarded method by method
-    (two one-sided tests at 2.5 % over all analyses), not over the methods.
+    'worse', over all methods and analyses, is at most 5 %, wherever the sweep ends. 'equivalent' is controlled per method
+    (two one-sided tests at 2.5 % over all analyses), not over all methods.
 
-    Where the rows have a confusion matrix for each group of the test set (patients, records), the intervals are over both
+    If the rows have a confusion matrix for each group of the test set (patients, records), the intervals are over both
     groups and seeds (`clustered.two_level`); the p-value is over seeds, and a verdict needs both.
 
     Args:
@@ -157,7 +156,7 @@ def comparisons(
         key: typed key; all comparisons of n pairs share their resamples and flips.
         baseline: the method compared against.
         margin: see `verdict`.
-        history: the earlier analyses; None for a single analysis of all seeds there will be.
+        history: the earlier analyses; None for a single, final analysis.
         unequal_steps: whether arms whose classifiers trained for different numbers of steps get a verdict.
         metrics: those of interest; None for all.
 
@@ -165,7 +164,7 @@ def comparisons(
         {method: {metric: paired(method, baseline) with "seeds" (that both have, failed ones included), "share" (of the
         error), "p_holm" (adjusted over the methods and analyses), "verdict" ('better', 'worse', 'equivalent', 'undecided' or
         'none': see `decide`) and "reason" (why there can be no verdict, or None)}} for the methods that have a baseline; {}
-        without one. "interval" is 'two-level' where groups were drawn; such have "groups", their number.
+        without one. "interval" is 'two-level' if groups were resampled; these have "groups", their number.
     """
     arms = _by_method(rows)
     table: dict[str, dict[str, dict[str, Any]]] = {}
@@ -206,18 +205,18 @@ def decide(
     arm: str = "",
     history: interim.History | None = None,
 ) -> tuple[str, str | None]:
-    """The verdict on one comparison, and why there can be none: the only place where this is decided.
+    """The verdict on one comparison, or the reason for having none; all verdicts are decided here.
 
     Args:
         name: the metric.
         pair: "ci95", "p_holm", "n", "share", "interval", "collapsed" (see `comparisons`).
         margin: see `verdict`.
         tests: comparisons that Holm's adjustment is over at most.
-        refusal: why the two arms cannot be compared at all, if so.
+        refusal: why the two arms cannot be compared at all, or None.
         arm, history: as `interim.share` takes them, to advise how many seeds are needed.
 
     Returns:
-        the word of `verdict` and None; or 'undecided' and why, where more seeds would help; or 'none' and why, where they
+        the word of `verdict` and None; or 'undecided' and why, if more seeds would help; or 'none' and why, if they
         would not.
     """
     if refusal:
@@ -234,7 +233,7 @@ def decide(
 
 
 def possible(n: int, tests: int, share: float = 1.0) -> bool:
-    """Whether the sign-flip test of n pairs can come below 0.05 after Holm's adjustment for so many tests.
+    """Whether the sign-flip test of n pairs can reach p below 0.05 after Holm's adjustment for `tests` tests.
 
     Args:
         n: pairs.
@@ -246,7 +245,7 @@ def possible(n: int, tests: int, share: float = 1.0) -> bool:
 
 
 def seeds_needed(tests: int, arm: str = "", history: interim.History | None = None) -> int | None:
-    """The fewest seeds with which so many comparisons can have a verdict; None where 64 are too few.
+    """The fewest seeds with which `tests` comparisons can have a verdict; None if more than 64 are needed.
 
     Args:
         tests: comparisons with the baseline, at least 1.
@@ -261,12 +260,12 @@ def seeds_needed(tests: int, arm: str = "", history: interim.History | None = No
 def pairs_needed(
     differences: Sequence[float], tests: int, margin: float = MARGIN, arm: str = "", history: interim.History | None = None
 ) -> int | None:
-    """The number of seeds with which a comparison is decided with a probability of 0.8, from the pairs there are.
+    """The number of seeds that decides a comparison with a power of 0.8, estimated from the finished pairs.
 
-    For the mean difference seen, or the margin where that is larger, at the standard deviation of the differences seen; the
+    For the observed mean difference, or the margin if that is larger, at the observed standard deviation of differences; the
     level is that of Holm's first step among so many tests, times the share of the error of an analysis of n seeds. See
-    `power`; as many as `possible` asks for at least. Mean and deviation are themselves estimates: from five pairs
-    the true deviation may be 0.6 to 2.9 times the one seen (95 %).
+    `power`; as many as `possible` asks for at least. Mean and deviation are themselves estimates: with five
+    pairs the true deviation may be 0.6 to 2.9 times the observed one (95 %).
 
     Args:
         differences: of the pairs, at least two.
@@ -275,7 +274,7 @@ def pairs_needed(
         arm, history: as `interim.share` takes them.
 
     Returns:
-        None where more than 10,000 are needed.
+        None if more than 10,000 are needed.
     """
     values = np.asarray(differences, np.float64)
     spread, effect = float(values.std(ddof=1)), max(abs(float(values.mean())), margin)
@@ -316,7 +315,7 @@ def power(effect: float, n: np.ndarray, level: np.ndarray) -> np.ndarray:
 
 
 def too_few(n: int, tests: int, arm: str = "", history: interim.History | None = None) -> str:
-    """One line that says that n seeds allow no verdict and how many would."""
+    """One line: n seeds allow no verdict, and how many would."""
     needed = seeds_needed(tests, arm, history)
     counted = f"{n} seed{'s' if n != 1 else ''} and {tests} comparison{'s' if tests != 1 else ''}"
     if history and (times := len([earlier for earlier in history.seeds.get(arm, ()) if earlier < n])):
@@ -340,18 +339,18 @@ def undecided(
     history: interim.History | None = None,
     unequal_steps: bool = False,
 ) -> list[str]:
-    """The methods whose comparison with the baseline is still open; a sweep may stop when there is none.
+    """The methods whose comparison with the baseline is undecided; a sweep may stop when there are none.
 
-    A method is open while the number of its pairs allows no verdict: see `possible`.
+    A method is undecided while it has too few pairs for a verdict: see `possible`.
 
     Args:
         rows, key, baseline, margin, history, unequal_steps: as for `comparisons`.
         metric: the metric that decides.
-        methods: names that must be decided even where they have no row yet, besides those in the rows.
+        methods: names that must be decided even if they have no row yet, besides those in the rows.
 
     Returns:
         names, in the order of `methods`, then of the rows; baselines are not among them. A method without a baseline to
-        compare with is open.
+        compare with is undecided.
     """
     compared = comparisons(rows, key, baseline, margin, history, unequal_steps, (metric,))
     names = dict.fromkeys([*methods, *(row["method"] for row in rows)])
@@ -360,9 +359,9 @@ def undecided(
 
 
 def opponent(row: Mapping[str, Any], baseline: str, arms: Container[str]) -> str | None:
-    """The arm that a row's arm is compared with: the baseline at its own point of a grid; None where it has none.
+    """The arm that a row's arm is compared with: the baseline at the same point of a grid; None if there is none.
 
-    The baseline at a point is itself compared with the baseline at no point, where the grid has it.
+    The baseline at a point is itself compared with the baseline without a point, if there is one.
 
     Args:
         row: "method" and "point".
@@ -389,7 +388,7 @@ def _is_open(pair: Mapping[str, Any] | None) -> bool:
 
 
 def _compared(name: str, shared: Sequence[tuple[Any, Any]], seed: tuple[int, ...], share: float) -> dict[str, Any]:
-    """`paired`, with the interval over groups and seeds where the rows have groups; at the share of the error."""
+    """`paired` at the given share of the error; the interval is over groups and seeds if the rows have groups."""
     level = LEVEL * max(share, 1e-9)
     result = _paired([a.get(name) for a, _ in shared], [b.get(name) for _, b in shared], seed, level)
     if result["n"] and any(row.get("confusion_by_group") for pair in shared for row in pair):
@@ -420,7 +419,7 @@ def _over_analyses(p: float | None, share: float) -> float | None:
 
 
 def _lengths_differ(shared: Sequence[tuple[Any, Any]], allowed: bool) -> str | None:
-    """'trained N and M steps' where both rows of a pair say how long they trained, and the numbers differ; or their GANs."""
+    """'trained N and M steps' if both rows of a pair have their number of steps and these differ; also for their GANs."""
     if allowed:
         return None
     fields = ["steps", *sorted({name for a, b in shared for name in a.keys() & b.keys() if name.startswith("gan_steps")})]
@@ -433,7 +432,7 @@ def _lengths_differ(shared: Sequence[tuple[Any, Any]], allowed: bool) -> str | N
 
 
 def _collapsed(shared: Sequence[tuple[Any, Any]]) -> tuple[str, int] | None:
-    """Which side predicts a single class, and in how many seeds; this arm before the baseline."""
+    """Which side collapsed to a single class, and in how many seeds; this arm is checked first."""
     for side, who in enumerate(("this arm", "the baseline")):
         if count := sum(confusion_matrix.collapsed(pair[side].get("confusion")) is not None for pair in shared):
             return who, count
@@ -441,7 +440,7 @@ def _collapsed(shared: Sequence[tuple[Any, Any]]) -> tuple[str, int] | None:
 
 
 def _within(ends: Sequence[float] | None, limits: tuple[float, float]) -> list[float] | None:
-    """The interval without what lies beyond the limits."""
+    """The interval clipped to the limits."""
     return None if ends is None else [float(np.clip(end, *limits)) for end in ends]
 
 
@@ -518,7 +517,7 @@ def _bootstrap(differences: np.ndarray, seed: tuple[int, ...], level: float = LE
 def _sign_flips(differences: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
     """[..., n] -> [...]: the two-sided p-value of each mean."""
     n = differences.shape[-1]
-    observed = np.abs(differences.mean(axis=-1)) - 1e-12 * np.abs(differences).max(axis=-1)  # rounding is no evidence
+    observed = np.abs(differences.mean(axis=-1)) - 1e-12 * np.abs(differences).max(axis=-1)  # tolerance for rounding
     if LISTED_UP_TO < n <= EXACT_UP_TO:
         return _count_flips(differences, observed)
     flipped = np.abs(differences @ _signs(n, seed)) / n
@@ -534,7 +533,7 @@ def _count_flips(differences: np.ndarray, observed: np.ndarray) -> np.ndarray:
     shares = np.empty(observed.shape)
     for index in np.ndindex(observed.shape):
         above = second.shape[-1] - np.searchsorted(second[index], n * observed[index] - first[index])
-        shares[index] = 1.0 if observed[index] <= 0 else 2.0 * above.sum() / 2**n  # as many lie below, with all signs turned
+        shares[index] = 1.0 if observed[index] <= 0 else 2.0 * above.sum() / 2**n  # by symmetry as many are below
     return shares
 
 

@@ -1,7 +1,8 @@
-"""analyses.json: which analyses of a growing set of seeds were made, so that the next one knows what it may still claim.
+"""analyses.json: the interim analyses of a growing set of seeds, so that the next one spends only the error that is left.
 
-Every report, and every time a stop rule asks, is an analysis. Kept are the seeds of each arm, the metric, the baseline and the
-margin, and what was planned before the first one. The same seeds analysed again are no new analysis. See `evaluate.interim`.
+Every report and every evaluation of a stop rule is an analysis. The file has the seeds of each arm, the metric, the baseline,
+the margin, and the plan made before the first analysis. Analysing the same seeds again is not a new one. See
+`evaluate.interim`.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,8 +15,8 @@ from imbal_jax.errors import UserError
 from imbal_jax.evaluate import interim, stats
 
 FILE = "analyses.json"
-FIXED = ("metric", "baseline", "margin")  # by the first analysis
-ENOUGH_OF_A_RULE = 64  # steps of a stop rule of an older run that are taken into account
+FIXED = ("metric", "baseline", "margin")  # the first analysis fixes them
+ENOUGH_OF_A_RULE = 64  # steps of a stop rule that count, for older runs without a ledger
 
 _SEEDS = json_kinds.mapping_of(lambda value: json_kinds.is_count(value) and value < 2**32)
 _FIXED = {"metric": json_kinds.is_text, "baseline": json_kinds.optional(json_kinds.is_text), "margin": json_kinds.is_number}
@@ -41,7 +42,7 @@ _RESULTS = {"paired": json_kinds.mapping_of(json_kinds.mapping_of(_PAIR))} | _FI
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """The ledger {"plan": {"seeds", "power"} or None, "analyses": [...]}; of an older run what results.json tells."""
+    """The ledger {"plan": {"seeds", "power"} or None, "analyses": [...]}; for older runs, derived from results.json."""
     path = folder / FILE
     if path.exists():
         ledger = {"plan": None, "analyses": [], **json_files.read_object(path)}
@@ -56,7 +57,7 @@ def read(folder: Path) -> dict[str, Any]:
 
 
 def begin(folder: Path, config: Mapping[str, Any]) -> None:
-    """Keep what is planned, before anything is analysed: how many seeds, and whether a rule may stop earlier."""
+    """Store the plan before anything is analysed: the number of seeds, and whether a stop rule may end earlier."""
     ledger = read(folder)
     plan = planned(config)
     if plan and not ledger["analyses"] and ledger["plan"] != plan._asdict():
@@ -64,7 +65,7 @@ def begin(folder: Path, config: Mapping[str, Any]) -> None:
 
 
 def planned(config: Mapping[str, Any]) -> interim.Plan | None:
-    """The plan that a config makes; None where it does not say how many seeds."""
+    """The plan in a config; None if it does not give the number of seeds."""
     seeds = len(seeds_of(config))
     return (
         interim.Plan(seeds, interim.PLANNED_ANALYSES if config.get("stop") else interim.UNPLANNED_ANALYSES) if seeds else None
@@ -72,7 +73,7 @@ def planned(config: Mapping[str, Any]) -> interim.Plan | None:
 
 
 def seeds_of(config: Mapping[str, Any]) -> range:
-    """The seeds that a config asks for; none where it does not say."""
+    """The seeds that a config asks for; empty if it does not say."""
     return seed_range.or_none(config.get("seeds"))
 
 
@@ -87,10 +88,10 @@ def history(
 
     Args:
         ledger: see `read`.
-        config: gives the plan where the ledger has none.
+        config: gives the plan if the ledger has none.
         rows: as in rows.jsonl.
         now: the metric, baseline and margin of the analysis to be made.
-        earlier_analyses: how often the stop rule of a run without a ledger asked.
+        earlier_analyses: how often the stop rule of a run without a ledger was evaluated.
     """
     finished = len({row["seed"] for row in rows})
     plan = interim.Plan(**ledger["plan"]) if ledger.get("plan") else planned(config)
@@ -108,7 +109,7 @@ def history(
 
 
 def changed(ledger: Mapping[str, Any], now: Mapping[str, Any]) -> str:
-    """What of metric, baseline and margin differs from the first analysis, in words; '' for nothing."""
+    """Which of metric, baseline and margin changed after the first analysis, in words; '' if none did."""
     firsts = ledger.get("firsts") or ledger["analyses"][:1]
     pairs = [(name, first[name], now[name]) for first in firsts for name in FIXED if first[name] != now[name]]
     if not pairs:
@@ -118,7 +119,7 @@ def changed(ledger: Mapping[str, Any], now: Mapping[str, Any]) -> str:
 
 
 def record(folder: Path, ledger: Mapping[str, Any], plan: interim.Plan, analysis: dict[str, Any]) -> dict[str, Any]:
-    """Keep an analysis, unless it is there already; the ledger with it."""
+    """Store an analysis unless it is stored already; returns the ledger with it."""
     analyses = list(ledger["analyses"])
     if analysis not in analyses:
         analyses.append(analysis)
@@ -129,14 +130,15 @@ def record(folder: Path, ledger: Mapping[str, Any], plan: interim.Plan, analysis
 
 
 def analysis(paired: Mapping[str, Mapping[str, Any]], now: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of an analysis: the seeds of each arm, and the arms that could have had a verdict.
+    """The stored part of an analysis: the seeds of each arm, and the arms that could have had a verdict.
 
     Args:
         paired: as `stats.comparisons` returns it.
         now: metric, baseline and margin.
     """
     pairs = {arm: of_arm[now["metric"]] for arm, of_arm in paired.items() if now["metric"] in of_arm}
-    decidable = [arm for arm, pair in pairs.items() if stats.possible(pair["n"], len(pairs), pair["share"]) and _told(pair)]
+    able = {arm: stats.possible(pair["n"], len(pairs), pair["share"]) for arm, pair in pairs.items()}
+    decidable = [arm for arm, pair in pairs.items() if able[arm] and _could_decide(pair)]
     return {"seeds": {arm: pair["seeds"] for arm, pair in pairs.items()}, "spent": decidable} | {
         name: now[name] for name in FIXED
     }
@@ -152,12 +154,12 @@ def counted(made: Sequence[Mapping[str, Any]], earlier: interim.History) -> list
 def merged(
     ledgers: Iterable[tuple[Mapping[str, Any], Mapping[str, str]]], of_report: Mapping[str, Any], add_up: bool
 ) -> dict[str, Any]:
-    """The ledgers of runs that are joined into one report, and of that report.
+    """Merge the ledgers of joined runs with the ledger of their report.
 
     Args:
-        ledgers: each run's, and the names that its arms have in the report.
-        of_report: of the report itself.
-        add_up: whether the runs are parts of one experiment with seeds of their own: then their plans add up.
+        ledgers: each run's ledger, and the names of its arms in the report.
+        of_report: the ledger of the report itself.
+        add_up: whether the runs are parts of one experiment with disjoint seeds; then their plans are summed.
     """
     analyses, plans, firsts = list(of_report["analyses"]), [], list(of_report["analyses"][:1])
     for ledger, names in ledgers:
@@ -173,13 +175,13 @@ def merged(
     return {"plan": plan, "analyses": analyses, "firsts": firsts}
 
 
-def _told(pair: Mapping[str, Any]) -> bool:
-    """Whether a verdict was not refused for another reason than the data: such an analysis gave nothing away."""
+def _could_decide(pair: Mapping[str, Any]) -> bool:
+    """Whether the data could give a verdict; one refused for other reasons (such as unequal steps) spends no error."""
     return pair["verdict"] != "none" or "collapsed" in str(pair["reason"])
 
 
 def _of_results(results: Mapping[str, Any]) -> dict[str, Any]:
-    """The analysis that an older results.json is of."""
+    """The analysis that an older results.json contains."""
     metric = results["metric"]
     pairs = {arm: of_arm[metric] for arm, of_arm in results["paired"].items() if metric in of_arm}
     of_arms = {arm: int(pair.get("seeds") or pair["n"]) for arm, pair in pairs.items()}

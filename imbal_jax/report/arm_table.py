@@ -1,4 +1,4 @@
-"""The main table: one row for each arm, sorted by the chosen metric, with published figures beside or below them."""
+"""The main table: one row for each arm, sorted by the chosen metric, with published results beside or below them."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -13,12 +13,12 @@ from imbal_jax.report.precision_recall import rarest
 from imbal_jax.report.run import Published, Run, area_key, baselines, published, ranked, recall_key, same_spec, values_of
 from imbal_jax.report.style import arm_colours
 
-MOST_CLASSES = 6  # of the minority with a column of their own; of more only the mean
-RAREST = 2  # of the minority whose area under the curve of precision and recall is a column too
-EPOCHS = {"epoch_seconds": "s per epoch", "epoch_selected": "Epoch selected"}  # columns of runs that have them
-SHORT = {"roc_auc": "ROC AUC"}  # heads of columns whose full name is in the note
+MOST_CLASSES = 6  # minority classes with a column each; with more, only their mean
+RAREST = 2  # rarest minority classes that also have a column for PR-AUC
+EPOCHS = {"epoch_seconds": "s per epoch", "epoch_selected": "Epoch selected"}  # columns shown if the run has them
+SHORT = {"roc_auc": "ROC AUC"}  # column headers; the note has the full names
 BREAKS = re.compile(r"(?<=[(_])|(?<=[.=])(?=[a-z])")  # in an arm's name: where a line may end
-WORDS = {"none": "–"}  # for a verdict that there is not
+WORDS = {"none": "–"}  # verdicts shown differently
 
 
 def compared(run: Run) -> Markup:
@@ -41,23 +41,23 @@ def compared(run: Run) -> Markup:
 
 
 def _common(values: Sequence[Any]) -> Any:
-    """What several rows of the table all say, so that it is said once below it; None where they differ."""
+    """The value that all rows share, which is then shown once below the table; None if they differ."""
     return values[0] if len(values) > 1 and all(value == values[0] for value in values) else None
 
 
 def _reason(run: Run) -> str | None:
-    """Why no arm has a verdict, where it is the same for all of them."""
+    """Why no arm has a verdict, if the reason is the same for all."""
     compared_pairs = [pairs.get(run.results["metric"]) or {} for pairs in run.results["paired"].values()]
     return _common([pair.get("reason") for pair in compared_pairs if pair.get("mean") is not None])
 
 
 def _length(run: Run) -> list[str] | None:
-    """What the steps are counted in, where it is the same for all arms."""
+    """How the training length was set, if it is the same for all arms."""
     return _common([summary["length"] for summary in run.results["methods"].values()])
 
 
 def _seeds(run: Run) -> int | None:
-    """How many seeds the arms have, where it is the same for all of them."""
+    """The number of seeds, if it is the same for all arms."""
     return _common([len(summary["seeds"]) for summary in run.results["methods"].values()])
 
 
@@ -74,7 +74,7 @@ def _said_once(run: Run) -> str:
 
 
 def interval_words(run: Run, pair: Mapping[str, Any]) -> str:
-    """The interval of a difference with what it is over; or that all the differences are the same."""
+    """The interval of a difference and what was resampled; or that all differences are equal."""
     metric, (low, high), n = run.results["metric"], pair["ci95"], pair["n"]
     if pair["effect"] is None and pair["interval"] != "two-level":
         return f"the differences of all {n} paired seeds are equal ({gap(metric, pair['mean'])}): no interval"
@@ -84,7 +84,7 @@ def interval_words(run: Run, pair: Mapping[str, Any]) -> str:
 
 
 def steps_words(run: Run, arm: str) -> str:
-    """'trained N and M steps' where an arm and its baseline trained for different lengths; '' else."""
+    """'trained N and M steps' if an arm and its baseline trained for different lengths, else ''."""
     arms = run.results["methods"]
     row = next(row for row in run.rows if row["method"] == arm)
     other = stats.opponent(row, run.results["baseline"], arms)
@@ -94,7 +94,7 @@ def steps_words(run: Run, arm: str) -> str:
 
 
 def _levels(run: Run) -> str:
-    """What the intervals of differences are over, where the rows have groups."""
+    """A note on two-level intervals, if the rows have groups."""
     metric = run.results["metric"]
     groups = {pairs[metric]["groups"] for pairs in run.results["paired"].values() if pairs.get(metric, {}).get("groups")}
     if not groups:
@@ -103,7 +103,7 @@ def _levels(run: Run) -> str:
 
 
 def labels(run: Run) -> dict[str, Label]:
-    """For each arm its number in the table, in its colour, and its name: for the table and the charts."""
+    """For each arm its rank and its name, in its colour: for the table and the charts."""
     colours = arm_colours(list(run.results["methods"]))
     return {arm: Label(rank, colours[arm], BREAKS.split(arm)) for rank, arm in enumerate(ranked(run), 1)}
 
@@ -134,7 +134,7 @@ def _table(run: Run) -> tuple[list[str], list[list[Cell]]]:
 
 
 def _beside(row: list[Cell], theirs: Published, columns: Mapping[str, int]) -> None:
-    """A source's figures in the row of our arm of the same method."""
+    """Add published results to the row of our arm of the same method."""
     for name, value in theirs.figures.items():
         if name in columns:
             row[columns[name]] = _with_small(row[columns[name]], Small(f"published {number(name, value)}"))
@@ -146,7 +146,7 @@ def _with_small(cell: Cell, line: Small) -> Cell:
 
 
 def _apart(theirs: Published, columns: Mapping[str, int], width: int) -> list[Cell]:
-    """A row for a source whose method is not among our arms, or is not said."""
+    """A row for published results whose method is not among our arms, or is not given."""
     row = [Cell(None)] * width
     for name, value in theirs.figures.items():
         if name in columns:
@@ -157,7 +157,7 @@ def _apart(theirs: Published, columns: Mapping[str, int], width: int) -> list[Ce
 
 
 def _described(theirs: Published, columns: Mapping[str, int]) -> str:
-    """The source with those of its figures that no column shows."""
+    """The source, with its results that no column shows."""
     others = [f"{name_of(name)} {number(name, value)}" for name, value in theirs.figures.items() if name not in columns]
     return ": ".join(filter(None, (theirs.source, ", ".join(others))))
 
@@ -218,7 +218,7 @@ def _against(run: Run, arm: str) -> list[Cell]:
 
 
 def _steps(arm_results: Mapping[str, Any], shown_once: bool) -> Cell:
-    """Optimiser steps of a seed's classifier, and what they are counted in unless that is alike for all arms."""
+    """Optimiser steps of a seed's classifier, and how that length was set unless it is shown once for all arms."""
     if not arm_results["steps"]:
         return BLANK
     length = (Small("; ".join(arm_results["length"]), "words"),) if arm_results["length"] and not shown_once else ()

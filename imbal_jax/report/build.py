@@ -13,23 +13,23 @@ from imbal_jax.report import analyses, page, plots, precision_recall
 from imbal_jax.report.join import joined
 from imbal_jax.report.run import Run, analysed, baselines, best, ranked, read, recall_key
 
-KEPT = ("compile_seconds", "trace_seconds", "cache_hits", "cache_misses")  # of an earlier results.json
-MOST_MATRICES, FEW_CLASSES = 6, 6  # arms whose confusion is drawn; of so few classes twice as many
+KEPT = ("compile_seconds", "trace_seconds", "cache_hits", "cache_misses")  # taken over from an earlier results.json
+MOST_MATRICES, FEW_CLASSES = 6, 6  # arms whose confusion matrix is drawn; twice as many if there are few classes
 
 
 def build(workdir: Path, compiled: Mapping[str, Any] | None = None) -> Path:
     """Write results.json, plots/ and report.html of a run.
 
     Args:
-        workdir: holds rows.jsonl; config.json, environment.json, metrics.jsonl and generator.json are used where they are
-            there.
-        compiled: what compiling cost, to be kept in results.json; what is there already by default.
+        workdir: holds rows.jsonl; config.json, environment.json, metrics.jsonl and generator.json are used if they
+            exist.
+        compiled: compilation times for results.json; by default those already there.
 
     Returns:
         the path of report.html.
 
     Raises:
-        UserError: no finished row, a damaged file, or a config.metric that the rows lack.
+        UserError: no finished row, a damaged file, or an unknown config.metric.
     """
     if compiled is None:
         earlier = json_files.read_object(workdir / "results.json")
@@ -41,7 +41,7 @@ def join(workdirs: Sequence[Path], out: Path) -> Path:
     """Write one report of several runs on the same data, without training; see `report.join.joined`.
 
     Args:
-        workdirs: directories of runs; of one alone the report is built anew in its place.
+        workdirs: directories of runs; with a single one its own report is rebuilt.
         out: where results.json, plots/ and report.html go; none of `workdirs`.
 
     Returns:
@@ -98,7 +98,7 @@ def _draw(run: Run) -> None:
 
 
 def _curves(run: Run) -> list[dict[str, Any]]:
-    """The history without the arms beyond the best few, which no eye could follow."""
+    """The history of the best few arms; more curves would be unreadable."""
     trained = dict.fromkeys(line["method"] for line in run.history if line.get("stage") == "classifier")
     good = [arm for arm in dict.fromkeys([*baselines(run)[:1], *ranked(run)]) if arm in trained]
     shown = set(good[: plots.MOST_LINES] if len(trained) > plots.MOST_LINES else trained)
@@ -106,7 +106,7 @@ def _curves(run: Run) -> list[dict[str, Any]]:
 
 
 def _pr_curves(run: Run, arm: str) -> np.ndarray:
-    """float [L, K, 20]: each class's precisions at rising recall on each seed that has them."""
+    """float [L, K, 20]: the precisions of each class at increasing recall, for each seed that has them."""
     rows = [row["pr_curve"] for row in run.rows if row["method"] == arm and row.get("pr_curve")]
     return np.array(rows, np.float64)
 

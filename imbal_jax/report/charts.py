@@ -1,4 +1,4 @@
-"""Charts that are drawn by the page itself, so that they follow its width and its light or dark setting."""
+"""Charts drawn in HTML and CSS, which adapt to the page's width and colour scheme."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -14,26 +14,26 @@ from imbal_jax.report.markup import Label, render
 from imbal_jax.report.run import Run, baselines, mean_of, published, ranked, same_spec, values_of
 from imbal_jax.report.style import arm_colours
 
-LOG_FROM = 10.0  # costs that span more are drawn on a logarithmic axis
+LOG_FROM = 10.0  # ratio of costs above which the axis is logarithmic
 TIMES = (0.1, 0.3, 1, 3, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 36000, 86400)  # seconds
 WORDLESS = {"none": "no verdict"}
 STEPS = (1.0, 2.0, 2.5, 5.0, 10.0)
 
 
 class Scale(NamedTuple):
-    """Where values lie on an axis, in percent of its length; a logarithmic one is of seconds."""
+    """Positions of values on an axis, in percent of its length; logarithmic axes are in seconds."""
 
     low: float
     high: float
     log: bool = False
 
     def at(self, value: float) -> float:
-        """The place of a value; what lies beyond an end is put at the end."""
+        """The position of a value; values outside are clipped to the ends."""
         low, high, value = (math.log(v) if self.log else v for v in (self.low, self.high, min(max(value, self.low), self.high)))
         return round(100 * (value - low) / (high - low), 2)
 
     def ticks(self, most: int) -> list[float]:
-        """At most so many round values inside."""
+        """At most `most` round values inside."""
         if self.log:
             values = [value for value in TIMES if self.low <= value <= self.high]
             return values[:: math.ceil(len(values) / most)] if values else []
@@ -47,10 +47,10 @@ class Mark(NamedTuple):
     """A mark of a chart.
 
     Attributes:
-        kind: CSS classes, which say what it looks like.
-        style: CSS of its place, such as 'left:12.5%'.
+        kind: CSS classes.
+        style: CSS of its position, such as 'left:12.5%'.
         text: inside it.
-        title: what is shown when it is pointed at.
+        title: tooltip.
     """
 
     kind: str
@@ -63,13 +63,13 @@ class Strip(NamedTuple):
     """A row of a chart: a name, marks on a common scale, a number.
 
     Attributes:
-        marks: those that are drawn first are below the others.
+        marks: in drawing order.
         value: the number on the right.
         label: of an arm; None for a published figure.
         name: of a published figure's source.
         kind: CSS classes.
         colour: of the marks, '' for that of the kind.
-        title: what is shown when the row is pointed at.
+        title: tooltip of the row.
     """
 
     marks: list[Mark]
@@ -89,7 +89,7 @@ class Chart(NamedTuple):
 
 
 def seeds(run: Run) -> Markup:
-    """Every seed of every arm on a common scale, one tab for each of the chosen metric, accuracy and minority recall."""
+    """Every seed of every arm on a common scale; one tab each for the chosen metric, accuracy and minority recall."""
     metrics = list(dict.fromkeys([run.results["metric"], "accuracy", *(["minority"] if run.data["minority"] else [])]))
     charts = {capital(name_of(metric)): _dots(run, metric) for metric in metrics}
     note = "Each stroke is a seed; the dot is the mean, the bar its 95% interval (Student's t; an arrowhead: it extends beyond "
@@ -102,7 +102,7 @@ def seeds(run: Run) -> Markup:
 
 
 def forest(run: Run) -> Markup:
-    """Every arm's difference to the baseline with its interval, and the band of differences that are of no interest."""
+    """Every arm's difference from the baseline with its interval, and the equivalence margin as a band."""
     metric, margin = run.results["metric"], run.results["margin"]
     pairs = {arm: run.results["paired"].get(arm, {}).get(metric) or {} for arm in ranked(run)}
     pairs = {arm: pair for arm, pair in pairs.items() if pair.get("mean") is not None}
@@ -135,7 +135,7 @@ def forest(run: Run) -> Markup:
 
 
 def cost(run: Run) -> Markup:
-    """The seconds of a seed against the chosen metric, with the arms that no other beats in both joined by a line."""
+    """Seconds per seed against the chosen metric; Pareto-optimal arms are ringed."""
     metric = run.results["metric"]
     spent = {arm: run.results["methods"][arm]["seconds"] for arm in ranked(run)}
     points = {arm: (spent[arm], mean_of(run, arm, metric)) for arm in spent}
@@ -165,7 +165,7 @@ def cost(run: Run) -> Markup:
 
 
 def _dots(run: Run, metric: str) -> Chart | None:
-    """Every seed of a metric; None where there is none."""
+    """One tab: all seeds by one metric; None if no seed has it."""
     arms = ranked(run)
     values = {arm: values_of(run, arm, metric) for arm in arms}
     beside, separate = _published(run, metric)
@@ -193,7 +193,7 @@ def _dots(run: Run, metric: str) -> Chart | None:
 
 
 def _published(run: Run, metric: str) -> tuple[list[tuple[str, str, float]], dict[str, float]]:
-    """Figures of sources: (our arm, source, value) where an arm of ours is of the same method, and {source: value} else."""
+    """Published results: (our arm, source, value) if one of our arms has the same method, else {source: value}."""
     with_metric = [(theirs, same_spec(run, theirs)) for theirs in published(run.config) if metric in theirs.figures]
     beside = [(arm, theirs.source, theirs.figures[metric]) for theirs, ours in with_metric for arm in ours]
     return beside, {theirs.source: theirs.figures[metric] for theirs, ours in with_metric if not ours}
@@ -204,7 +204,7 @@ def _size(run: Run) -> str:
 
 
 def _bar(scale: Scale, ends: Sequence[float] | None) -> list[Mark]:
-    """An interval, with arrowheads where it goes on beyond the scale."""
+    """An interval, with arrowheads where it extends beyond the scale."""
     if not ends:
         return []
     left, right = (scale.at(end) for end in ends)
@@ -224,7 +224,7 @@ def _rounding(scale: Scale) -> float:
 
 
 def _is_cut(scale: Scale, intervals: Iterable[Sequence[float] | None]) -> bool:
-    """Whether an interval goes on beyond the frame."""
+    """Whether an interval extends beyond the scale."""
     return any(_below(scale, ends) or ends[1] > scale.high + _rounding(scale) for ends in intervals if ends)
 
 
@@ -235,7 +235,7 @@ def _axis(scale: Scale, metric: str, signed: bool = False) -> list[Mark]:
 
 
 def _forest_scale(means: Sequence[float], intervals: Sequence[Sequence[float] | None], margin: float) -> Scale:
-    """All means, 0 and the margin; intervals as far as they do not squeeze the rest to less than a third."""
+    """Contains all means, 0 and the margin; intervals only as far as the rest keeps a third of the width."""
     low, high = min(*means, -1.2 * margin), max(*means, 1.2 * margin)
     ends = [end for interval in intervals if interval for end in interval]
     span = high - low
@@ -253,7 +253,7 @@ def _padded(values: Sequence[float], log: bool = False) -> Scale:
 
 
 def _front(points: dict[str, tuple[float, float]], metric: str) -> list[str]:
-    """The arms that no other arm beats in cost and metric at once, from the cheapest."""
+    """The Pareto-optimal arms by cost and metric, cheapest first."""
     sign = -1.0 if metric in LOWER_IS_BETTER else 1.0
     front: list[str] = []
     for arm, (_, score) in sorted(points.items(), key=lambda item: (item[1][0], -sign * item[1][1])):
@@ -263,7 +263,7 @@ def _front(points: dict[str, tuple[float, float]], metric: str) -> list[str]:
 
 
 def _labelled(positions: dict[str, tuple[float, float]], first: Iterable[str]) -> set[str]:
-    """The arms whose names find room beside their dots: those of `first` before the others."""
+    """The arms whose names fit beside their dots; those of `first` take precedence."""
     taken: list[tuple[float, float, float]] = []
     labelled = set()
     for arm in dict.fromkeys([*first, *positions]):

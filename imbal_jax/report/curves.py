@@ -1,4 +1,4 @@
-"""metrics.jsonl: a line for each lane and epoch, and the warnings; beside it tensorboard/, the same curves to look at."""
+"""metrics.jsonl: a line for each lane and epoch, and warnings; tensorboard/ has the same curves."""
 
 import itertools
 import math
@@ -11,7 +11,7 @@ import numpy as np
 from imbal_jax.artifacts import curve_lines, json_files, tensorboard
 from imbal_jax.report.style import slug
 
-MOST_SEEDS = 8  # trained together, for each to have a run of its own in TensorBoard
+MOST_SEEDS = 8  # trained together; with more, TensorBoard shows only their mean
 HEAD = ("stage", "method", "seed", "epoch")
 
 
@@ -56,7 +56,7 @@ class Curves(NamedTuple):
         json_files.append(self.path, [{**head, "seed": seed, "epoch": epoch, "message": message}])
 
     def resume(self, stage: str, arms: Sequence[str | None], epochs: int) -> None:
-        """Forget the lines of a stage after the epochs that its checkpoint has seen: they will be written again."""
+        """Remove the lines of a stage after the epochs in its checkpoint; they will be written again."""
 
         def kept(row: dict) -> bool:
             mine = row.get("of", row["stage"]) == stage and row.get("method") in arms and row["seed"] in self.seeds
@@ -71,7 +71,7 @@ class Curves(NamedTuple):
     def by_lane(self, stage: str, arms: Sequence[str | None], epochs: float = math.inf) -> list[list[dict]]:
         """The lines of a stage for each lane, [L], the lanes being those of `add`.
 
-        Of the newest so many epochs only where that is asked for; then the end of the file alone is read.
+        With `epochs` only the newest ones; then only the end of the file is read.
         """
         lines: dict[Any, list[dict]] = {lane: [] for lane in itertools.product(arms, self.seeds)}
         newest = None
@@ -96,15 +96,15 @@ class Curves(NamedTuple):
 
 
 def runs(rows: Sequence[Mapping[str, Any]], seeds: Sequence[int]) -> dict[str, list[tensorboard.Point]]:
-    """What TensorBoard shows of a stage of an arm.
+    """The TensorBoard runs of one stage of an arm.
 
     Args:
         rows: lines of metrics.jsonl of these seeds; of two for one seed and epoch the later one counts.
         seeds: that are trained together.
 
     Returns:
-        {run: [(epoch, {name: value})]}, epochs rising: 'seeds-0-3' are means over the seeds that have a finite number; each
-        of at most 8 seeds has a run 'seed-2' too, and a single seed only this.
+        {run: [(epoch, {name: value})]}, epochs rising: 'seeds-0-3' are means over seeds with a finite value; up to
+        8 seeds also have a run each ('seed-2'), a single seed only that.
     """
     by_epoch: dict[int, dict[int, dict[str, float]]] = {}
     for row in sorted(rows, key=lambda row: row["epoch"]):
@@ -140,7 +140,7 @@ def seeds_of(name: str) -> list[int]:
 
 
 def _figures(row: Mapping[str, Any]) -> dict[str, float]:
-    """The finite numbers of a line but for those that say which line it is."""
+    """The finite numbers of a line, except the fields that identify it."""
     numbers = {name: value for name, value in row.items() if name not in HEAD and isinstance(value, float)}
     return {name: value for name, value in numbers.items() if math.isfinite(value)}
 

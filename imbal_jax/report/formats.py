@@ -1,4 +1,4 @@
-"""How metrics are called and numbers are written on the page: plain text, which the templates escape."""
+"""Names of metrics and formats of numbers on the page, as plain text."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -66,12 +66,12 @@ def name_of(metric: str) -> str:
 
 
 def capital(words: str) -> str:
-    """The words with their first letter large, the others as they are."""
+    """The text with its first letter in upper case, the rest unchanged."""
     return words[:1].upper() + words[1:]
 
 
 def down(metric: str) -> str:
-    """An arrow where lower is better."""
+    """An arrow down if lower is better, else ''."""
     return " ↓" if metric in LOWER_IS_BETTER else ""
 
 
@@ -81,7 +81,7 @@ def is_share(metric: str) -> bool:
 
 
 def number(metric: str, value: float | None) -> str:
-    """'87.65%' for shares, '0.123' else; '–' for None."""
+    """'87.65%' for shares, otherwise '0.123'; '–' for None."""
     if value is None:
         return "–"
     if is_share(metric):
@@ -97,7 +97,7 @@ def gap(metric: str, value: float | None) -> str:
 
 
 def band(metric: str, margin: float) -> str:
-    """'±0.2 points': the differences that are of no interest."""
+    """'±0.2 points': the margin within which arms are equivalent."""
     return f"±{100 * margin:g} points" if is_share(metric) else f"±{margin:g}"
 
 

@@ -1,4 +1,4 @@
-"""Pictures of images: real beside generated ones, and those before and after a transform. Plain numpy in, PNG out."""
+"""Image grids: real next to generated images, and images before and after augmentation. Numpy arrays in, PNG out."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -10,7 +10,7 @@ import numpy as np
 
 from imbal_jax.report.style import MAJORITY, MINORITY, canvas, short
 
-TILE = 0.84  # inches, an image among those before and after a transform
+TILE = 0.84  # inches, one image before or after augmentation
 
 
 class Block(NamedTuple):
@@ -43,8 +43,8 @@ def sample_grid(
         path: the PNG to write.
         fake: uint8 [K, n, H, W, C], C 1 or 3.
         real: uint8 [K, r, H, W, C], where masked ones (np.ma) leave gaps, or None.
-        class_names: K names; '' for a row that goes on with the one above.
-        minority: class numbers; None where rows are no classes.
+        class_names: K names; '' for a row that continues the one above.
+        minority: class numbers; None if rows are not classes.
         title: one line above the picture.
     """
     blocks = [fake] if real is None else [real, fake]
@@ -71,14 +71,14 @@ def sample_grid(
 
 
 def transformed(path: Path, title: str, bands: Mapping[str, Sequence[Block]]) -> None:
-    """What a method does to images: those before and those after, side by side, three in a row.
+    """Images before and after a method, side by side, three in a row.
 
     The background is transparent and the text of middle brightness, so the picture sits on light and dark pages.
 
     Args:
         path: the PNG to write.
         title: one line above the picture.
-        bands: below one another, each with a line above it; a band's blocks are beside one another.
+        bands: blocks side by side, by their heading; bands are stacked vertically.
     """
     across = max(len(blocks) for blocks in bands.values())
     cell_width, cell_height, spacing = TILE + 0.16, TILE + 0.34, 0.3

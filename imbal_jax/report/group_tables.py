@@ -1,4 +1,4 @@
-"""The page's tables of what a field's papers report, with intervals over the groups of the test set: records, patients."""
+"""Tables of domain-specific measures, with intervals over groups of the test set such as records or patients."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -18,16 +18,16 @@ SEED = 0  # of the bootstrap
 
 
 class Field(NamedTuple):
-    """What is told of one field's data.
+    """The measures of one application domain.
 
     Attributes:
-        title: of the table.
-        mark: a metric by which its rows are known.
-        main: the measure that arms are compared by, and its name.
-        groups: what the groups of the test set are.
+        title: title of the table.
+        mark: a metric that identifies rows of this domain.
+        main: key and name of the measure used to compare arms.
+        groups: name of the test set's groups.
         measure: confusion matrices and class names -> measures, see `clustered.bootstrap`.
-        columns: class names -> the measures that are shown, with their heads (plain text).
-        note: what the abbreviations mean.
+        columns: class names -> {measure: column header}.
+        note: explanation of abbreviations.
     """
 
     title: str
@@ -72,7 +72,7 @@ FIELDS = (
 
 
 def by_group(run: Run) -> Markup:
-    """Every arm's measures, its seeds pooled; '' for data of no such field or without groups."""
+    """Every arm's measures, pooled over seeds; '' for other data or without groups."""
     return Markup("").join(_section(run, field) for field in FIELDS)
 
 
@@ -105,7 +105,7 @@ def _section(run: Run, field: Field) -> Markup:
 def _against(
     tables: Mapping[str, Mapping[int, np.ndarray]], arm: str, base: str, measure: clustered.Measure, main: str
 ) -> Cell:
-    """How much more an arm has than the baseline on the seeds that both have, over both groups and seeds."""
+    """The difference from the baseline on shared seeds, with an interval over groups and seeds."""
     seeds = sorted(set(tables[arm]) & set(tables.get(base, ())))
     if arm == base or not seeds:
         return Cell(None)
@@ -123,7 +123,7 @@ def _against(
 
 
 def _within(measure: str, ends: tuple[float, float]) -> tuple[float, float]:
-    """The interval of a difference without what is beyond the measure's range."""
+    """The interval of a difference, clipped to the measure's range."""
     low, high = bounds(measure)
     return max(ends[0], low - high), min(ends[1], high - low)
 

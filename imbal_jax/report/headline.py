@@ -1,4 +1,4 @@
-"""The first words of the page: what the method brought against the baseline, and how sure that is."""
+"""The headline of the page: how the method compares with the baseline, and how certain that is."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ from imbal_jax.report.formats import band, capital, gap, is_share, name_of, numb
 from imbal_jax.report.markup import render
 from imbal_jax.report.run import BASELINE, Run, baselines, mean_of, ranked
 
-FEW = 4  # methods beside the baseline; among more, the best one makes the headline
+FEW = 4  # methods besides the baseline; with more, the headline is about the best one
 BADGES = {
     "better": "better than {baseline}",
     "worse": "worse than {baseline}",
@@ -26,14 +26,14 @@ BADGES = {
 
 
 class Headline(NamedTuple):
-    """The first words of the page; all plain text.
+    """The headline of the page, as plain text.
 
     Attributes:
         verdict: that of `stats.decide`, which the claim follows, or 'few' (too few seeds for any), 'single' (one seed) or
             'unknown'.
-        arm: of which something is claimed; '' where there is nothing to compare.
-        claim: the sentence, which goes on after the arm's name.
-        detail: how sure it is.
+        arm: the subject of the claim; '' if there is nothing to compare.
+        claim: the sentence after the arm's name.
+        detail: the statistical evidence.
     """
 
     verdict: str
@@ -59,7 +59,7 @@ def header(run: Run) -> Markup:
 
 
 def headline(run: Run) -> Headline:
-    """What the config's method (among many, the best one) brought against the baseline, on the seeds both finished."""
+    """How the config's method (with many arms, the best one) compares with the baseline on the seeds that both finished."""
     method, metric, arms = _method(run), run.results["metric"], run.results["methods"]
     if method is None:
         best = [f"{arm} reaches {number(metric, mean_of(run, arm, metric))}" for arm in arms]

@@ -1,4 +1,4 @@
-"""Several runs as one: the same data, arms named apart where the configs differ."""
+"""Join several runs on the same data into one report; arms get distinct names if the configs differ."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -10,22 +10,22 @@ from imbal_jax.evaluate import stats
 from imbal_jax.report import analyses
 from imbal_jax.report.run import Run, Source, ordered, read, selection
 
-# Fields that say which rows there are, how they were computed or how they are shown, and not what a row is.
+# Fields that select rows, or say how they were computed or shown; they do not change what a row means.
 ROWS = {"seeds", "baselines", "method", "grid", "stop"}
 SHOWN = {"name", "expected", "metric", "margin", "baseline"}
 COMPUTED = {"conv", "lanes", "parallel", "lanes_per_device", "data_devices", "chunk_seconds", "save_seconds", "data.dir"}
-MOST_NAMED = 3  # fields; arms of runs that differ in more are named by their directory
+MOST_NAMED = 3  # differing fields in an arm's name; with more, the directory's name is used
 
 
 def joined(workdirs: Sequence[Path], out: Path) -> Run:
     """The rows of several runs on the same data.
 
-    A (method, seed) that two runs with equal configs have is taken from the first. Where configs differ in what a row is,
-    the arms are named apart ('over [classifier.epochs=10]'), and each is compared with the baseline of its own config.
+    If two runs with equal configs have the same (method, seed), the first one's row is used. If configs differ in what a row
+    means, the arms get distinct names ('over [classifier.epochs=10]'), each compared with the baseline of its own config.
 
     Args:
         workdirs: directories of runs, at least one.
-        out: where the report will lie.
+        out: directory of the report.
 
     Raises:
         UserError: the data differ, or a directory holds no finished row.
@@ -49,7 +49,7 @@ def joined(workdirs: Sequence[Path], out: Path) -> Run:
         taken |= new
         ledgers.append((run.ledger, names))
         lines = [{**line, "method": names.get(line.get("method", ""), line.get("method"))} for line in run.history]
-        history += [line for line in lines if _told(line, new, run is drawn)]
+        history += [line for line in lines if _is_used(line, new, run is drawn)]
         repeated = len(placed) - len(new)
         sources.append(Source(str(run.folder), run.environment.get("command"), differs, len(new), repeated))
     seeds_differ = same_config and _apart(runs)
@@ -83,7 +83,7 @@ def _refuse_other_data(first: Run, other: Run) -> None:
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """The fields that decide what a row is, as {'classifier.epochs': 10}."""
+    """The fields that decide what a row means, as {'classifier.epochs': 10}."""
     fields: dict[str, Any] = {}
     for name, value in config.items():
         name = prefix + name
@@ -105,28 +105,28 @@ def _point(run: Run, differs: Mapping[str, Any]) -> str:
 
 
 def _placed(row: dict[str, Any], point: str) -> dict[str, Any]:
-    """The row with its arm named by `point` too."""
+    """The row with `point` added to its arm's name."""
     if not point:
         return row
     points = ", ".join(filter(None, (point, row.get("point"))))
     return {**row, "method": stats.at_point(stats.off_point(row), points), "point": points}
 
 
-def _told(line: Mapping[str, Any], new: Mapping[tuple[str, int], Any], drawn: bool) -> bool:
-    """Whether a line of metrics.jsonl belongs to a row that was taken, or to the generator that is shown."""
+def _is_used(line: Mapping[str, Any], new: Mapping[tuple[str, int], Any], drawn: bool) -> bool:
+    """Whether a line of metrics.jsonl belongs to a row that is used, or to the generator that is shown."""
     if line.get("method") is not None:
         return (line["method"], line.get("seed")) in new
     return drawn or (line.get("stage") == "warning" and line.get("seed") in {seed for _, seed in new})
 
 
 def _apart(runs: Sequence[Run]) -> bool:
-    """Whether no two runs have a seed in common: parts of one experiment, such as the jobs of an array."""
+    """Whether the runs' seeds are disjoint: parts of one experiment, such as the jobs of an array."""
     of_runs = [{row["seed"] for row in run.rows} for run in runs]
     return len(set().union(*of_runs)) == sum(map(len, of_runs))
 
 
 def _config(runs: Sequence[Run], same_config: bool) -> dict[str, Any]:
-    """The first run's config, with the methods and published figures of all; of one experiment with the seeds of all."""
+    """The first run's config, with the methods and published results of all; with equal configs also the seeds of all."""
     specs = dict.fromkeys(spec for run in runs for spec in (*run.config.get("baselines", ()), run.config.get("method")) if spec)
     expected = {source: value for run in runs for source, value in (run.config.get("expected") or {}).items()}
     config = {**runs[0].config, "baselines": list(specs), "method": None, "expected": expected}
@@ -138,7 +138,7 @@ def _config(runs: Sequence[Run], same_config: bool) -> dict[str, Any]:
 
 
 def _environment(runs: Sequence[Run], drawn: Run) -> dict[str, Any]:
-    """The first run's surroundings; what is said of one run alone names it."""
+    """The first run's environment; facts about a single run name that run."""
     space = drawn.environment.get("generator_space")
     return {
         **runs[0].environment,

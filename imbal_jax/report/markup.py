@@ -1,7 +1,7 @@
 """The page's parts as data, and the templates that turn them into HTML.
 
-No other module writes HTML: texts are plain until a template escapes them, once (Jinja2's autoescape). The charts too are data
-here: marks with their places, which the templates draw.
+Only templates contain HTML. Texts are plain until a template escapes them, once (Jinja2's autoescape). Charts are data too:
+marks with positions.
 """
 
 import base64

@@ -1,7 +1,7 @@
 """report.html: one self-contained page.
 
-The page asks nothing of any server (its own policy forbids it), follows the reader's light or dark setting, and is read
-on a phone too. All text from the run is escaped, by the templates.
+The page makes no network requests (its Content-Security-Policy forbids them), follows the reader's light or dark setting, and
+fits small screens. The templates escape all text from the run.
 """
 
 from collections.abc import Sequence
@@ -23,14 +23,14 @@ STRIP = (
 
 
 def write(run: Run, matrices: int) -> Path:
-    """Write `report.html` into the run's folder, where its plots are already.
+    """Write `report.html` into the run's folder, which has its plots.
 
     Args:
         run: with its results.
-        matrices: how many confusion matrices were drawn at most.
+        matrices: the largest number of confusion matrices drawn.
 
     Returns:
-        The path of the page; it is replaced as a whole, never left half written.
+        The path of the page, which is replaced atomically.
     """
     many_arms = len(run.results["methods"]) > MOST_GROUPS
     recalls = "Mean over seeds; the best arm first." if many_arms else "Recall per class and arm."

@@ -1,4 +1,4 @@
-"""The plots of a run: curves, confusion matrices, recalls, class counts. Plain numpy in, PNG out."""
+"""The plots of a run: curves, confusion matrices, recalls, class counts. Numpy arrays in, PNG out."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -24,18 +24,18 @@ from imbal_jax.report.style import (
     short,
 )
 
-MOST_BARS = 20  # classes; beyond, bars are too thin and points are drawn
-MOST_INSIDE = 4  # curves whose legend finds room among them
-MOST_PANELS = 4  # of curves, beside one another
-MOST_LINES = 8  # arms whose curves are drawn in a panel
-MOST_GROUPS = 8  # arms side by side, one colour each; beyond, a heat map
+MOST_BARS = 20  # classes; with more, points are drawn instead of bars
+MOST_INSIDE = 4  # curves whose legend fits inside the panel
+MOST_PANELS = 4  # panels of curves in a row
+MOST_LINES = 8  # arms whose curves share a panel
+MOST_GROUPS = 8  # arms side by side, one colour each; with more, a heat map
 
 
 def losses(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     """Curves by epoch in small panels: GAN losses, the discriminator's accuracy, the classifier's loss of every arm.
 
-    Thin lines are seeds, bold ones their median (one seed that diverged would carry a mean away). Panels without data
-    are left out; a few far-off values do not set the scale (the panel says how many lie outside).
+    Thin lines are seeds, bold ones their median (robust against a seed that diverged). Panels without data
+    are left out; outliers do not set the scale (the panel says how many lie outside).
 
     Args:
         path: the PNG to write.
@@ -46,7 +46,7 @@ def losses(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
     arms = list(dict.fromkeys(line["method"] for line in fits))
     colours = arm_colours(arms)
     d, g = ARMS[0], MINORITY
-    networks = list(dict.fromkeys(line.get("method") for line in gan))  # a pair for each class, or one
+    networks = list(dict.fromkeys(line.get("method") for line in gan))  # one GAN per class, or a single one
     panels = []
     for name in networks:
         of_network, of = [line for line in gan if line.get("method") == name], f", {name}" if len(networks) > 1 else ""
@@ -80,7 +80,7 @@ def losses(path: Path, history: Sequence[Mapping[str, Any]]) -> None:
 
 
 def confusion(path: Path, matrices: Mapping[str, np.ndarray], class_names: Sequence[str]) -> None:
-    """Confusion matrices side by side: blue the share that is right, orange the share of the true class that is wrong.
+    """Confusion matrices side by side: blue for correctly classified shares of the true class, orange for incorrect ones.
 
     Args:
         path: the PNG to write.
@@ -129,9 +129,9 @@ def recalls(path: Path, per_arm: Mapping[str, np.ndarray], class_names: Sequence
 
 
 def class_counts(path: Path, before: Sequence[int], after: Mapping[str, Sequence[int]], class_names: Sequence[str]) -> None:
-    """Training rows of every class before balancing and after it; arms with the same counts share their bars.
+    """Training rows of every class before balancing and after it; arms with equal counts share bars.
 
-    Of more than 7 different results the first 7 are drawn, and the title says how many are not.
+    At most 7 different results are drawn; the title says how many are left out.
 
     Args:
         path: the PNG to write.
@@ -220,7 +220,7 @@ def _draw_curves(axes: Any, lines: Sequence[tuple[str, str, list[np.ndarray]]], 
 
 
 def _middle(curves: Sequence[np.ndarray]) -> np.ndarray:
-    """float [epochs, 2]: the median over seeds, at every epoch that some seed has."""
+    """float [epochs, 2]: the median over seeds, at every epoch that any seed has."""
     epochs = np.unique(np.concatenate([curve[:, 0] for curve in curves]))
     values = [[c[c[:, 0] == epoch, 1][0] for c in curves if (c[:, 0] == epoch).any()] for epoch in epochs]
     return np.array([[epoch, np.median(value)] for epoch, value in zip(epochs, values, strict=True)])
@@ -266,7 +266,7 @@ def _compact(number: int) -> str:
 
 
 def _low_mean_high(values: np.ndarray) -> np.ndarray:
-    """float [L, K] to [3, K]; NaN where no lane has a number."""
+    """float [L, K] to [3, K]; NaN if no seed has a value."""
     finite = np.isfinite(values)
     total = np.where(finite, values, 0.0).sum(axis=0)
     mean = np.where(finite.any(axis=0), total / np.maximum(finite.sum(axis=0), 1), np.nan)

@@ -1,4 +1,4 @@
-"""Curves of precision and recall, class by class: plain numpy in, PNG out."""
+"""Precision-recall curves by class: numpy arrays in, PNG out."""
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
@@ -15,7 +15,7 @@ MOST_CLASSES = 8
 
 
 def rarest(counts: Sequence[int], minority: AbstractSet[int]) -> list[int]:
-    """The classes whose curves are drawn: at most eight, the rarest first; of the minority alone where there is one."""
+    """The classes whose curves are drawn: at most eight, rarest first; only minority classes if there are any."""
     among = sorted(minority) or range(len(counts))
     return sorted(among, key=lambda label: counts[label])[:MOST_CLASSES]
 
@@ -33,7 +33,7 @@ def curves(
     Args:
         path: the PNG to write.
         per_arm: for each arm float [L, K, 20] in [0, 1], one table for each seed; NaN where a class has no test row.
-        shares: [K], each class's part of the test set: the precision of guessing, drawn as a dotted line.
+        shares: [K], each class's share of the test set: the precision of random guessing, drawn as a dotted line.
         class_names: K names.
         shown: class numbers, in the panels' order.
         minority: class numbers, printed in the minority's colour.

@@ -1,4 +1,4 @@
-"""What a report is made from: the files of a run's directory, read once."""
+"""Read the files of a run's directory, from which its report is made."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,9 +16,9 @@ from imbal_jax.report import analyses
 from imbal_jax.report.formats import name_of
 
 BASELINE = "none"
-FEW_SCALES = 4  # channels or columns whose scale is written out
-WITH_DUPLICATES = "_with_twins"  # ends the name of a metric that counts the test rows whose image is also in the training set
-PER_CLASS = ("confusion", "pr_curve", "counts_before", "counts_after")  # fields of a row that have an entry for each class
+FEW_SCALES = 4  # channels or columns whose scale is shown
+WITH_DUPLICATES = "_with_twins"  # suffix of metrics that include train-test duplicates
+PER_CLASS = ("confusion", "pr_curve", "counts_before", "counts_after")  # fields of a row with an entry per class
 MANY, FEW = 100, 20  # training rows: many-shot classes have more, few-shot ones fewer
 
 
@@ -27,10 +27,10 @@ class Source(NamedTuple):
 
     Attributes:
         folder: its path.
-        command: that began it, or None.
-        differs: the fields of its config in which the directories differ, with its values.
-        rows: how many of its rows are in the report.
-        repeated: how many were left out, since an earlier directory has them.
+        command: the command line of the run, or None.
+        differs: the config fields in which the directories differ, with this one's values.
+        rows: number of its rows in the report.
+        repeated: number of rows left out as duplicates of an earlier directory's.
     """
 
     folder: str
@@ -41,12 +41,12 @@ class Source(NamedTuple):
 
 
 class Published(NamedTuple):
-    """What a source says that it reached: an entry of config.expected.
+    """Published results of one source: an entry of config.expected.
 
     Attributes:
-        source: who, in the config's words.
-        spec: the method that its figures are of; '' where it is not said.
-        figures: shares in [0, 1] and others, by metric.
+        source: its name in the config.
+        spec: the method; '' if not given.
+        figures: values by metric; shares in [0, 1].
     """
 
     source: str
@@ -59,15 +59,15 @@ class Run(NamedTuple):
 
     Attributes:
         name: the title.
-        config, environment: as in config.json and environment.json; {} where the file is missing.
+        config, environment: as in config.json and environment.json; {} if the file is missing.
         data: {"name", "source", "digest", "class_names" [K], "note", "counts" [K] (after the cut), "minority" (class
-            numbers)}; what an older run did not keep is found in its rows, or None.
+            numbers)}; values missing in older runs are taken from their rows, or None.
         rows: as in rows.jsonl; the arms in the order of the config, then of the rows.
         history: as in metrics.jsonl.
         generator: as in generator.json.
-        folder: where plots/ lies.
-        sources: the directories joined; () for one.
-        results: the content of results.json, once there is any.
+        folder: the directory of plots/.
+        sources: the joined directories; () for a single run.
+        results: the content of results.json, once computed.
         ledger: the earlier analyses, see `report.analyses`.
     """
 
@@ -122,7 +122,7 @@ def _with_steps(row: dict[str, Any], config: Mapping[str, Any]) -> dict[str, Any
 
 
 def ordered(rows: Sequence[dict[str, Any]], config: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """The rows by arm (the config's baselines, its method, then others as they come) and seed."""
+    """The rows by arm (the config's baselines, its method, then others in order of appearance) and seed."""
     rank: dict[str, int] = {spec: i for i, spec in enumerate(_specs(config))}
     arms: dict[str, int] = {}
     for row in rows:
@@ -131,10 +131,10 @@ def ordered(rows: Sequence[dict[str, Any]], config: Mapping[str, Any]) -> list[d
 
 
 def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
-    """The content of results.json: aggregates by arm, comparisons with the baseline, and what they rest on.
+    """The content of results.json: aggregates by arm, comparisons with the baseline, and the conditions of both.
 
     Raises:
-        UserError: config.metric is no metric of the rows.
+        UserError: the rows have no metric config.metric.
     """
     config = run.config
     metric, baseline, margin = config["metric"], baseline_of(config), float(config["margin"])
@@ -169,7 +169,7 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _primary(paired: dict[str, dict[str, dict[str, Any]]], metric: str) -> dict[str, dict[str, dict[str, Any]]]:
-    """The comparisons with verdicts of the chosen metric alone: those of others would be further chances to err."""
+    """Keep verdicts for the chosen metric only; verdicts on further metrics would inflate the error rate."""
     for of_arm in paired.values():
         for name, pair in of_arm.items():
             if name != metric:
@@ -178,13 +178,13 @@ def _primary(paired: dict[str, dict[str, dict[str, Any]]], metric: str) -> dict[
 
 
 def baseline_of(config: Mapping[str, Any]) -> str:
-    """The spec that the others are compared with: the config's `baseline`, or else 'none', or else the first of all."""
+    """The spec of the baseline: the config's `baseline`, or else 'none', or else the first spec."""
     specs = _specs(config)
     return str(config.get("baseline") or (BASELINE if BASELINE in specs else next(iter(specs), BASELINE)))
 
 
 def selection(config: Mapping[str, Any]) -> str:
-    """Which state of a training is evaluated, in words, by `classifier.select`, `select_by`, `patience` and `ema`."""
+    """Which checkpoint is evaluated, in words, by `classifier.select`, `select_by`, `patience` and `ema`."""
     options = config["classifier"]
     words = "last step"
     if options["select"] == "best":
@@ -197,7 +197,7 @@ def published(config: Mapping[str, Any]) -> list[Published]:
     """The entries of config.expected: {source: accuracy} or {source: {metric: value, ..., 'arm': spec}}.
 
     Raises:
-        UserError: an entry of another form.
+        UserError: an entry of a different form.
     """
     entries = []
     for source, entry in (config.get("expected") or {}).items():
@@ -213,7 +213,7 @@ def published(config: Mapping[str, Any]) -> list[Published]:
 
 
 def same_spec(run: Run, theirs: Published) -> list[str]:
-    """Our arms of a published method, at every point of a grid; spaces in a spec do not matter."""
+    """Our arms with the same method as published results, at every point of a grid; spaces are ignored."""
     if not theirs.spec:
         return []
     specs = {row["method"]: stats.off_point(row) for row in run.rows}
@@ -223,7 +223,7 @@ def same_spec(run: Run, theirs: Published) -> list[str]:
 def shots(run: Run) -> dict[str, list[int]]:
     """The classes of a long-tailed training set by their rows: 'many' (above 100), 'medium', 'few' (below 20).
 
-    {} where all classes are of one kind. As in Liu et al., "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019.
+    {} if all classes are of one kind. As in Liu et al., "Large-Scale Long-Tailed Recognition in an Open World", CVPR 2019.
     """
     kinds: dict[str, list[int]] = {"many": [], "medium": [], "few": []}
     for label, count in enumerate(run.data["counts"]):
@@ -241,14 +241,14 @@ def ranked(run: Run) -> list[str]:
 
 
 def baselines(run: Run) -> list[str]:
-    """The arms that others are compared with and that have no other themselves: one, or one for each point of a grid."""
+    """The arms that serve as baselines: one, or one for each point of a grid."""
     baseline, arms = run.results["baseline"], run.results["methods"]
     names = {stats.at_point(baseline, row.get("point")) for row in run.rows if stats.opponent(row, baseline, arms) is None}
     return [arm for arm in arms if arm in names]
 
 
 def best(run: Run, most: int) -> list[str]:
-    """At most so many arms, in the order of the run: the first baseline and the best others."""
+    """At most `most` arms in the order of the run: the first baseline and the best others."""
     chosen = [*baselines(run)[:1], *ranked(run)]
     names = list(dict.fromkeys(chosen))[:most]
     return [arm for arm in run.results["methods"] if arm in names]
@@ -260,7 +260,7 @@ def mean_of(run: Run, arm: str, metric: str) -> float | None:
 
 
 def values_of(run: Run, arm: str, metric: str) -> list[float]:
-    """The arm's numbers, seed by seed where it has one; 'minority' is the mean recall of the minority classes."""
+    """The arm's values by seed, where present; 'minority' is the mean recall of the minority classes."""
     if metric == "minority":
         return mean_recalls(run, arm, run.data["minority"])
     return [float(row[metric]) for row in run.rows if row["method"] == arm and row.get(metric) is not None]
@@ -285,7 +285,7 @@ def area_key(run: Run, label: int) -> str:
 
 
 def _methods(run: Run) -> dict[str, Any]:
-    """The aggregates of each arm, with what only some runs have: figures with twins, epochs, recall by frequency."""
+    """The aggregates of each arm, with optional parts: metrics with train-test duplicates, epochs, recall by frequency."""
     duplicates, kinds = _with_duplicates(run.rows), shots(run)
     tested = {kind: [k for k in labels if _tested(run, k)] for kind, labels in kinds.items()}
     arms = stats.results(run.rows)
@@ -304,17 +304,17 @@ def _methods(run: Run) -> dict[str, Any]:
 
 
 def _with_duplicates(rows: Sequence[Mapping[str, Any]]) -> list[str]:
-    """The metrics that count the test rows whose image is also in the training set, where the rows have any."""
+    """The names of metrics that include train-test duplicates, if the rows have any."""
     return list(dict.fromkeys(name for row in rows for name in row if name.endswith(WITH_DUPLICATES) and row[name] is not None))
 
 
 def _tested(run: Run, label: int) -> bool:
-    """Whether the class has a test row: some lane has its recall."""
+    """Whether the class has a test row: some seed has its recall."""
     return any(row.get(recall_key(run, label)) is not None for row in run.rows)
 
 
 def check_files(workdir: Path, config: Mapping[str, Any], environment: Mapping[str, Any]) -> None:
-    """Raise UserError for what the report reads of config.json and environment.json and is of another type."""
+    """Raise UserError if a field that the report reads from config.json or environment.json has the wrong type."""
     data = environment.get("data", {})
     files = {"config.json": (config, _CONFIG), "environment.json": (environment, _ENVIRONMENT)}
     if isinstance(data, Mapping):
@@ -329,7 +329,7 @@ def check_files(workdir: Path, config: Mapping[str, Any], environment: Mapping[s
 
 
 def _check_classes(workdir: Path, data: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> None:
-    """Raise UserError where the files do not agree on the number of classes."""
+    """Raise UserError if the files disagree on the number of classes."""
     names = len(data["class_names"])
     lengths = {"counts": len(data["counts"]), **{name: len(row[name]) for row in rows for name in PER_CLASS if row.get(name)}}
     if other := next((name for name, length in lengths.items() if length and length != names), None):
@@ -340,7 +340,7 @@ def _check_classes(workdir: Path, data: Mapping[str, Any], rows: Sequence[Mappin
 
 
 def _wrong(content: Mapping[str, Any], kinds: Mapping[str, Any]) -> list[str]:
-    """The fields that are neither absent, nor null where that is usual, nor of the type they have to be."""
+    """The fields that are present and fail their type check."""
     return [name for name, fits in kinds.items() if name in content and not fits(content[name])]
 
 
@@ -395,7 +395,7 @@ def _data(saved: Mapping[str, Any], rows: Sequence[Mapping[str, Any]]) -> dict[s
 
 
 def _scale(scale: Mapping[str, Any] | None) -> str | None:
-    """How values were scaled, in words, with the numbers of a few channels or columns."""
+    """How values were scaled, in words, with the constants of the first few channels or columns."""
     if not scale or scale["how"] == "as in the file":
         return None
     pairs = [f"(x - {o:.6g}) / {f:.6g}" for o, f in zip(scale["offset"], scale["factor"], strict=True)]
@@ -407,7 +407,7 @@ def _specs(config: Mapping[str, Any]) -> list[str]:
 
 
 def _missing(run: Run) -> list[str]:
-    """What of a run's config has no row yet: methods, or 'METHOD, 3 of 5 seeds' where no rule may stop it earlier."""
+    """The parts of a config without rows yet: methods, or 'METHOD, 3 of 5 seeds' if no stop rule may end them earlier."""
     if run.sources:
         return []
     seeds: dict[str, set[int]] = {}

@@ -1,4 +1,4 @@
-"""The other parts of the page: what went wrong, pictures, the generator, how it was measured, all numbers."""
+"""The other sections of the page: warnings, images, the generator, experimental conditions, tables of all metrics."""
 
 import re
 from collections.abc import Mapping
@@ -15,14 +15,14 @@ from imbal_jax.report.precision_recall import MOST_CLASSES
 from imbal_jax.report.run import Run, ranked, shots
 from imbal_jax.report.style import slug
 
-MOST_EPOCHS = 8  # sample grids kept in the page
-MOST_FILES = 50  # left out when loading, that are named
+MOST_EPOCHS = 8  # sample grids in the page
+MOST_FILES = 50  # skipped files that are listed
 SHOTS = {"many": "more than 100 rows", "medium": "20 to 100", "few": "fewer than 20"}
 ARROWS = {"frechet": " ↓", "copies": " ↓", "precision": " ↑", "recall": " ↑", "density": " ↑", "coverage": " ↑"}
 
 
 def trouble(run: Run) -> Markup:
-    """Failed lanes, and warnings: those that differ in a decimal alone are joined, and the last of them is shown."""
+    """Failed seeds, and warnings. Warnings that differ only in a decimal number are merged; the last one is shown."""
     failed = [row for row in run.rows if row.get("failed") is not None]
     warnings = []
     by_message: dict[str, list[Mapping[str, Any]]] = {}
@@ -40,7 +40,7 @@ def trouble(run: Run) -> Markup:
 
 
 def sources(run: Run) -> Markup:
-    """The directories that were joined, their commands, and where their configs differ."""
+    """The joined directories, their commands, and the differences between their configs."""
     if not run.sources:
         return Markup("")
     fields = list(run.sources[0].differs)
@@ -67,7 +67,7 @@ def sources(run: Run) -> Markup:
 
 
 def figure(run: Run, title: str, name: str, note: str, wide: bool = False) -> Markup:
-    """A plot of the run, where it was drawn."""
+    """A plot of the run, if it was drawn."""
     path = run.folder / "plots" / f"{name}.png"
     if not path.exists():
         return Markup("")
@@ -75,7 +75,7 @@ def figure(run: Run, title: str, name: str, note: str, wide: bool = False) -> Ma
 
 
 def confusion_note(run: Run, most: int) -> str:
-    """What the confusion matrices show."""
+    """The note below the confusion matrices."""
     seeds = max((len(arm["seeds"]) for arm in run.results["methods"].values()), default=1)
     summed = f"Test rows, summed over {seeds} seeds" if seeds > 1 else "Test rows of one seed"
     few = " The baseline and the best other arms." if len(run.results["methods"]) > most else ""
@@ -83,7 +83,7 @@ def confusion_note(run: Run, most: int) -> str:
 
 
 def curves_note(run: Run) -> str:
-    """What the curves of precision and recall show."""
+    """The note below the precision-recall curves."""
     arms = f" and the {MOST_LINES} best arms" if len(run.results["methods"]) > MOST_LINES else ""
     return (
         "Precision against recall of one class against the rest, as the threshold on its probability decreases; mean over "
@@ -93,7 +93,7 @@ def curves_note(run: Run) -> str:
 
 
 def samples(run: Run) -> Markup:
-    """Sample grids kept during training, one at a time."""
+    """Sample grids saved during training, shown one at a time."""
     folder = run.folder / "plots"
     epochs = sorted(folder.glob("samples_epoch_*.png"))
     if len(epochs) > MOST_EPOCHS:
@@ -109,7 +109,7 @@ def samples(run: Run) -> Markup:
 
 
 def seen(run: Run) -> Markup:
-    """What the arms do to images, an arm at a time."""
+    """Images before and after each arm's transformations."""
     paths = {arm: run.folder / "plots" / f"transformed-{slug(arm)}.png" for arm in run.results["methods"]}
     label = labels(run)
     figures = [
@@ -123,7 +123,7 @@ def seen(run: Run) -> Markup:
 
 
 def by_frequency(run: Run) -> Markup:
-    """The recall of many-, medium- and few-shot classes, where the training set has at least two of these."""
+    """The recall of many-, medium- and few-shot classes, if the training set has at least two of these groups."""
     kinds = shots(run)
     if not kinds:
         return Markup("")
@@ -145,7 +145,7 @@ def by_frequency(run: Run) -> Markup:
 
 
 def left_out(run: Run) -> Markup:
-    """The files that could not be read when the data was loaded."""
+    """The files that could not be read while loading the data."""
     lines = run.environment.get("data", {}).get("left_out") or []
     if not lines:
         return Markup("")
@@ -155,7 +155,7 @@ def left_out(run: Run) -> Markup:
 
 
 def generator(run: Run) -> Markup:
-    """The generator's quality, class by class."""
+    """The generator's quality by class."""
     quality = run.results["generator"]
     if not quality:
         return Markup("")
@@ -180,7 +180,7 @@ def generator(run: Run) -> Markup:
 
 
 def measured(run: Run) -> Markup:
-    """The facts that the numbers rest on."""
+    """The experimental conditions."""
     data, results, environment = run.data, run.results, run.environment
     facts = {
         "Command": environment.get("command"),
@@ -216,7 +216,7 @@ def all_metrics(run: Run) -> Markup:
 
 
 def every_seed(run: Run) -> Markup:
-    """Every row, in short."""
+    """A short line for every row."""
     metrics = list(dict.fromkeys([run.results["metric"], "balanced_accuracy", "accuracy"]))
     heads = ["Method", "Seed", *(name_of(name) + (" ↓" if name in LOWER_IS_BETTER else "") for name in metrics)]
     selected = any(row.get("epoch_selected") is not None for row in run.rows)

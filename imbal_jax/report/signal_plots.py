@@ -1,4 +1,4 @@
-"""Pictures of generated signals, beside real ones or alone: plain numpy in, PNG out."""
+"""Plots of generated signals, with or without real ones: numpy arrays in, PNG out."""
 
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
@@ -21,7 +21,7 @@ def overlaid(
     minority: AbstractSet[int],
     title: str,
 ) -> None:
-    """Per class the median and the band from the 10th to the 90th percentile of real and generated signals, and samples.
+    """Per class the median and the band from the 10th to the 90th percentile of real and generated signals, and single signals.
 
     Args:
         path: the PNG to write.

@@ -1,8 +1,7 @@
-"""What all pictures share: colours, a figure that is saved whole, axes, a legend, the names of files.
+"""Shared by all plots: colours, saving a figure, axes, legends, file names.
 
-One colour means one thing everywhere: orange is the minority, slate the majority, and an arm keeps its colour from plot
-to plot (its place in the given order decides; 'none' is grey). Matplotlib is imported on the first call, and draws without
-a screen.
+Colours have one meaning everywhere: orange is the minority, slate the majority, and an arm has the same colour in all plots
+(by its position in the given order; 'none' is grey). Matplotlib is imported on the first call and needs no display.
 """
 
 import re
@@ -17,15 +16,15 @@ from typing import Any
 from imbal_jax.artifacts import json_files
 
 INK, SOFT, GRID = "#1d2530", "#667085", "#e4e7ec"
-MINORITY, MAJORITY = "#d4590f", "#73809a"  # both readable on white and on near-black
+MINORITY, MAJORITY = "#d4590f", "#73809a"  # both readable on light and dark backgrounds
 DOING_NOTHING = "#8a94a6"
 ARMS = ("#2563eb", "#0f9d76", "#a445c9", "#d9456b", "#0e96b5", "#a07f10", "#5b57d6", "#6b8e23")
 DPI = 160
-LONGEST = 100  # characters of a name in a file's name
+LONGEST = 100  # characters of a name in a file name
 
 
 def slug(name: str) -> str:
-    """An arm's name as part of a file's name: 'over | affine(zoom=0.2)' -> 'over_affine(zoom=0.2)'."""
+    """An arm's name as part of a file name: 'over | affine(zoom=0.2)' -> 'over_affine(zoom=0.2)'."""
     plain = re.sub(r"[^0-9A-Za-z=.,()-]+", "_", name).strip("_")
     return plain if len(plain) <= LONGEST else f"{plain[:LONGEST]}-{zlib.crc32(name.encode()):08x}"
 
@@ -38,7 +37,7 @@ def arm_colours(arms: Sequence[str]) -> dict[str, str]:
 
 @contextmanager
 def canvas(path: Path, size: tuple[float, float], background: str = "white") -> Iterator[Any]:
-    """A figure that pyplot does not know of (nothing to close, no state shared), saved whole or not at all."""
+    """A figure outside pyplot (no shared state, nothing to close), saved atomically."""
     import matplotlib as mpl
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -54,7 +53,7 @@ def canvas(path: Path, size: tuple[float, float], background: str = "white") -> 
 
 
 def panel(axes: Any, title: str, x: str, y: str, colour: str = INK) -> None:
-    """Title (in a colour), axis labels and a quiet grid."""
+    """Title (in a colour), axis labels and a light grid."""
     axes.set_title(title, size=10.5, weight="bold", loc="left", pad=9, color=colour)
     axes.set_xlabel(x, color=SOFT)
     axes.set_ylabel(y, color=SOFT)
@@ -74,10 +73,10 @@ def legend_below(figure: Any, axes: Any, entries: int, room: float | None = None
 
 
 def folded(text: str, width: int, lines: int = 2) -> str:
-    """The text in at most so many lines of `width` characters, broken at spaces where there are some; the rest is cut off."""
+    """The text wrapped to at most `lines` lines of `width` characters; the rest is cut off."""
     return "\n".join(textwrap.wrap(text, width, max_lines=lines, placeholder="…"))
 
 
 def short(text: str, length: int) -> str:
-    """The text, its end cut off where it is longer than `length` characters."""
+    """The text, truncated to `length` characters."""
     return text if len(text) <= length else text[: length - 1] + "…"

@@ -1,4 +1,4 @@
-"""The short table of a run, for a terminal of 80 columns."""
+"""The summary table of a run for a terminal of 80 columns."""
 
 import textwrap
 from collections.abc import Iterable
@@ -7,17 +7,17 @@ from typing import Any
 from imbal_jax.evaluate.metrics import LOWER_IS_BETTER, bounds
 
 COLUMNS = ("accuracy", "balanced_accuracy", "macro_f1", "g_mean", "ece")
-PLAIN = ("mcc", "brier", "nll", "kappa", "j_kappa", "quadratic_kappa")  # no shares of anything
+PLAIN = ("mcc", "brier", "nll", "kappa", "j_kappa", "quadratic_kappa")  # not shares, so not in percent
 WIDTH = 80  # columns of a terminal
-NAME = 22  # of them for the name of an arm
+NAME = 22  # columns for an arm's name
 CELL = 18
 
 
 def text(results: dict[str, Any]) -> str:
     """Method by metric, from the content of results.json, sorted by its chosen metric.
 
-    Means and half widths of the 95% intervals over seeds; the verdict against the baseline. No line is longer than 80
-    characters: the columns go on in further blocks, and names that are too long stand in full below.
+    Means and half widths of the 95% intervals over seeds, and the verdict against the baseline. No line is longer than 80
+    characters: columns that do not fit follow in further blocks, and long names are listed in full below.
     """
     metric, arms = results["metric"], results["methods"]
     order = sorted(arms, key=lambda name: _place(arms[name], metric))
@@ -42,7 +42,7 @@ def text(results: dict[str, Any]) -> str:
 
 
 def shortened(names: Iterable[str], width: int) -> tuple[dict[str, str], list[str]]:
-    """What names are called in a column of that width, and a legend of those that are cut there.
+    """Names shortened to the width of a column, and a legend of those that were shortened.
 
     Args:
         names: each once.
@@ -65,7 +65,7 @@ def shortened(names: Iterable[str], width: int) -> tuple[dict[str, str], list[st
 
 
 def wrapped(line: str, indent: str = "") -> list[str]:
-    """A line in parts of at most 80 characters, those after the first indented; several spaces stay as they are."""
+    """A line wrapped to 80 characters with a hanging indent; repeated spaces are preserved."""
     return textwrap.wrap(line, WIDTH, subsequent_indent=indent, replace_whitespace=False, drop_whitespace=True) or [""]
 
 
@@ -83,7 +83,7 @@ def _columns(results: dict[str, Any]) -> list[_Column]:
 
 
 def _blocks(columns: list[_Column], room: int) -> list[list[_Column]]:
-    """The columns in their order, in as many blocks as the room asks for."""
+    """The columns in order, split into blocks that fit the width."""
     blocks: list[list[_Column]] = [[]]
     for column in columns:
         if blocks[-1] and sum(size + 1 for _, size, _ in [*blocks[-1], column]) > room:
@@ -93,7 +93,7 @@ def _blocks(columns: list[_Column], room: int) -> list[list[_Column]]:
 
 
 def _said(results: dict[str, Any], name: str, reasons: dict[str, int]) -> str:
-    """The verdict on an arm; why there is none is a number, which `reasons` keeps."""
+    """The verdict on an arm; reasons for having none are numbered in `reasons`."""
     arm, pair = results["methods"][name], results["paired"].get(name, {}).get(results["metric"], {})
     verdict = {None: "-", "none": "no verdict"}.get(pair.get("verdict"), pair.get("verdict"))
     if pair.get("reason"):
