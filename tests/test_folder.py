@@ -589,7 +589,7 @@ def test_the_variant_with_a_gan_is_the_other_with_one_arm_more():
     assert (*plain.baselines, plain.method, "gan_synth") == (*more.baselines, more.method)
     for config in (plain, more):
         assert config.seeds == stats.seeds_needed(len(config.baselines))
-    with pytest.raises(ValueError, match="needs the place of the data"):
+    with pytest.raises(ValueError, match="needs the path of the data"):
         folder_config.get_config("gan=")
 
 

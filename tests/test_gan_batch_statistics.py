@@ -65,7 +65,7 @@ def drawn(request):
     run = jax.jit(loop.span_function(gan_train.epoch_of(parts, B, "shuffle")))
     state = run((carry, inputs), (shared, loop.span(0, 3, 3, 3))).state
     held = (gan_step.sampler(state), state.discriminator)
-    anew = jax.jit(lambda held: gan_train.with_statistics(parts, held, inputs, shared, batch=B, order="shuffle", many=40))
+    anew = jax.jit(lambda held: gan_train.with_statistics(parts, held, inputs, shared, batch=B, order="shuffle", count=40))
     return parts, held, anew(held), shared
 
 

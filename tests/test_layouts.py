@@ -351,7 +351,7 @@ def test_an_accelerator_that_is_not_used_is_told(tmp_path):
     assert start_message.idle_accelerator("cpu", tmp_path) == ""
     (tmp_path / "dev").mkdir()
     (tmp_path / "dev" / "nvidia0").touch()
-    assert "/dev/nvidia0 is an accelerator, and jax computes on the CPU" in start_message.idle_accelerator("cpu", tmp_path)
+    assert "jax computes on the CPU although /dev/nvidia0 is an accelerator" in start_message.idle_accelerator("cpu", tmp_path)
     assert start_message.idle_accelerator("gpu", tmp_path) == ""
 
 
@@ -370,7 +370,7 @@ def test_the_start_tells_classes_groups_sizes_and_small_test_sets(tmp_path, caps
     counts = np.bincount(found.train.y)
     start_message.print_data_summary(started(tmp_path, found, counts))
     out = capsys.readouterr().out
-    assert "rows: 8x8x1 uint8; 44 in 2 groups to train, 45 in 2 groups to test" in out
+    assert "rows: 8x8x1 uint8; 44 in 2 groups for training, 45 in 2 groups for testing" in out
     lines = [line.split() for line in out.splitlines()]
     assert ["sick", "22", "22", "21"] in lines and ["well", "22", "22", "22"] in lines  # two of 24 are training rows, too
     assert "warning" not in out

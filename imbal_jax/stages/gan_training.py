@@ -309,8 +309,9 @@ def _recompute(chunk: Chunk, parts: _Parts) -> gan_selection.Recompute | None:
     if not any(chunk.program(key, lambda: gan_train.has_batch_norm(parts.nets, chunk.task.shape))):
         return None
     rows = min(STATISTICS, max(parts.steps.values()) * parts.nets.d_steps * parts.batch)
-    fixed = {"batch": parts.batch, "order": chunk.config.gan.batches, "many": max(FEWEST, -(-rows // parts.batch))}
-    return partial(gan_train.with_statistics, parts.nets, **fixed)
+    batches = max(FEWEST, -(-rows // parts.batch))
+    order = chunk.config.gan.batches
+    return partial(gan_train.with_statistics, parts.nets, batch=parts.batch, order=order, count=batches)
 
 
 def _renewed(chunk: Chunk, parts: _Parts) -> Callable[[tuple[Any, Any]], tuple[Any, Any]]:
