@@ -135,7 +135,7 @@ def test_a_training_gives_new_statistics(tmp_path, monkeypatch, classes, select)
     jax.tree.map(np.testing.assert_array_equal, saved, trained.generator)
 
 
-@pytest.mark.parametrize(("field", "value", "said"), [("loss", "wgan-gp", "gan.loss 'wgan-gp'"), ("r1", 10.0, "gan.r1=10")])
+@pytest.mark.parametrize(("field", "value", "said"), [("loss", "wgan-gp", "gan.loss='wgan-gp'"), ("r1", 10.0, "gan.r1=10")])
 def test_penalties_on_a_slope_need_examples_that_are_on_their_own(field, value, said):
     config = heartbeats.get_config()
     config.gan[field] = value

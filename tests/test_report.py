@@ -621,7 +621,7 @@ def test_the_templates_are_files_of_the_package():
 
 
 def test_bad_files_are_named(tmp_path):
-    with pytest.raises(UserError, match="has no finished row"):
+    with pytest.raises(UserError, match="holds no finished row"):
         build.build(tmp_path)
     fabricate(tmp_path)
     (tmp_path / "config.json").write_text("{")

@@ -344,7 +344,7 @@ def test_a_config_with_too_few_seeds_says_how_many_are_needed(module, variant, n
     config = module.get_config(variant)
     others = [arm for arm in arms_of.arms(config) if arm.spec != run.baseline_of(config)]
     assert config.seeds < stats.seeds_needed(len(others)) == needed
-    assert f"--config.seeds={needed} is the fewest" in module.__doc__
+    assert f"at least --config.seeds={needed} are needed" in module.__doc__
 
 
 def test_the_warning_knows_the_seeds_that_are_there_and_their_spread(tmp_path):
