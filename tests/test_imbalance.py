@@ -63,8 +63,8 @@ def test_step_reduces_the_last_share():
         ("{6: 0}", ["class 6", "whole count from 1 on"]),
         ("{6: 1.5}", ["class 6", "(got 1.5)"]),
         ("{6: True}", ["class 6", "(got True)"]),
-        ("{6: 100", ["config.cut.profile '{6: 100' cannot be parsed", "exponential(factor=100)", "'none'"]),
-        ("{6: n}", ["cannot be parsed"]),
+        ("{6: 100", ["config.cut.profile '{6: 100' cannot be read", "exponential(factor=100)", "'none'"]),
+        ("{6: n}", ["cannot be read"]),
         ("", ["config.cut.profile '' cannot be parsed"]),
         (
             "exponental(factor=10)",
