@@ -136,7 +136,9 @@ def _chunk(folder: Path) -> Path:
 
 def _seeds(folder: Path) -> list[int]:
     """The seeds of the lanes, in order."""
-    return seeds_of(_chunk(folder).name)
+    if not (seeds := seeds_of(_chunk(folder).name)):
+        raise UserError(f"{folder}: {_chunk(folder).name!r} names no seeds, as seeds-0-3 does; give that folder its name back")
+    return seeds
 
 
 def _epoch(folder: Path, place: Path, asked: int | None) -> int:
