@@ -101,6 +101,7 @@ def test_a_group_table_that_lacks_rows_is_refused(tmp_path):
         ("config.json", "[]"),
         ("config.json", '{"baselines": "none"}'),
         ("config.json", '{"baselines": [[1]]}'),
+        ("config.json", '{"baselines": null}'),
         ("config.json", '{"classifier": 5}'),
         ("config.json", '{"seed": "x"}'),
         ("config.json", '{"seeds": 2147483648}'),

@@ -357,7 +357,7 @@ def _list_of(kind: Any, least: int = 0) -> Callable[[Any], bool]:
 
 
 _CONFIG: dict[str, Callable[[Any], bool]] = {
-    "baselines": lambda value: _list_of(str)(value or []),
+    "baselines": fields.list_of(fields.is_text),
     "name": _is(str), "method": _is(str), "baseline": _is(str), "metric": _is(str),
     "seeds": lambda value: value is None or (type(value) is int and value <= MOST_SEEDS), "seed": _is(int),
     "margin": _is(int, float), "stop": _is(str), "expected": _is(dict),
