@@ -4,6 +4,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import warnings
 from collections.abc import Callable
@@ -134,6 +135,15 @@ def fuzz(target: Target, mutate: Callable[[random.Random, bytes], bytes], seed: 
         finally:
             path.write_bytes(contents[path])
     assert memory("VmHWM") - before < MOST_MEMORY
+
+
+@pytest.fixture(autouse=True)
+def bounded():
+    """A read that asks for 4 GB more is a MemoryError, and not the end of other programs."""
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (int(memory("VmSize") + 4096) * 2**20, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_AS, before)
 
 
 @pytest.fixture(autouse=True)

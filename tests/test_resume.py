@@ -16,7 +16,7 @@ import pytest
 
 from imbal_jax import experiment
 from imbal_jax.artifacts import checkpoint, json_files
-from imbal_jax.report.curves import Curves
+from imbal_jax.report.curves import Curves, seeds_of
 from imbal_jax.runtime import lanes
 from imbal_jax.stages import training_set
 from imbal_jax.train import loop
@@ -122,6 +122,12 @@ def test_curves_forget_what_comes_after_the_checkpoint(tmp_path):
     assert [row["epoch"] for lane in gan for row in lane] == [1, 1] and gan[1][0]["d_loss"] is None
     assert [row["epoch"] for row in curves.by_lane("classifier", ["none"])[0]] == [1, 2]
     assert [row["epoch"] for row in json_files.read(curves.path) if row["stage"] == "warning"] == [1]
+
+
+def test_names_of_folders_fill_no_memory():
+    assert seeds_of("seeds-0-2,5") == [0, 1, 2, 5]
+    assert seeds_of("seeds-0-99999999999") == seeds_of("seeds-0-4294967295") == []
+    assert seeds_of("seeds-0-600000,1000000-1600000") == []
 
 
 def test_recent_curves_are_the_end_of_all(tmp_path):

@@ -12,6 +12,7 @@ from imbal_jax.artifacts import curve_lines, json_files, tensorboard
 from imbal_jax.report.style import slug
 
 MOST_SEEDS = 8  # trained together; with more, TensorBoard shows only their mean
+MOST_NAMED = 10**6  # seeds in the name of a folder
 HEAD = ("stage", "method", "seed", "epoch")
 
 
@@ -130,11 +131,16 @@ def ranges(numbers: Iterable[int]) -> str:
 
 
 def seeds_of(name: str) -> list[int]:
-    """The inverse of the names that `ranges` is part of: 'seeds-0-2,5' -> [0, 1, 2, 5]; [] for another name."""
+    """The inverse of the names that `ranges` is part of: 'seeds-0-2,5' -> [0, 1, 2, 5]; [] for another name.
+
+    Nor is a name of more than a million seeds one: whoever chose it would fill the memory.
+    """
     seeds: list[int] = []
     for part in name.partition("-")[2].split(","):
         first, _, last = part.partition("-")
-        if first.isdecimal() and (last or first).isdecimal():
+        if first.isdecimal() and (last or first).isdecimal() and max(len(first), len(last)) <= 10:
+            if int(last or first) - int(first) + len(seeds) >= MOST_NAMED:
+                return []
             seeds += range(int(first), int(last or first) + 1)
     return seeds
 

@@ -19,6 +19,7 @@ BASELINE = "none"
 FEW_SCALES = 4  # channels or columns whose scale is shown
 WITH_DUPLICATES = "_with_twins"  # suffix of metrics that include train-test duplicates
 PER_CLASS = ("confusion", "pr_curve", "counts_before", "counts_after")  # fields of a row with an entry per class
+MOST_SEEDS = 10**6  # of an experiment; more in a file are damage, and a set of them would fill the memory
 MANY, FEW = 100, 20  # training rows: many-shot classes have more, few-shot ones fewer
 
 
@@ -357,9 +358,10 @@ def _list_of(kind: Any, least: int = 0) -> Callable[[Any], bool]:
 
 
 _CONFIG: dict[str, Callable[[Any], bool]] = {
-    "baselines": lambda value: _list_of(str)(value or []),
+    "baselines": json_kinds.list_of(json_kinds.is_text),
     "name": _is(str), "method": _is(str), "baseline": _is(str), "metric": _is(str),
-    "seed": _is(int), "seeds": _is(int, str), "margin": _is(int, float), "stop": _is(str), "expected": _is(dict),
+    "seeds": lambda value: value is None or isinstance(value, str) or (type(value) is int and value <= MOST_SEEDS),
+    "seed": _is(int), "margin": _is(int, float), "stop": _is(str), "expected": _is(dict),
     "classifier": _is(dict), "gan": _is(dict), "quality": _is(dict), "data": _is(dict), "cut": _is(dict),
 }  # fmt: skip
 _ENVIRONMENT: dict[str, Callable[[Any], bool]] = {
