@@ -94,7 +94,7 @@ def test_bad_arguments_are_named():
         ops.conv(x[..., :2], w)
     with pytest.raises(ValueError, match="padding"):
         ops.conv(x, w, padding="FULL")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="form"):
+    with pytest.raises(UserError, match="config.conv must be"):
         ops.resolve_form("fft")
     assert ops.resolve_form("auto", backend="cpu") == "gemm"
     assert ops.resolve_form("auto", backend="gpu") == "lax"

@@ -180,12 +180,12 @@ def test_data_devices_must_divide_the_devices(data):
 
 
 def test_data_devices_must_divide_the_batch():
-    with pytest.raises(UserError, match="config.data_devices is 4, .* a batch of 6 rows"):
+    with pytest.raises(UserError, match="config.data_devices must divide the batch of 6 rows .got 4."):
         lanes.split_batch(4, 6)
 
 
 def test_pmap_has_no_data_axis():
-    with pytest.raises(UserError, match="config.data_devices=2 use 'shard_map'"):
+    with pytest.raises(UserError, match="must be 'shard_map' with config.data_devices=2 .got 'pmap'."):
         lanes.over_lanes(lambda lane, shared: lane, parallel="pmap", data=2)
 
 

@@ -87,8 +87,8 @@ def line(function, *args, **options):
 
 
 def test_what_cannot_be_found():
-    assert "config.gan.loss is 'my.loss', which cannot be imported" in line(losses.make, "my.loss")
-    assert "has no 'Model'; it must export Model" in line(
+    assert "config.gan.loss: the module 'my.loss' cannot be imported" in line(losses.make, "my.loss")
+    assert "has no 'Model': it must export Model" in line(
         experiment.classifier_network.model_of,
         base.get_config("mnist", classifier={"model": "tests.strangers.bright_squares"}),
         3,

@@ -47,7 +47,7 @@ def test_options_that_do_not_suit_the_data():
         gan_training.check_data(options, TASK._replace(minority=()))
     options.augment = "translation"
     gan_training.check_data(options, TASK)
-    with pytest.raises(UserError, match=r"gan.augment is 'translation', DiffAugment for images.*rows are \(300, 1\)"):
+    with pytest.raises(UserError, match=r"gan.augment='translation'.*needs images.*rows of shape \(300, 1\)"):
         gan_training.check_data(options, TASK._replace(shape=(300, 1)))
 
 

@@ -79,5 +79,5 @@ def test_inference_in_batches_equals_all_at_once():
 def test_an_unknown_model_names_the_known_ones():
     with pytest.raises(UserError, match="did you mean 's0_cnn'"):
         models.load("s0_cn", "classifier.model", "Model")
-    with pytest.raises(UserError, match="known: ecg_gan, s0_cgan, s1_gan, s2_dcgan"):
+    with pytest.raises(UserError, match="must be one of ecg_gan, s0_cgan, s1_gan, s2_dcgan"):
         models.load("s0_cnn", "gan.model", "Generator")

@@ -22,7 +22,7 @@ def replace(params: Any, kernel: jax.Array, bias: jax.Array) -> Any:
     return {**params, "params": {**params["params"], NAME: {"kernel": kernel, "bias": bias}}}
 
 
-def check(model: Any, shape: tuple[int, ...], name: str, spec: str) -> None:
+def check_head(model: Any, shape: tuple[int, ...], name: str, spec: str) -> None:
     """Raise UserError where a network has no such last layer.
 
     Args:

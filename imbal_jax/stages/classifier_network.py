@@ -41,7 +41,7 @@ def check_method(config: Any, model: Any, task: methods.Task, spec: str) -> None
     methods.check_transforms(spec, task)
     recipe = methods.recipe_of(spec, task, task.counts)
     if recipe.finetunes or recipe.cosine:
-        head.check(model, task.shape, config.classifier.model, spec)
+        head.check_head(model, task.shape, config.classifier.model, spec)
     standardized.check_channels(config.classifier.mean, task.shape)
 
 

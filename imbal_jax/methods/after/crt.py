@@ -33,12 +33,12 @@ def make(task: Task, epochs: int = 10, learning_rate: float = 0.1, batch: int = 
     Raises:
         UserError: an option that is not above 0.
     """
-    check("crt", epochs, learning_rate, batch)
+    check_options("crt", epochs, learning_rate, batch)
     examples = second_steps(task.counts, epochs, batch) * batch
     return Method(finetune=lambda key, head, stage: crt(key, head, stage, epochs, learning_rate, batch), examples=examples)
 
 
-def check(method: str, epochs: int, learning_rate: float, batch: int) -> None:
+def check_options(method: str, epochs: int, learning_rate: float, batch: int) -> None:
     """Raise UserError unless the options of a second training are above 0."""
     for option, value in (("epochs", epochs), ("learning_rate", learning_rate), ("batch", batch)):
         check_range(method, option, value, 0, above=True)
