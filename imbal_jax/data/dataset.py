@@ -77,6 +77,11 @@ class Dataset(NamedTuple):
     clusters: np.ndarray = np.zeros(0, np.int64)
     scale: Scale | None = None
 
+    @property
+    def twins(self) -> np.ndarray:
+        """The former name of `duplicates`, for scripts that were written for it."""
+        return self.duplicates
+
 
 class Absent(UserError):
     """A source is not there; the next one in the chain may be. Damaged files are a plain `UserError`: they stop it."""
