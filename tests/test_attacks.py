@@ -92,7 +92,7 @@ def test_a_signal_saves(peace, tmp_path, number, status):
     until(trained(tmp_path / "run"), process)
     process.send_signal(number)
     code, _, err = ended(process, 60)
-    assert code == status and err.count("asked to end: stopped at step") == 1, err
+    assert code == status and err.count("ended by a signal: stopped at step") == 1, err
     assert saved(tmp_path / "run") and "Traceback" not in err
 
 
@@ -103,7 +103,7 @@ def test_the_same_signal_twice_saves_once(peace, tmp_path, number, status):
     process.send_signal(number)
     process.send_signal(number)
     code, _, err = ended(process, 60)
-    assert code == status and err.count("asked to end: stopped at step") == 1 and "Traceback" not in err, err
+    assert code == status and err.count("ended by a signal: stopped at step") == 1 and "Traceback" not in err, err
     assert saved(tmp_path / "run")
 
 
@@ -241,7 +241,7 @@ def test_one_of_two_is_asked_and_both_save(peace, tmp_path, which, number, statu
     results = [ended(process, 100) for process in processes]
     assert results[which][0] == status and results[1 - which][0] == 143, results
     for (_, _, err), folder in zip(results, (workdir, workdir / "process-1"), strict=True):
-        assert err.count("error: asked to end") == 1 and "Traceback" not in err and "@ " not in err, err
+        assert err.count("error: ended by a signal") == 1 and "Traceback" not in err and "@ " not in err, err
         assert any(("process-1" in str(path)) == (folder != workdir) for path in saved(workdir))
 
 
