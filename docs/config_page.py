@@ -4,7 +4,7 @@ import textwrap
 
 from imbal_jax import data
 from imbal_jax.config import PARTS
-from imbal_jax.fields import Field, choices_of
+from imbal_jax.fields import Field, bounds_of, choices_of
 
 TITLES = {
     "experiment": "The experiment",
@@ -40,12 +40,6 @@ def _entry(field: Field) -> str:
     if known := choices_of(field):
         allowed = f" One of {', '.join(f'`{choice!r}`' for choice in known)}."
     else:
-        allowed = f" {bounds}." if (bounds := _bounds(field)) else ""
+        allowed = f" {bounds[0].upper()}{bounds[1:]}." if (bounds := bounds_of(field)) else ""
     text = f"- `{field.name}` = `{field.default!r}`: {field.doc}{allowed}"
     return textwrap.fill(text, 120, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-
-
-def _bounds(field: Field) -> str:
-    bounds = (("above", field.above), ("at least", field.minimum), ("below", field.below), ("at most", field.maximum))
-    text = ", ".join(f"{word} {bound:,.12g}" for word, bound in bounds if bound is not None)
-    return text[:1].upper() + text[1:]

@@ -10,7 +10,7 @@ from typing import Any
 
 from imbal_jax import data
 from imbal_jax.errors import UserError, nearest
-from imbal_jax.fields import Field, check_value, choices_of
+from imbal_jax.fields import Field, bounds_of, check_value, choices_of
 
 EXPERIMENT = (
     Field("name", "experiment", "Names the run and its workdir."),
@@ -381,8 +381,6 @@ def _indented(text: str) -> str:
 def _allowed(field: Field) -> str:
     if choices := choices_of(field):
         return f"   ({', '.join(map(str, choices))})"
-    if field.below is not None:
-        return f"   (at least {field.minimum:g}, below {field.below:g})"
     if field.minimum is not None and field.maximum is not None:
         return f"   ({field.minimum:g} to {field.maximum:,.12g})"
-    return ""
+    return f"   ({bounds})" if (bounds := bounds_of(field)) else ""

@@ -60,6 +60,12 @@ def choices_of(field: Field) -> tuple[Any, ...]:
     return tuple(owner() if callable(owner) else owner)
 
 
+def bounds_of(field: Field) -> str:
+    """The field's bounds in words, such as 'at least 0, below 1'; '' if it has none."""
+    bounds = (("above", field.above), ("at least", field.minimum), ("below", field.below), ("at most", field.maximum))
+    return ", ".join(f"{word} {bound:,.12g}" for word, bound in bounds if bound is not None)
+
+
 def _named(path: str) -> Any:
     module, name = path.rsplit(".", 1)
     return getattr(importlib.import_module(module), name)

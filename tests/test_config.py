@@ -108,6 +108,9 @@ def test_values_given_to_the_base():
 
 def test_help_texts():
     assert config.help_text("gan.epochs").startswith("gan.epochs = 30   (1 to 1,000,000)\n    Passes over")
+    for name in data.names():  # whatever bounds a data set's fields have
+        assert all(field.name in config.help_text("", name) for field in config.fields_of(name))
+    assert "data.test_share = 0.2   (above 0, below 1)" in config.help_text("", "folder")
     assert "data.rr = False" in config.help_text("", "mitbih") and "data.rr" not in config.help_text("")
     assert all(line.startswith(("gan.", "    ")) for line in config.help_text("gan").splitlines())
     with pytest.raises(UserError, match="unknown config field 'gan.epoch'; did you mean 'gan.epochs'"):
