@@ -25,7 +25,7 @@ from absl import app, flags, logging
 
 from imbal_jax import seed_range
 from imbal_jax.errors import Interrupted, Lost, UserError
-from imbal_jax.flags import define, parse
+from imbal_jax.flags import config_help, define, parse
 from imbal_jax.runtime import cpu_devices, environment, streams
 
 USERS = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EEXIST)
@@ -43,9 +43,7 @@ def main(argv: list[str]) -> None:
         print(methods.listing())
         return
     if values["help_config"].present:
-        from imbal_jax.config import help_text
-
-        print(help_text(values.help_config or "", values.config.data.name if values["config"].present else ""))
+        print(config_help(values))
         return
     workdir = _workdir(values)
     try:

@@ -96,7 +96,7 @@ def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
         _check_sampling(argv, values, rest)
         _check_collecting(values)
         if values["help_config"].present:
-            help_text(values["help_config"].value or "")
+            config_help(values)
         elif not any(values[name].present for name in ("sample", "collect", "report")) and not values["list_methods"].value:
             _check(argv, values, rest)
             _set_seeds(values["config"].value, asked_seeds)
@@ -105,6 +105,16 @@ def parse(argv: list[str], values: flags.FlagValues = flags.FLAGS) -> list[str]:
         problem = error  # explained after this block, in which Python would chain later errors to this one
     print(f"error: {_explain(argv, problem)}", file=sys.stderr)
     sys.exit(2)
+
+
+def config_help(values: flags.FlagValues) -> str:
+    """What --help_config asks for, with the fields of the data set where a config is given.
+
+    Raises:
+        UserError: the field does not exist.
+    """
+    config = values["config"].value
+    return help_text(values["help_config"].value or "", config.data.name if config else "")
 
 
 def _without_value(argv: list[str], flag: str) -> list[bool]:

@@ -456,6 +456,30 @@ def test_help(tmp_path):
     assert "--workdir" in done.stdout and "--config.seeds=8" in done.stdout and "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--help_config"], "gan.epochs = 30"),
+        (["--help_config=gan.epochs"], "gan.epochs = 30"),
+        (["--help_config=data.rr", "--config=configs/ecg_gan.py"], "data.rr = False"),
+        (["--help_config", "--config=configs/folder.py:x"], "data.test_share = 0.2"),
+    ],
+)
+def test_help_of_config_fields_knows_the_data_set(words, said):
+    values = absl_flags.FlagValues()
+    define(values, ["launch.py", *words])
+    parse(["launch.py", *words], values)
+    assert said in launch.config_help(values)
+
+
+def test_help_of_an_unknown_field_is_refused(capsys):
+    values = absl_flags.FlagValues()
+    define(values, ["launch.py", "--help_config=data.rr"])
+    with pytest.raises(SystemExit):
+        parse(["launch.py", "--help_config=data.rr"], values)
+    assert "unknown config field 'data.rr'" in capsys.readouterr().err
+
+
 def test_list_methods_needs_no_experiment(capsys):
     values = absl_flags.FlagValues()
     define(values, ["launch.py", "--list_methods"])
