@@ -2,11 +2,12 @@
 
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from imbal_jax import methods
+from imbal_jax.config import flat
 from imbal_jax.errors import UserError, nearest
 from imbal_jax.spec import literal
 
@@ -144,7 +145,7 @@ def _expanded(spec: str, options: dict[str, tuple[Value, ...]]) -> list[str]:
 
 
 def _check_field(config: Any, name: str, values: tuple[Value, ...], used: set[str]) -> None:
-    defaults = {field: value for field, value in _fields(config.to_dict()) if _may_differ(field, value)}
+    defaults = {field: value for field, value in flat(config.to_dict(), whole=()) if _may_differ(field, value)}
     if name not in defaults:
         hint = nearest(name, defaults) or f"; methods in use: {', '.join(sorted(used))}"
         what = (
@@ -163,11 +164,3 @@ def _may_differ(field: str, value: Any) -> bool:
     if isinstance(value, str):
         return group in TEXTS
     return isinstance(value, (int, float)) and not isinstance(value, bool) and field not in FIXED and group != "data"
-
-
-def _fields(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for name, value in tree.items():
-        if isinstance(value, dict):
-            yield from _fields(value, f"{prefix}{name}.")
-        else:
-            yield prefix + name, value

@@ -5,7 +5,7 @@ training, add a row here and use the field in the code; nothing else has to chan
 """
 
 import textwrap
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
 from imbal_jax import data
@@ -276,7 +276,7 @@ def validate(config: Any) -> None:
         UserError: an unknown or missing field, a value of a wrong type, out of its bounds or not among its choices, or two
             fields that contradict each other.
     """
-    values = dict(_flat(config.to_dict()))
+    values = dict(flat(config.to_dict()))
     check_value(DATA[0], values.get("data.name", ""))
     declared = {field.name: field for field in fields_of(values["data.name"])}
     for name, value in values.items():
@@ -291,16 +291,22 @@ def validate(config: Any) -> None:
         rule(config)
 
 
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """('gan.epochs', 30) for every field; mapping fields are not descended into."""
+MAPPINGS = frozenset(field.name for field in fields_of() if isinstance(field.default, Mapping))
+
+
+def flat(tree: Mapping[str, Any], whole: Collection[str] = MAPPINGS, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """('gan.epochs', 30) for every field.
+
+    Args:
+        tree: a nested dict of fields.
+        whole: fields with mappings as values that are not descended into.
+        prefix: of the names.
+    """
     for name, value in tree.items():
-        if isinstance(value, Mapping) and f"{prefix}{name}" not in MAPPINGS:
-            yield from _flat(value, f"{prefix}{name}.")
+        if isinstance(value, Mapping) and f"{prefix}{name}" not in whole:
+            yield from flat(value, whole, f"{prefix}{name}.")
         else:
             yield f"{prefix}{name}", value
-
-
-MAPPINGS = frozenset(field.name for field in fields_of() if isinstance(field.default, Mapping))
 
 
 def _check_validation(config: Any) -> None:

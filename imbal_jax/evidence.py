@@ -20,7 +20,7 @@ from imbal_jax.artifacts.json_kinds import is_count, is_text, list_of, mapping_o
 from imbal_jax.errors import UserError
 from imbal_jax.evaluate import result_rows, stats
 from imbal_jax.report import analyses
-from imbal_jax.report.run import baseline_of, check_files
+from imbal_jax.report.run import check_files, criteria_of
 
 MARK = "continues.json"  # in a workdir: names the folder that it continues
 COPIED = ("rows.jsonl", "metrics.jsonl", "generator.json", analyses.FILE)
@@ -99,11 +99,10 @@ def _entries(path: Path) -> list[dict[str, Any]]:
 def record_analysis(workdir: Path, config: Mapping[str, Any], rows: Sequence[Row]) -> None:
     """Record that these rows have been analysed: the table of a folder without recorded analyses counts as an analysis."""
     config = saved_config.fill_defaults(config)
-    metric, baseline, margin = config["metric"], baseline_of(config), float(config["margin"])
-    criteria = {"metric": metric, "baseline": baseline, "margin": margin}
+    criteria = criteria_of(config)
     ledger = analyses.read(workdir)
     history, key = analyses.history(ledger, config, rows, criteria), jax.random.key(config["seed"])
-    comparisons = stats.comparisons(rows, key, baseline, margin, history, metrics=(metric,))
+    comparisons = stats.comparisons(rows, key, criteria["baseline"], criteria["margin"], history, metrics=(criteria["metric"],))
     analyses.record(workdir, ledger, history.plan, analyses.analysis(comparisons, criteria))
 
 

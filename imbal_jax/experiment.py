@@ -23,7 +23,7 @@ from imbal_jax.export import network_summary
 from imbal_jax.gan import train as gan_train
 from imbal_jax.report import analyses, build, terminal_table
 from imbal_jax.report.curves import Curves, ranges
-from imbal_jax.report.run import baseline_of, published
+from imbal_jax.report.run import baseline_of, criteria_of, published
 from imbal_jax.runtime import autotune, environment, memory, multihost
 from imbal_jax.stages import (
     arm_group,
@@ -216,7 +216,7 @@ def undecided_arms(
     """The arms whose comparison more seeds could still decide; this is an interim analysis and is recorded as one."""
     key, names = jax.random.key(config.seed), [arm.name for arm in compared]
     own_rows = [row for row in rows if row["method"] in names]
-    criteria = {"metric": config.metric, "baseline": baseline_of(config), "margin": float(config.margin)}
+    criteria = criteria_of(config)
     ledger = analyses.read(workdir)
     if jax.process_count() > 1:  # all processes decide by the analyses that process 0 has recorded
         ledger = multihost.gather(f"analyses {number}", [ledger] if jax.process_index() == 0 else [])[0]

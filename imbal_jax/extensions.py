@@ -5,13 +5,15 @@ import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Callable
+from functools import cache
 from types import ModuleType
 from typing import Any
 
 from imbal_jax.errors import UserError, nearest
 
 
-def names(package: str, *exports: str) -> list[str]:
+@cache
+def names(package: str, *exports: str) -> tuple[str, ...]:
     """The files of a package that export all these names, without those whose name begins with '_'.
 
     Args:
@@ -20,7 +22,7 @@ def names(package: str, *exports: str) -> list[str]:
     """
     folder = importlib.import_module(package).__path__
     files = [module.name for module in pkgutil.iter_modules(folder) if not module.name.startswith("_")]
-    return [name for name in files if _exports(importlib.import_module(f"{package}.{name}"), exports)]
+    return tuple(name for name in files if _exports(importlib.import_module(f"{package}.{name}"), exports))
 
 
 def find(package: str, name: str, field: str, *exports: str) -> ModuleType:

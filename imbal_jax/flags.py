@@ -190,7 +190,7 @@ def _explain(argv: list[str], error: Exception) -> str:
     if not config_file:
         return text if text.startswith("no experiment") else f"no experiment: give --config=configs/NAME.py ({text})"
     path = Path(config_file.split(":")[0])
-    if not _is_file(path):
+    if not saved_config.is_file(path):
         folders = {path.parent if len(str(path)) < 1000 else Path("configs"), Path("configs")}
         files = sorted({str(p) for parent in folders for p in parent.glob("*.py")})
         return f"config file {str(path)!r:.200} does not exist{nearest(str(path), files) or _listed(files)}"
@@ -216,13 +216,6 @@ def _explain_fields(argv: list[str], error: Exception, text: str, source: str) -
                 )
             return f"config.{field} must be {KINDS.get(type(default), 'a text')}, such as {default!r} (got {value})"
     return text
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError):  # an impossible file name
-        return False
 
 
 def _asked(argv: list[str], flag: str = "config") -> str | None:

@@ -20,11 +20,7 @@ def read(folder: Path) -> Any:
         UserError: the file is missing or damaged.
     """
     path = Path(folder) / FILE
-    try:
-        there = path.is_file()
-    except (OSError, ValueError):  # a name that no file can have
-        there = False
-    if not there:
+    if not is_file(path):
         raise UserError(f"{str(folder):.200} has no {FILE}: give a folder of docs/results, or a run's workdir")
     try:
         content = json.loads(path.read_bytes())
@@ -33,6 +29,14 @@ def read(folder: Path) -> Any:
     except ValueError as problem:
         raise UserError(f"{path} is damaged ({problem})") from problem
     return restore_config(content)
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is such a file; False for a name that no file can have, such as one that is too long."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def restore_config(content: Mapping[str, Any]) -> Any:

@@ -12,7 +12,7 @@ from imbal_jax.artifacts import json_files
 from imbal_jax.data import Rows, split
 from imbal_jax.evaluate import interim, stats
 from imbal_jax.report import analyses, terminal_table
-from imbal_jax.report.run import baseline_of
+from imbal_jax.report.run import baseline_of, criteria_of
 from imbal_jax.stages.context import Chunk
 from imbal_jax.stages.evaluation import test_counts
 
@@ -109,7 +109,7 @@ def verdict_warning(config: Any, workdir: Path) -> str:
     seeds = analyses.seeds_of(config.to_dict())
     if not compared or not seeds:
         return ""
-    criteria = {"metric": config.metric, "baseline": baseline, "margin": float(config.margin)}
+    criteria = criteria_of(config)
     history = analyses.history(analyses.read(workdir), config.to_dict(), [], criteria)
     if history.changed:
         return history.changed

@@ -14,7 +14,7 @@ from imbal_jax.fields import Field, check_group
 __all__ = ["Dataset", "Rows", "fields", "load", "names"]
 
 
-def names() -> list[str]:
+def names() -> tuple[str, ...]:
     """The names of all data sets."""
     return extensions.names(__name__, "load")
 

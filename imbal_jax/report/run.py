@@ -138,12 +138,12 @@ def analysed(run: Run, compiled: Mapping[str, Any]) -> dict[str, Any]:
         UserError: the rows have no metric config.metric.
     """
     config = run.config
-    metric, baseline, margin = config["metric"], baseline_of(config), float(config["margin"])
+    fixed = criteria_of(config)
+    metric, baseline, margin = fixed["metric"], fixed["baseline"], fixed["margin"]
     known = list(dict.fromkeys(name for row in run.rows for name in row if stats.is_metric(name)))
     if metric not in known:
         raise UserError(f"config.metric is {metric!r}: no row has this metric{nearest(metric, known)}")
     key = jax.random.key(config["seed"])
-    fixed = {"metric": metric, "baseline": baseline, "margin": margin}
     earlier = analyses.history(run.ledger, config, run.rows, fixed, int(run.environment.get("looks") or 1))
     paired = _primary(stats.comparisons(run.rows, key, baseline, margin, earlier, config["unequal_steps"]), metric)
     return {
@@ -182,6 +182,11 @@ def baseline_of(config: Mapping[str, Any]) -> str:
     """The spec of the baseline: the config's `baseline`, or else 'none', or else the first spec."""
     specs = _specs(config)
     return str(config.get("baseline") or (BASELINE if BASELINE in specs else next(iter(specs), BASELINE)))
+
+
+def criteria_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a config's comparisons are decided by: 'metric', 'baseline' and 'margin', as analyses record them."""
+    return {"metric": config["metric"], "baseline": baseline_of(config), "margin": float(config["margin"])}
 
 
 def selection(config: Mapping[str, Any]) -> str:

@@ -33,15 +33,25 @@ def make(task: Task, epochs: int = 10, learning_rate: float = 0.1, batch: int = 
     Raises:
         UserError: an option that is not above 0.
     """
-    check_options("crt", epochs, learning_rate, batch)
-    examples = second_steps(task.counts, epochs, batch) * batch
-    return Method(finetune=lambda key, head, stage: crt(key, head, stage, epochs, learning_rate, batch), examples=examples)
+    return second_stage("crt", crt, task, epochs, learning_rate, batch)
 
 
-def check_options(method: str, epochs: int, learning_rate: float, batch: int) -> None:
-    """Raise UserError unless the options of a second training are above 0."""
+def second_stage(name: str, retrain: Callable[..., Head], task: Task, epochs: int, learning_rate: float, batch: int) -> Method:
+    """A method that trains something of the last layer a second time.
+
+    Args:
+        name: the method's, for messages.
+        retrain: (key, head, stage, epochs, learning rate, batch) -> head, such as `crt`.
+        task: the problem.
+        epochs, learning_rate, batch: options of the second training.
+
+    Raises:
+        UserError: an option that is not above 0.
+    """
     for option, value in (("epochs", epochs), ("learning_rate", learning_rate), ("batch", batch)):
-        check_range(method, option, value, 0, above=True)
+        check_range(name, option, value, 0, above=True)
+    examples = second_steps(task.counts, epochs, batch) * batch
+    return Method(finetune=lambda key, head, stage: retrain(key, head, stage, epochs, learning_rate, batch), examples=examples)
 
 
 def crt(key: jax.Array, head: Head, stage: Stage, epochs: int, learning_rate: jax.Array | float, batch: int) -> Head:

@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from imbal_jax.methods.after.crt import check_options, second_steps, second_training
+from imbal_jax.methods.after.crt import second_stage, second_training
 from imbal_jax.methods.method import Head, Method, Stage, Task
 from imbal_jax.runtime.lanes import purpose
 
@@ -27,9 +27,7 @@ def make(task: Task, epochs: int = 10, learning_rate: float = 0.1, batch: int = 
     Raises:
         UserError: an option that is not above 0.
     """
-    check_options("lws", epochs, learning_rate, batch)
-    examples = second_steps(task.counts, epochs, batch) * batch
-    return Method(finetune=lambda key, head, stage: lws(key, head, stage, epochs, learning_rate, batch), examples=examples)
+    return second_stage("lws", lws, task, epochs, learning_rate, batch)
 
 
 def lws(key: jax.Array, head: Head, stage: Stage, epochs: int, learning_rate: jax.Array | float, batch: int) -> Head:
